@@ -1,0 +1,1 @@
+"""Python tools around denoised: where its models come from and how they are judged."""

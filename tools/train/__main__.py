@@ -1,0 +1,185 @@
+"""Train the class-conditional MNIST UNet.
+
+    /usr/bin/python3 -m tools.train                  train, or go on from the last checkpoint
+    /usr/bin/python3 -m tools.train --export FILE    write the EMA weights as a model file
+
+One run folder holds checkpoint.pt (model, EMA, optimizer, position), loss.csv, loss.png and a grid
+of samples per epoch. Every batch is a pure function of (seed, step), so a run that was killed and
+resumed sees exactly the batches of one that was not.
+"""
+
+import argparse
+import contextlib
+import csv
+import math
+import os
+import pathlib
+import subprocess
+import time
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from tools import mnist
+from tools.train import diffusion, plots
+from tools.train.export import export
+from tools.train.unet import UNet
+
+NULL_LABEL = 10
+
+
+def parse():
+    p = argparse.ArgumentParser(prog="tools.train", description=__doc__.split("\n")[0])
+    p.add_argument("--run", type=pathlib.Path, default=mnist.cache_dir() / "runs" / "mnist",
+                   help="run folder (default: %(default)s)")
+    p.add_argument("--resume", action="store_true",
+                   help="go on from the run folder's checkpoint; without it the folder must be new")
+    p.add_argument("--epochs", type=int, default=30)
+    p.add_argument("--batch", type=int, default=128)
+    p.add_argument("--lr", type=float, default=1e-3, help="peak learning rate")
+    p.add_argument("--warmup", type=int, default=500, help="steps of linear warm-up")
+    p.add_argument("--weight-decay", type=float, default=0.01)
+    p.add_argument("--clip", type=float, default=1.0, help="gradient norm limit")
+    p.add_argument("--ema", type=float, default=0.9995)
+    p.add_argument("--label-drop", type=float, default=0.1)
+    p.add_argument("--seed", type=int, default=1)
+    p.add_argument("--fp32", action="store_true", help="no bf16 autocast")
+    p.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
+    p.add_argument("--max-steps", type=int, default=None, help="stop early after this many steps")
+    p.add_argument("--export", type=pathlib.Path, metavar="FILE",
+                   help="write the checkpoint's EMA weights as a model file and leave")
+    return p.parse_args()
+
+
+def learning_rate(step, total, args):
+    """Linear warm-up, then cosine decay to 1 % of the peak."""
+    if step < args.warmup:
+        return args.lr * (step + 1) / args.warmup
+    u = (step - args.warmup) / max(1, total - args.warmup)
+    return args.lr * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(u, 1.0))))
+
+
+def save(path, state):
+    tmp = path.with_suffix(".tmp")
+    torch.save(state, tmp)
+    os.replace(tmp, path)
+
+
+def commit_id():
+    out = subprocess.run(["git", "describe", "--always", "--dirty"], capture_output=True, text=True)
+    return out.stdout.strip() or "unknown"
+
+
+def sample_grid(net, path, device):
+    """A 10x10 grid: a row a digit, 20 steps at guidance 1.5, always from the same noise."""
+    g = torch.Generator().manual_seed(7)
+    noise = torch.randn(100, 1, 28, 28, generator=g).to(device)
+    label = torch.arange(10).repeat_interleave(10).to(device)
+    net.eval()
+    x = diffusion.dpmpp_2m(net, noise, label, 20, 1.5, NULL_LABEL)
+    plots.grid(((x.cpu().numpy() + 1) * 127.5).round().astype(np.uint8)[:, 0], 10, path)
+
+
+def main():
+    args = parse()
+    checkpoint = args.run / "checkpoint.pt"
+    if args.export:
+        return export(torch.load(checkpoint, map_location="cpu"), args.export)
+    if checkpoint.exists() and not args.resume:
+        raise SystemExit(f"{checkpoint} exists: give --resume to go on, or another --run folder")
+    args.run.mkdir(parents=True, exist_ok=True)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    torch.set_num_threads(args.threads)
+
+    images, labels = mnist.load("train")
+    images = torch.from_numpy(images.astype(np.float32) / 127.5 - 1)[:, None].to(device)
+    labels = torch.from_numpy(labels.astype(np.int64)).to(device)
+
+    torch.manual_seed(args.seed)
+    net = UNet().to(device)
+    ema = UNet().to(device)
+    ema.load_state_dict(net.state_dict())
+    optimizer = torch.optim.AdamW(net.parameters(), lr=args.lr, betas=(0.9, 0.99),
+                                  weight_decay=args.weight_decay)
+    step, seconds = 0, 0.0
+    if args.resume:
+        state = torch.load(checkpoint, map_location=device)
+        net.load_state_dict(state["model"])
+        ema.load_state_dict(state["ema"])
+        optimizer.load_state_dict(state["optimizer"])
+        step, seconds = state["step"], state["seconds"]
+
+    per_epoch = len(images) // args.batch
+    total = args.epochs * per_epoch
+    last = min(total, args.max_steps or total)
+    recipe = {k: v for k, v in vars(args).items() if k not in ("run", "resume", "export", "threads")}
+    csv_path = args.run / "loss.csv"
+    if step == 0:
+        csv_path.write_text("step,epoch,loss,lr,seconds\n")
+    else:  # drop what a killed run logged past its checkpoint
+        rows = csv_path.read_text().splitlines()
+        kept = [r for r in rows[1:] if int(r.split(",")[0]) <= step]
+        csv_path.write_text("\n".join(rows[:1] + kept) + "\n")
+    log = csv.writer(open(csv_path, "a", newline="", buffering=1))
+
+    def keep():
+        save(checkpoint, {"model": net.state_dict(), "ema": ema.state_dict(),
+                          "optimizer": optimizer.state_dict(), "step": step, "epoch": step / per_epoch,
+                          "seconds": seconds, "recipe": recipe, "commit": commit_id()})
+
+    bar = tqdm(total=last, initial=step, unit="step", smoothing=0.02, mininterval=1)
+    window, order, saved_at = [], None, time.monotonic()
+    autocast = contextlib.nullcontext() if args.fp32 else torch.autocast(device.type, torch.bfloat16)
+    while step < last:
+        began = time.monotonic()
+        epoch, i = divmod(step, per_epoch)
+        if order is None or i == 0:
+            g = torch.Generator().manual_seed(args.seed * 1_000_003 + epoch)
+            order = torch.randperm(len(images), generator=g)
+        g = torch.Generator().manual_seed(args.seed * 1_000_000_007 + step)
+        index = order[i * args.batch:(i + 1) * args.batch].to(device)
+        n = len(index)
+        # Stratified timesteps: one per n-th of the range, so that batches differ less in noise level.
+        u = (torch.randperm(n, generator=g) + torch.rand(n, generator=g)) / n
+        k = (u * diffusion.T).long().clamp(max=diffusion.T - 1)
+        noise = torch.randn(n, 1, 28, 28, generator=g).to(device)
+        drop = (torch.rand(n, generator=g) < args.label_drop).to(device)
+        label = torch.where(drop, torch.full_like(labels[index], NULL_LABEL), labels[index])
+
+        net.train()
+        lr = learning_rate(step, total, args)
+        for group in optimizer.param_groups:
+            group["lr"] = lr
+        loss = diffusion.v_loss(net, images[index], label, k, noise, autocast)
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(net.parameters(), args.clip)
+        optimizer.step()
+        step += 1
+        decay = min(args.ema, (1 + step) / (10 + step))
+        with torch.no_grad():
+            for e, p in zip(ema.parameters(), net.parameters()):
+                e.lerp_(p, 1 - decay)
+        seconds += time.monotonic() - began
+
+        window.append(loss.item())
+        bar.update()
+        if step % 50 == 0:
+            mean = sum(window) / len(window)
+            window = []
+            log.writerow([step, f"{step / per_epoch:.3f}", f"{mean:.5f}", f"{lr:.3g}", f"{seconds:.0f}"])
+            bar.set_postfix(epoch=f"{step / per_epoch:.2f}", loss=f"{mean:.4f}")
+        if step % per_epoch == 0 or step == last:
+            keep()
+            saved_at = time.monotonic()
+            plots.loss_curve(csv_path, args.run / "loss.png")
+            sample_grid(ema, args.run / f"grid-{step // per_epoch:03d}.png", device)
+        elif time.monotonic() - saved_at > 120:
+            keep()
+            saved_at = time.monotonic()
+    bar.close()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,54 @@
+"""Write trained weights as a model file: safetensors with the model's config in its metadata."""
+
+import json
+import struct
+
+import numpy as np
+
+from tools.train import diffusion
+
+CLASSES = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
+
+
+def config(state):
+    """The config that goes with the weights; docs/model-file.md explains every field."""
+    return {
+        "format_version": 1,
+        "architecture": {"type": "unet_st", "channels": [32, 64, 128], "context_dim": 256,
+                         "time_dim": 32, "heads": 8, "depth": 1, "groups": 32,
+                         "time_embedding": "gaussian_fourier"},
+        "image": {"channels": 1, "height": 28, "width": 28, "range": [-1, 1]},
+        "classes": CLASSES,
+        "diffusion": {"prediction": "v_prediction", "timesteps": diffusion.T,
+                      "beta_schedule": "linear", "beta_start": diffusion.BETA_START,
+                      "beta_end": diffusion.BETA_END, "time_scale": 1 / diffusion.T, "time_offset": 1},
+        "sampling": {"samplers": ["ddpm", "ddim", "dpmpp_2m"],
+                     "default": {"sampler": "dpmpp_2m", "steps": 20, "guidance_scale": 1.5}},
+        "training": {"data": "MNIST, 60000 training images", "step": state["step"],
+                     "epochs": round(state["epoch"], 2), "hours": round(state["seconds"] / 3600, 2),
+                     "commit": state["commit"], "recipe": state["recipe"]},
+    }
+
+
+def write_safetensors(path, tensors, metadata):
+    """tensors: name -> float32 array; metadata: str -> str. The file is byte-for-byte reproducible."""
+    header, blobs, at = {"__metadata__": metadata}, [], 0
+    for name, array in tensors.items():
+        blob = np.ascontiguousarray(array, dtype="<f4").tobytes()
+        header[name] = {"dtype": "F32", "shape": list(array.shape),
+                        "data_offsets": [at, at + len(blob)]}
+        blobs.append(blob)
+        at += len(blob)
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 64 + 56)  # the data begins on a 64-byte boundary
+    with open(path, "wb") as f:
+        f.write(struct.pack("<Q", len(text)) + text)
+        for blob in blobs:
+            f.write(blob)
+
+
+def export(state, path):
+    """Checkpoint -> model file with the EMA weights."""
+    tensors = {name: t.cpu().numpy() for name, t in state["ema"].items()}
+    write_safetensors(path, tensors, {"format": "pt", "denoised.config": json.dumps(config(state))})
+    print(f"{path}: {len(tensors)} tensors, step {state['step']}, epoch {state['epoch']:.2f}")
