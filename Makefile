@@ -1,0 +1,158 @@
+# denoised: `make run` installs what is missing, builds and serves; `make test` installs, builds, tests.
+#
+#   make                 build/denoised
+#   make run             ... and serve on localhost:8080      (ARGS="--listen ..." for more)
+#   make test            every test that belongs to each change
+#   make lint            formatting, static analysis, include directions
+#   make install         DESTDIR= PREFIX=/usr/local
+#   SAN=address,undefined | SAN=thread   builds and tests with sanitizers, in build-SAN/
+#   CC=clang             any C17 compiler
+#   V=1                  show commands
+
+SHELL := /bin/bash
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := all
+
+VERSION := 0.1.0
+PREFIX ?= /usr/local
+CC := $(if $(filter default,$(origin CC)),gcc,$(CC))
+PYTHON ?= /usr/bin/python3
+Q := $(if $(V),,@)
+
+comma := ,
+BUILD := build$(if $(SAN),-$(subst $(comma),-,$(SAN)))
+ARCH := $(firstword $(subst -, ,$(shell $(CC) -dumpmachine)))
+REVISION := $(shell git describe --always --dirty 2>/dev/null || echo unknown)
+
+PACKAGES := libmicrohttpd-dev libcjson-dev libpng-dev libopenblas-dev libuv1-dev nettle-dev pkg-config
+PKG_CONFIG_NAMES := libmicrohttpd libcjson libpng openblas libuv nettle
+TEST_PACKAGES := libcmocka-dev python3-pytest python3-requests python3-numpy python3-yaml python3-pil \
+                 python3-jsonschema curl
+LINT_PACKAGES := clang-format clang-tidy cppcheck clang
+
+PKG_CFLAGS = $(shell pkg-config --cflags $(PKG_CONFIG_NAMES))
+PKG_LIBS = $(shell pkg-config --libs $(PKG_CONFIG_NAMES))
+
+WARNINGS := -Wall -Wextra -Wconversion -Wshadow -Wvla -Wstrict-prototypes -Wformat=2 \
+            -Wimplicit-fallthrough -Werror
+OPT ?= -O2 -g
+# No contraction: a*b+c means two roundings everywhere, and fma() one, so that results do not depend
+# on the instruction set a file was compiled for.
+CFLAGS_ALL = -std=c17 -D_GNU_SOURCE $(OPT) $(WARNINGS) -ffp-contract=off -fno-math-errno -I. \
+             $(PKG_CFLAGS) $(if $(SAN),-fsanitize=$(SAN) -fno-omit-frame-pointer \
+             -fno-sanitize-recover=all) $(CFLAGS)
+LDFLAGS_ALL = $(if $(SAN),-fsanitize=$(SAN)) $(LDFLAGS)
+
+# ---- sources ----------------------------------------------------------------------------------
+
+CORE_SRC := $(wildcard core/*.c core/*/*.c)
+API_SRC := $(wildcard api/*.c)
+SERVER_SRC := $(wildcard server/*.c)
+TEST_SRC := $(wildcard tests/unit/test_*.c tests/golden/test_*.c)
+TEST_LIB_SRC := $(wildcard tests/lib/*.c)
+
+# kernels/vector.c is one source compiled once for each instruction set.
+VECTOR_SRC := core/kernels/vector.c
+VECTOR_ISAS := baseline $(if $(filter x86_64,$(ARCH)),avx2 avx512)
+MFLAGS_baseline :=
+MFLAGS_avx2 := -mavx2 -mfma
+MFLAGS_avx512 := -mavx512f -mavx512bw -mavx512dq -mavx512vl -mfma -mprefer-vector-width=512
+
+CORE_OBJ := $(patsubst %.c,$(BUILD)/%.o,$(filter-out $(VECTOR_SRC),$(CORE_SRC))) \
+            $(VECTOR_ISAS:%=$(BUILD)/core/kernels/vector_%.o)
+API_OBJ := $(API_SRC:%.c=$(BUILD)/%.o)
+SERVER_OBJ := $(SERVER_SRC:%.c=$(BUILD)/%.o)
+TEST_BIN := $(TEST_SRC:%.c=$(BUILD)/%)
+TEST_LIB_OBJ := $(TEST_LIB_SRC:%.c=$(BUILD)/%.o)
+
+LIBS_ALL = $(PKG_LIBS) -lm -lpthread
+
+all: $(BUILD)/denoised
+
+$(BUILD)/libdenoise.a: $(CORE_OBJ)
+$(BUILD)/libapi.a: $(API_OBJ)
+$(BUILD)/%.a:
+	@echo "  AR    $@"
+	$(Q)rm -f $@ && ar rcs $@ $^
+
+$(BUILD)/denoised: $(SERVER_OBJ) $(BUILD)/libapi.a $(BUILD)/libdenoise.a
+	@echo "  LINK  $@"
+	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS_ALL)
+
+$(BUILD)/core/kernels/vector_%.o: $(VECTOR_SRC) $(BUILD)/.flags | deps
+	@echo "  CC    $< ($*)"
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CC) $(CFLAGS_ALL) -O3 $(MFLAGS_$*) -DVECTOR_ISA=$* -MMD -MP -c -o $@ $<
+
+$(BUILD)/%.o: %.c $(BUILD)/.flags | deps
+	@echo "  CC    $<"
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CC) $(CFLAGS_ALL) -MMD -MP -c -o $@ $<
+
+$(BUILD)/server/%.o: CFLAGS_ALL += -DDENOISED_VERSION='"$(VERSION)"' -DDENOISED_REVISION='"$(REVISION)"' \
+                                   -DDENOISED_DATADIR='"$(PREFIX)/share/denoised"'
+
+# openapi.yaml is the contract; the daemon serves it as JSON at /openapi.json, embedded.
+$(BUILD)/openapi.json: openapi.yaml tools/openapi_json.py | deps
+	@mkdir -p $(@D)
+	$(Q)$(PYTHON) tools/openapi_json.py openapi.yaml $@
+$(BUILD)/gen/openapi_json.h: $(BUILD)/openapi.json
+	@mkdir -p $(@D)
+	$(Q)(echo 'static const char openapi_json[] = {'; \
+	     od -An -v -tx1 $< | sed 's/ \([0-9a-f][0-9a-f]\)/0x\1,/g'; echo '0x00};') > $@
+$(SERVER_OBJ): CFLAGS_ALL += -I$(BUILD)/gen
+$(SERVER_OBJ): | $(BUILD)/gen/openapi_json.h
+
+# A change of compiler or flags rebuilds everything.
+FLAGS_NOW = $(CC) $(OPT) $(SAN) $(CFLAGS) $(LDFLAGS) $(REVISION_FOR_FLAGS)
+$(BUILD)/.flags: FORCE
+	@mkdir -p $(BUILD); echo '$(FLAGS_NOW)' | cmp -s - $@ || echo '$(FLAGS_NOW)' > $@
+
+# ---- what is missing gets installed -------------------------------------------------------------
+
+deps:
+	@tools/install-packages.sh $(PACKAGES) python3-yaml
+test-deps:
+	@tools/install-packages.sh $(PACKAGES) $(TEST_PACKAGES)
+lint-deps:
+	@tools/install-packages.sh $(LINT_PACKAGES)
+
+# ---- run, test, lint ----------------------------------------------------------------------------
+
+run: all
+	$(BUILD)/denoised serve $(ARGS)
+
+$(BUILD)/tests/%: $(BUILD)/tests/%.o $(TEST_LIB_OBJ) $(BUILD)/libapi.a $(BUILD)/libdenoise.a | test-deps
+	@echo "  LINK  $@"
+	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $^ -lcmocka $(LIBS_ALL)
+.PRECIOUS: $(BUILD)/tests/%.o $(BUILD)/api/%.o
+
+test: test-deps
+	+$(Q)$(MAKE) --no-print-directory test-unit test-python
+
+test-unit: $(TEST_BIN)
+	$(Q)set -e; for t in $(TEST_BIN); do echo "  TEST  $$t"; $$t; done
+
+test-python: $(BUILD)/denoised $(BUILD)/openapi.json
+	$(Q)DENOISED_BINARY=$(BUILD)/denoised DENOISED_OPENAPI=$(BUILD)/openapi.json \
+	    $(PYTHON) -m pytest -q -p no:cacheprovider $(PYTEST_ARGS) tests
+
+lint: lint-deps deps
+	$(Q)tests/lint/run.sh
+
+install: all
+	install -D -m 755 $(BUILD)/denoised $(DESTDIR)$(PREFIX)/bin/denoised
+	install -D -m 644 models/mnist.safetensors $(DESTDIR)$(PREFIX)/share/denoised/models/mnist.safetensors
+	install -D -m 644 models/mnist.md $(DESTDIR)$(PREFIX)/share/doc/denoised/mnist.md
+	install -D -m 644 openapi.yaml $(DESTDIR)$(PREFIX)/share/doc/denoised/openapi.yaml
+
+uninstall:
+	rm -f $(DESTDIR)$(PREFIX)/bin/denoised
+	rm -rf $(DESTDIR)$(PREFIX)/share/denoised $(DESTDIR)$(PREFIX)/share/doc/denoised
+
+clean:
+	rm -rf build build-*
+
+-include $(CORE_OBJ:.o=.d) $(API_OBJ:.o=.d) $(SERVER_OBJ:.o=.d) $(TEST_BIN:%=%.d) $(TEST_LIB_OBJ:.o=.d)
+
+.PHONY: all deps test-deps lint-deps run test test-unit test-python lint install uninstall clean FORCE

@@ -1,0 +1,67 @@
+/*
+ * The command line and its environment twins: one table in options.c says every flag's name, range,
+ * default and help line. Flag beats environment beats default.
+ *
+ * Strings borrow from argv and the environment. Filled once in main(), const from then on.
+ */
+#ifndef SERVER_OPTIONS_H
+#define SERVER_OPTIONS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "core/denoise.h"
+
+#define OPTIONS_MAX_MODELS 16
+
+enum command { COMMAND_SERVE, COMMAND_SAMPLE, COMMAND_BENCH, COMMAND_INFO };
+enum log_format { LOG_TEXT, LOG_JSON };
+
+struct options {
+    enum command command;
+
+    /* every command */
+    const char *models[OPTIONS_MAX_MODELS]; /* the shipped model where none was named */
+    int n_models;
+    enum dn_isa isa;
+    enum dn_precision precision;
+
+    /* serve */
+    const char *listen; /* HOST:PORT or unix:PATH */
+    int workers;        /* 0: one a processor */
+    int max_batch;      /* network evaluations in one step of one worker */
+    int max_queue_rows;
+    int max_rows_per_request;
+    int max_body_bytes;
+    int max_connections;
+    int request_timeout_s; /* a client must have sent its whole request by then */
+    int keepalive_timeout_s;
+    int drain_timeout_s;
+    enum log_format log_format;
+    bool log_access;
+
+    /* sample */
+    const char *labels; /* --label: comma-separated labels, numbers or class names */
+    int n;              /* images of each label */
+    bool has_seed;
+    uint64_t seed;
+    const char *sampler; /* NULL: the model's default */
+    int steps;           /* 0: the model's default */
+    double guidance_scale; /* < 0: the model's default */
+    double eta;
+    const char *output; /* FILE.png, FILE.npy, or a name with %d in it for one PNG an image */
+    int scale;
+    int threads; /* sample and bench; 0: one a processor (sample), 1 (bench) */
+
+    /* bench */
+    int batch;
+    double seconds;
+
+    bool json;
+};
+
+/* Parse argv and the environment into *o. On an error, prints one line that names the flag or the
+ * variable to stderr and returns 2; returns -1 when --help or --version was answered; 0 to go on. */
+int options_parse(struct options *o, int argc, char **argv);
+
+#endif
