@@ -23,6 +23,7 @@ struct options {
     /* every command */
     const char *models[OPTIONS_MAX_MODELS]; /* the shipped model where none was named */
     int n_models;
+    char model_text[4096]; /* what `models` points to when not to argv */
     enum dn_isa isa;
     enum dn_precision precision;
 
@@ -58,10 +59,14 @@ struct options {
     double seconds;
 
     bool json;
+
+    /* the core type that OpenBLAS chose, where main() had to correct it; else NULL */
+    const char *blas_core_was;
 };
 
 /* Parse argv and the environment into *o. On an error, prints one line that names the flag or the
- * variable to stderr and returns 2; returns -1 when --help or --version was answered; 0 to go on. */
+ * variable to stderr and returns 2; returns -1 when --help or --version was answered; 0 to go on.
+ * `o` is kept where it is: models may point into it. */
 int options_parse(struct options *o, int argc, char **argv);
 
 #endif
