@@ -1,0 +1,20 @@
+/*
+ * Content negotiation: the Accept, Content-Type and If-None-Match headers (RFC 9110). Any thread.
+ */
+#ifndef API_ACCEPT_H
+#define API_ACCEPT_H
+
+#include <stdbool.h>
+
+/* Which of `types` (NULL-terminated or `max` long) the Accept header likes best; the first wins a
+ * tie. A missing header (NULL) accepts all. Returns its index, or -1 when none is acceptable. */
+int accept_choose(const char *header, const char *const types[], int max);
+
+/* May a body of this Content-Type be read as our JSON? application/json and +json, UTF-8 only; no
+ * header at all; and application/x-www-form-urlencoded, which is what `curl -d` says of any body. */
+bool accept_is_json_body(const char *content_type);
+
+/* Does an If-None-Match header hold this ETag (with its quotes), or "*"? Weak comparison. */
+bool accept_etag_matches(const char *header, const char *etag);
+
+#endif

@@ -1,0 +1,301 @@
+#include "api/document.h"
+
+#include <string.h>
+
+#include "api/routes.h"
+#include "api/text.h"
+
+/* "key": and a string. */
+static void put_string(struct text *t, const char *key, const char *value)
+{
+    text_printf(t, "\"%s\":", key);
+    text_json_string(t, value);
+}
+
+static void put_number(struct text *t, const char *key, double value)
+{
+    text_printf(t, "\"%s\":", key);
+    text_json_number(t, value);
+}
+
+/* Milliseconds to the microsecond. */
+static void put_ms(struct text *t, const char *key, double ms)
+{
+    text_printf(t, "\"%s\":%.3f", key, ms);
+}
+
+static void put_model_ref(struct text *t, const struct dn_model_info *info)
+{
+    text_puts(t, "\"model\":{");
+    put_string(t, "id", info->name);
+    text_puts(t, ",");
+    put_string(t, "digest", info->digest);
+    text_puts(t, "}");
+}
+
+static void put_determinism(struct text *t, const struct dn_model_info *info)
+{
+    text_puts(t, "\"determinism\":{");
+    put_string(t, "model_digest", info->digest);
+    text_puts(t, ",");
+    put_string(t, "precision", dn_precision_name(info->precision));
+    text_puts(t, ",");
+    put_string(t, "kernels", info->kernels);
+    text_puts(t, "}");
+}
+
+/* steps, sampler, guidance_scale and, where the sampler has one, eta. */
+static void put_sampling(struct text *t, const struct sample_params *p)
+{
+    const struct dn_sampler_info *sampler = dn_sampler_info(p->sampler);
+    text_printf(t, "\"steps\":%u,", p->steps);
+    put_string(t, "sampler", sampler->name);
+    text_puts(t, ",");
+    put_number(t, "guidance_scale", p->guidance_scale);
+    if (sampler->has_eta) {
+        text_puts(t, ",");
+        put_number(t, "eta", p->eta);
+    }
+}
+
+/* label or labels, and n. */
+static void put_labels(struct text *t, const struct sample_params *p)
+{
+    if (!p->is_list) {
+        text_printf(t, "\"label\":%u", p->labels[0]);
+    } else {
+        text_puts(t, "\"labels\":[");
+        for (size_t i = 0; i < p->n_labels; i++) {
+            text_printf(t, "%s%u", i ? "," : "", p->labels[i]);
+        }
+        text_puts(t, "]");
+    }
+    text_printf(t, ",\"n\":%u", p->n);
+}
+
+char *document_image_text(const struct sample_params *p, size_t i)
+{
+    const struct dn_model_info *info = dn_model_info(p->model);
+    struct dn_row_params row = params_row(p, i);
+    struct text t = TEXT_INIT;
+    text_puts(&t, "{");
+    put_model_ref(&t, info);
+    text_printf(&t, ",\"label\":%u,\"seed\":%llu,\"index\":%u,", row.label,
+                (unsigned long long)row.seed, row.index);
+    put_sampling(&t, p);
+    text_puts(&t, ",");
+    put_determinism(&t, info);
+    text_puts(&t, "}");
+    return text_take(&t, NULL);
+}
+
+char *document_sheet_text(const struct sample_params *p)
+{
+    const struct dn_model_info *info = dn_model_info(p->model);
+    struct text t = TEXT_INIT;
+    text_puts(&t, "{");
+    put_model_ref(&t, info);
+    text_puts(&t, ",");
+    put_labels(&t, p);
+    text_printf(&t, ",\"seed\":%llu,\"index\":%u,", (unsigned long long)p->seed, p->index);
+    put_sampling(&t, p);
+    text_printf(&t, ",\"layout\":\"grid\",\"columns\":%u,", p->columns);
+    put_determinism(&t, info);
+    text_puts(&t, "}");
+    return text_take(&t, NULL);
+}
+
+/* The resolved parameters: with the model, a request body that draws the same images again. */
+static void put_params(struct text *t, const struct sample_params *p)
+{
+    text_puts(t, "\"params\":{");
+    put_labels(t, p);
+    text_printf(t, ",\"seed\":%llu,\"index\":%u,", (unsigned long long)p->seed, p->index);
+    put_sampling(t, p);
+    text_printf(t, ",\"format\":\"png\",\"layout\":\"%s\",\"scale\":%u",
+                p->layout == LAYOUT_GRID ? "grid" : "list", p->scale);
+    if (p->layout == LAYOUT_GRID) {
+        text_printf(t, ",\"columns\":%u", p->columns);
+    }
+    text_puts(t, "}");
+}
+
+static void put_png(struct text *t, const struct image *image)
+{
+    put_string(t, "digest", image->digest);
+    text_puts(t, ",\"mime\":\"image/png\",\"b64\":\"");
+    text_base64(t, image->png, image->png_bytes);
+    text_puts(t, "\"");
+}
+
+static void put_sheet(struct text *t, const struct sample_params *p, const struct image *sheet)
+{
+    const struct dn_model_info *info = dn_model_info(p->model);
+    text_printf(t, ",\"sheet\":{\"rows\":%u,\"columns\":%u,\"height\":%u,\"width\":%u,",
+                params_grid_rows(p), p->columns,
+                params_grid_rows(p) * (uint32_t)info->height * p->scale,
+                p->columns * (uint32_t)info->width * p->scale);
+    put_png(t, sheet);
+    text_puts(t, "}");
+}
+
+char *document_samples(const struct sample_params *p, const char *id, int64_t created,
+                       const struct image *images, const struct image *sheet,
+                       const struct sample_timings *timings, size_t *bytes)
+{
+    const struct dn_model_info *info = dn_model_info(p->model);
+    struct text t = TEXT_INIT;
+    text_puts(&t, "{");
+    put_string(&t, "id", id);
+    text_printf(&t, ",\"object\":\"sample_list\",\"created\":%lld,", (long long)created);
+    put_model_ref(&t, info);
+    text_puts(&t, ",");
+    put_params(&t, p);
+    text_puts(&t, ",");
+    put_determinism(&t, info);
+    text_puts(&t, ",\"images\":[");
+    for (size_t i = 0; i < p->n_rows; i++) {
+        struct dn_row_params row = params_row(p, i);
+        text_printf(&t, "%s{\"index\":%u,\"label\":%u,\"seed\":%llu,", i ? "," : "", row.index,
+                    row.label, (unsigned long long)row.seed);
+        if (p->layout == LAYOUT_GRID) {
+            put_string(&t, "digest", images[i].digest);
+        } else {
+            put_png(&t, &images[i]);
+        }
+        text_puts(&t, "}");
+    }
+    text_puts(&t, "]");
+    if (p->layout == LAYOUT_GRID) {
+        put_sheet(&t, p, sheet);
+    }
+    text_puts(&t, ",\"timings\":{");
+    put_ms(&t, "queue_ms", timings->queue_ms);
+    text_puts(&t, ",");
+    put_ms(&t, "sample_ms", timings->sample_ms);
+    text_puts(&t, ",");
+    put_ms(&t, "encode_ms", timings->encode_ms);
+    text_puts(&t, "}}\n");
+    return text_take(&t, bytes);
+}
+
+static void put_defaults(struct text *t, const struct dn_model_info *info)
+{
+    text_puts(t, "\"defaults\":{");
+    put_string(t, "sampler", dn_sampler_info(info->default_sampler)->name);
+    text_printf(t, ",\"steps\":%d,", info->default_steps);
+    put_number(t, "guidance_scale", info->default_guidance_scale);
+    text_puts(t, "}");
+}
+
+static void put_model(struct text *t, const struct dn_model_info *info, bool is_default)
+{
+    text_puts(t, "{");
+    put_string(t, "id", info->name);
+    text_puts(t, ",\"object\":\"model\",");
+    put_string(t, "digest", info->digest);
+    text_printf(t, ",\"default\":%s,", is_default ? "true" : "false");
+    put_string(t, "architecture", info->arch);
+    text_printf(t, ",\"parameters\":%zu,\"file_bytes\":%zu,", info->n_parameters,
+                info->file_bytes);
+    put_number(t, "multiply_adds", info->macs);
+    text_printf(t, ",\"image\":{\"height\":%d,\"width\":%d,\"channels\":%d},\"classes\":[",
+                info->height, info->width, info->channels);
+    for (int i = 0; i < info->n_classes; i++) {
+        text_puts(t, i ? "," : "");
+        text_json_string(t, info->class_names[i]);
+    }
+    text_printf(t, "],\"timesteps\":%d,", info->timesteps);
+    put_string(t, "prediction", info->prediction);
+    text_printf(t, ",\"guidance\":%s,\"samplers\":[", info->can_guide ? "true" : "false");
+    for (int i = 0, n = 0; i < DN_SAMPLER_COUNT; i++) {
+        if (info->samplers & UINT32_C(1) << i) {
+            text_puts(t, n++ ? "," : "");
+            text_json_string(t, dn_sampler_info((enum dn_sampler)i)->name);
+        }
+    }
+    text_puts(t, "],");
+    put_defaults(t, info);
+    text_puts(t, ",");
+    put_determinism(t, info);
+    text_puts(t, "}");
+}
+
+char *document_models(const struct api_context *context, size_t *bytes)
+{
+    struct text t = TEXT_INIT;
+    text_puts(&t, "{\"object\":\"list\",\"data\":[");
+    for (size_t i = 0; i < context->n_models; i++) {
+        text_puts(&t, i ? "," : "");
+        put_model(&t, dn_model_info(context->models[i]), i == 0);
+    }
+    text_puts(&t, "]}\n");
+    return text_take(&t, bytes);
+}
+
+char *document_model(const struct api_context *context, size_t model_idx, size_t *bytes)
+{
+    struct text t = TEXT_INIT;
+    put_model(&t, dn_model_info(context->models[model_idx]), model_idx == 0);
+    text_puts(&t, "\n");
+    return text_take(&t, bytes);
+}
+
+static void put_sampler(struct text *t, const struct dn_sampler_info *info)
+{
+    text_puts(t, "{");
+    put_string(t, "name", info->name);
+    text_puts(t, ",");
+    put_string(t, "title", info->title);
+    text_puts(t, ",");
+    put_string(t, "source", info->source);
+    text_printf(t, ",\"has_eta\":%s,\"stochastic\":%s,\"order\":%d}",
+                info->has_eta ? "true" : "false", info->stochastic ? "true" : "false",
+                info->order);
+}
+
+char *document_capabilities(const struct api_context *context, size_t *bytes)
+{
+    const struct dn_model_info *info = dn_model_info(context->models[0]);
+    struct text t = TEXT_INIT;
+    text_puts(&t, "{\"object\":\"capabilities\",");
+    put_model_ref(&t, info);
+    text_puts(&t, ",\"models\":[");
+    for (size_t i = 0; i < context->n_models; i++) {
+        text_puts(&t, i ? "," : "");
+        text_json_string(&t, dn_model_info(context->models[i])->name);
+    }
+    text_puts(&t, "],\"samplers\":[");
+    for (int i = 0; i < DN_SAMPLER_COUNT; i++) {
+        text_puts(&t, i ? "," : "");
+        put_sampler(&t, dn_sampler_info((enum dn_sampler)i));
+    }
+    text_puts(&t, "],\"formats\":[\"png\"],\"layouts\":[\"list\",\"grid\"],");
+    text_puts(&t, "\"media_types\":[\"application/json\",\"image/png\"],\"limits\":{");
+    text_printf(&t, "\"rows_per_request\":%u,\"queue_rows\":%u,\"body_bytes\":%u,",
+                context->max_rows_per_request, context->max_queue_rows, context->max_body_bytes);
+    text_printf(&t, "\"pixel_bytes\":%u,\"seed\":%llu,\"steps\":%d,", PARAMS_MAX_PIXEL_BYTES,
+                (unsigned long long)DN_SEED_MAX, info->timesteps);
+    text_printf(&t, "\"guidance_scale\":%g,\"scale\":%d},", DN_GUIDANCE_MAX, PARAMS_SCALE_MAX);
+    put_defaults(&t, info);
+    text_puts(&t, ",");
+    put_determinism(&t, info);
+    text_puts(&t, "}\n");
+    return text_take(&t, bytes);
+}
+
+char *document_discovery(size_t *bytes)
+{
+    struct text t = TEXT_INIT;
+    text_puts(&t, "{\"name\":\"denoised\",\"description\":\"Draws images from a trained diffusion "
+                  "network\",\"openapi\":\"/openapi.json\",\"routes\":[");
+    for (int i = 0; i < ROUTE_COUNT; i++) {
+        text_puts(&t, i ? ",{" : "{");
+        put_string(&t, "method", routes[i].method);
+        text_puts(&t, ",");
+        put_string(&t, "path", routes[i].pattern);
+        text_puts(&t, "}");
+    }
+    text_puts(&t, "]}\n");
+    return text_take(&t, bytes);
+}

@@ -1,0 +1,112 @@
+#include "api/fields.h"
+
+#include <string.h>
+
+#include "api/json.h"
+
+enum field_type { TYPE_NUMBER, TYPE_STRING, TYPE_LABEL, TYPE_LIST };
+
+static const struct {
+    const char *pointer;
+    enum field_type type;
+    bool in_query;
+} field_rows[FIELD_COUNT] = {
+    [FIELD_LABEL] = {"/label", TYPE_LABEL, false},
+    [FIELD_LABELS] = {"/labels", TYPE_LIST, false},
+    [FIELD_N] = {"/n", TYPE_NUMBER, false},
+    [FIELD_SEED] = {"/seed", TYPE_NUMBER, true},
+    [FIELD_INDEX] = {"/index", TYPE_NUMBER, true},
+    [FIELD_STEPS] = {"/steps", TYPE_NUMBER, true},
+    [FIELD_SAMPLER] = {"/sampler", TYPE_STRING, true},
+    [FIELD_GUIDANCE_SCALE] = {"/guidance_scale", TYPE_NUMBER, true},
+    [FIELD_ETA] = {"/eta", TYPE_NUMBER, true},
+    [FIELD_MODEL] = {"/model", TYPE_STRING, true},
+    [FIELD_FORMAT] = {"/format", TYPE_STRING, false},
+    [FIELD_LAYOUT] = {"/layout", TYPE_STRING, false},
+    [FIELD_SCALE] = {"/scale", TYPE_NUMBER, true},
+    [FIELD_COLUMNS] = {"/columns", TYPE_NUMBER, false},
+};
+
+static const char *const type_names[] = {
+    [TYPE_NUMBER] = "a number",
+    [TYPE_STRING] = "a string",
+    [TYPE_LABEL] = "an integer or a string",
+    [TYPE_LIST] = "an array",
+};
+
+const char *field_pointer(enum field field) { return field_rows[field].pointer; }
+
+static int field_by_name(const char *name)
+{
+    for (int i = 0; i < FIELD_COUNT; i++) {
+        if (strcmp(field_rows[i].pointer + 1, name) == 0) {
+            return i;
+        }
+    }
+    return -1;
+}
+
+static bool type_fits(enum field_type type, const cJSON *value)
+{
+    switch (type) {
+    case TYPE_NUMBER:
+        return cJSON_IsNumber(value);
+    case TYPE_STRING:
+        return cJSON_IsString(value);
+    case TYPE_LABEL:
+        return cJSON_IsNumber(value) || cJSON_IsString(value);
+    case TYPE_LIST:
+        return cJSON_IsArray(value);
+    }
+    return false;
+}
+
+void fields_from_json(struct fields *f, const cJSON *object, struct problem *problem)
+{
+    *f = (struct fields){.labels = NULL};
+    for (const cJSON *member = object->child; member; member = member->next) {
+        int field = field_by_name(member->string);
+        if (field < 0) {
+            char pointer[PROBLEM_POINTER_BYTES] = "";
+            problem_pointer_push(pointer, member->string);
+            problem_add(problem, pointer, "unknown field");
+            continue;
+        }
+        enum field_type type = field_rows[field].type;
+        if (!type_fits(type, member)) {
+            problem_add(problem, field_rows[field].pointer, "%s is expected, found %s",
+                        type_names[type], json_type_name(member));
+            continue;
+        }
+        f->has[field] = true;
+        f->value[field].number = member->valuedouble;
+        f->value[field].string = cJSON_IsString(member) ? member->valuestring : NULL;
+        if (field == FIELD_LABELS) {
+            f->labels = member;
+        }
+    }
+}
+
+void fields_from_query(struct fields *f, const struct query *query, struct problem *problem)
+{
+    *f = (struct fields){.labels = NULL};
+    for (size_t i = 0; i < query->n_pairs; i++) {
+        const char *key = query->pairs[i].key, *value = query->pairs[i].value;
+        int field = field_by_name(key);
+        if (field < 0 || !field_rows[field].in_query) {
+            char pointer[PROBLEM_POINTER_BYTES] = "";
+            problem_pointer_push(pointer, key);
+            problem_add(problem, pointer, "unknown parameter");
+            continue;
+        }
+        if (field_rows[field].type == TYPE_NUMBER) {
+            if (json_read_number(&f->value[field].number, value) != 0) {
+                problem_add(problem, field_rows[field].pointer, "a number is expected");
+                continue;
+            }
+        } else {
+            f->value[field].string = value;
+        }
+        f->has[field] = true;
+    }
+}

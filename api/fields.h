@@ -1,0 +1,52 @@
+/*
+ * The fields of a sampling request as they were given, before they mean anything: one table says
+ * each field's type and where it may stand. Private to api/params*.c.
+ */
+#ifndef API_FIELDS_H
+#define API_FIELDS_H
+
+#include <cjson/cJSON.h>
+#include <stdbool.h>
+
+#include "api/problem.h"
+#include "api/query.h"
+
+enum field {
+    FIELD_LABEL,
+    FIELD_LABELS,
+    FIELD_N,
+    FIELD_SEED,
+    FIELD_INDEX,
+    FIELD_STEPS,
+    FIELD_SAMPLER,
+    FIELD_GUIDANCE_SCALE,
+    FIELD_ETA,
+    FIELD_MODEL,
+    FIELD_FORMAT,
+    FIELD_LAYOUT,
+    FIELD_SCALE,
+    FIELD_COLUMNS,
+    FIELD_COUNT
+};
+
+/* A number or a string; `string` is NULL for a number. */
+struct field_value {
+    double number;
+    const char *string;
+};
+
+struct fields {
+    bool has[FIELD_COUNT];
+    struct field_value value[FIELD_COUNT]; /* strings borrow from the body or the query */
+    const cJSON *labels;                   /* the array of FIELD_LABELS */
+};
+
+/* Sort the members of a JSON object, or the parameters of a query, into fields. Unknown names and
+ * wrong types are added to *problem. */
+void fields_from_json(struct fields *f, const cJSON *object, struct problem *problem);
+void fields_from_query(struct fields *f, const struct query *query, struct problem *problem);
+
+/* The field's JSON pointer: "/steps". */
+const char *field_pointer(enum field field);
+
+#endif

@@ -1,0 +1,331 @@
+#include "api/params.h"
+
+#include <assert.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "api/fields.h"
+#include "api/json.h"
+#include "api/text.h"
+#include "api/unicode.h"
+
+int api_model_find(const struct api_context *context, const char *id)
+{
+    for (size_t i = 0; i < context->n_models; i++) {
+        const struct dn_model_info *info = dn_model_info(context->models[i]);
+        if (strcmp(info->name, id) == 0 || strcmp(info->digest, id) == 0) {
+            return (int)i;
+        }
+    }
+    return -1;
+}
+
+/* ---- one field ------------------------------------------------------------------------------ */
+
+/* An integer field into *out, which keeps its default when the field is absent. */
+static void read_integer(const struct fields *f, enum field field, uint64_t min, uint64_t max,
+                         uint64_t *out, struct problem *problem)
+{
+    if (!f->has[field]) {
+        return;
+    }
+    double number = f->value[field].number;
+    if (floor(number) != number) {
+        problem_add(problem, field_pointer(field), "an integer is expected");
+    } else if (!(number >= (double)min && number <= (double)max)) {
+        problem_add(problem, field_pointer(field), "must be %llu..%llu", (unsigned long long)min,
+                    (unsigned long long)max);
+    } else {
+        *out = (uint64_t)number;
+    }
+}
+
+static void read_real(const struct fields *f, enum field field, double min, double max,
+                      double *out, struct problem *problem)
+{
+    if (!f->has[field]) {
+        return;
+    }
+    double number = f->value[field].number;
+    if (!(number >= min && number <= max)) {
+        problem_add(problem, field_pointer(field), "must be %g..%g", min, max);
+    } else {
+        *out = number + 0.0; /* -0 is 0: equal requests have equal ETags */
+    }
+}
+
+/* One of `names`, or `fallback` when absent. */
+static int read_name(const struct fields *f, enum field field, const char *const names[], int n,
+                     int fallback, struct problem *problem)
+{
+    if (!f->has[field]) {
+        return fallback;
+    }
+    struct text list = TEXT_INIT;
+    for (int i = 0; i < n; i++) {
+        if (names[i] && strcmp(names[i], f->value[field].string) == 0) {
+            text_free(&list);
+            return i;
+        }
+        if (names[i]) {
+            text_printf(&list, "%s%s", list.length ? ", " : "", names[i]);
+        }
+    }
+    char *all = text_take(&list, NULL);
+    problem_add(problem, field_pointer(field), "must be one of: %s", all ? all : "");
+    free(all);
+    return fallback;
+}
+
+static bool read_label(const struct sample_params *p, const struct field_value *value,
+                       const char *pointer, uint32_t *out, struct problem *problem)
+{
+    const struct dn_model_info *info = dn_model_info(p->model);
+    if (value->string) {
+        int class = dn_model_class_by_name(p->model, value->string);
+        if (class < 0) {
+            problem_add(problem, pointer, "model %s has no class of that name", info->name);
+            return false;
+        }
+        *out = (uint32_t)class;
+        return true;
+    }
+    double number = value->number;
+    if (floor(number) != number || number < 0 || number >= info->n_classes) {
+        problem_add(problem, pointer, "must be an integer 0..%d or a class name of model %s",
+                    info->n_classes - 1, info->name);
+        return false;
+    }
+    *out = (uint32_t)number;
+    return true;
+}
+
+/* ---- the whole ------------------------------------------------------------------------------ */
+
+static int params_out_of_memory(struct problem *problem)
+{
+    problem_set(problem, PROBLEM_OUT_OF_MEMORY, "There was no memory for the request.");
+    return -1;
+}
+
+/* label | labels into p->labels. Returns -1 only when memory ran out. */
+static int resolve_labels(struct sample_params *p, const struct fields *f,
+                          const struct api_context *context, struct problem *problem)
+{
+    if (f->has[FIELD_LABEL] && f->has[FIELD_LABELS]) {
+        problem_add(problem, "/labels", "give label or labels, not both");
+        return 0;
+    }
+    p->is_list = f->has[FIELD_LABELS];
+    size_t n = p->is_list ? (size_t)cJSON_GetArraySize(f->labels) : f->has[FIELD_LABEL];
+    if (p->is_list && n == 0) {
+        problem_add(problem, "/labels", "must not be empty");
+        return 0;
+    }
+    if (n > context->max_rows_per_request) {
+        problem_add(problem, "/labels", "must have at most %u items",
+                    context->max_rows_per_request);
+        return 0;
+    }
+    p->labels = calloc(n ? n : 1, sizeof *p->labels);
+    if (!p->labels) {
+        return params_out_of_memory(problem);
+    }
+    if (!p->is_list) {
+        if (n) {
+            read_label(p, &f->value[FIELD_LABEL], "/label", &p->labels[0], problem);
+        }
+        p->n_labels = n;
+        return 0;
+    }
+    size_t i = 0;
+    for (const cJSON *item = f->labels->child; item; item = item->next, i++) {
+        char pointer[PROBLEM_POINTER_BYTES] = "/labels", number[24];
+        snprintf(number, sizeof number, "%zu", i);
+        problem_pointer_push(pointer, number);
+        if (cJSON_IsNumber(item) || cJSON_IsString(item)) {
+            struct field_value value = {.number = item->valuedouble, .string = item->valuestring};
+            read_label(p, &value, pointer, &p->labels[i], problem);
+        } else {
+            problem_add(problem, pointer, "an integer or a string is expected, found %s",
+                        json_type_name(item));
+        }
+    }
+    p->n_labels = n;
+    return 0;
+}
+
+static void resolve_sampling(struct sample_params *p, const struct fields *f,
+                             struct problem *problem)
+{
+    const struct dn_model_info *info = dn_model_info(p->model);
+    const char *names[DN_SAMPLER_COUNT];
+    for (int i = 0; i < DN_SAMPLER_COUNT; i++) {
+        bool allowed = info->samplers & UINT32_C(1) << i;
+        names[i] = allowed ? dn_sampler_info((enum dn_sampler)i)->name : NULL;
+    }
+    p->sampler = (enum dn_sampler)read_name(f, FIELD_SAMPLER, names, DN_SAMPLER_COUNT,
+                                            (int)info->default_sampler, problem);
+    uint64_t steps = (uint64_t)info->default_steps;
+    read_integer(f, FIELD_STEPS, 1, (uint64_t)info->timesteps, &steps, problem);
+    p->steps = (uint32_t)steps;
+
+    p->guidance_scale = info->default_guidance_scale;
+    read_real(f, FIELD_GUIDANCE_SCALE, 0, DN_GUIDANCE_MAX, &p->guidance_scale, problem);
+    if (!info->can_guide && f->has[FIELD_GUIDANCE_SCALE] && p->guidance_scale != 1) {
+        problem_add(problem, "/guidance_scale", "model %s was not trained for guidance: only 1",
+                    info->name);
+    }
+    p->eta = 0;
+    if (f->has[FIELD_ETA] && !dn_sampler_info(p->sampler)->has_eta) {
+        problem_add(problem, "/eta", "sampler %s has no eta", dn_sampler_info(p->sampler)->name);
+    } else {
+        read_real(f, FIELD_ETA, 0, 1, &p->eta, problem);
+    }
+}
+
+/* Rows of the request and their picture: n, index, layout, columns, scale. */
+static void resolve_images(struct sample_params *p, const struct fields *f,
+                           const struct api_context *context, struct problem *problem)
+{
+    static const char *const layouts[] = {[LAYOUT_LIST] = "list", [LAYOUT_GRID] = "grid"};
+    static const char *const formats[] = {"png"};
+    const struct dn_model_info *info = dn_model_info(p->model);
+
+    read_name(f, FIELD_FORMAT, formats, 1, 0, problem);
+    p->layout = (enum params_layout)read_name(f, FIELD_LAYOUT, layouts, 2, LAYOUT_LIST, problem);
+
+    uint64_t n = 1, index = 0, scale = 1, columns = 0;
+    uint64_t max_n = context->max_rows_per_request / (p->n_labels ? p->n_labels : 1);
+    read_integer(f, FIELD_N, 1, max_n, &n, problem);
+    p->n = (uint32_t)n;
+    p->n_rows = p->n_labels * (size_t)n;
+    read_integer(f, FIELD_INDEX, 0, UINT32_MAX - p->n_rows + 1, &index, problem);
+    p->index = (uint32_t)index;
+    read_integer(f, FIELD_SCALE, 1, PARAMS_SCALE_MAX, &scale, problem);
+    p->scale = (uint32_t)scale;
+
+    if (p->layout == LAYOUT_GRID) {
+        columns = (uint64_t)ceil(sqrt((double)p->n_rows));
+        read_integer(f, FIELD_COLUMNS, 1, p->n_rows ? p->n_rows : 1, &columns, problem);
+    } else if (f->has[FIELD_COLUMNS]) {
+        problem_add(problem, "/columns", "only with layout grid");
+    }
+    p->columns = (uint32_t)columns;
+
+    uint64_t cells = p->columns ? (uint64_t)params_grid_rows(p) * p->columns : p->n_rows;
+    uint64_t cell_bytes = (uint64_t)info->height * (uint64_t)info->width *
+                          (uint64_t)info->channels * scale * scale;
+    if (cells * cell_bytes > PARAMS_MAX_PIXEL_BYTES) {
+        problem_add(problem, "/scale", "%llu images of this size are more than %u MiB of pixels",
+                    (unsigned long long)cells, PARAMS_MAX_PIXEL_BYTES >> 20);
+    }
+}
+
+static int params_resolve(struct sample_params *p, const struct fields *f,
+                          const struct api_context *context, struct problem *problem)
+{
+    assert(context->n_models > 0);
+    if (f->has[FIELD_MODEL]) {
+        const char *id = f->value[FIELD_MODEL].string;
+        int found = api_model_find(context, id);
+        if (found < 0) {
+            char shown[72];
+            unicode_copy(shown, sizeof shown, id);
+            problem_set(problem, PROBLEM_MODEL_NOT_FOUND,
+                        "There is no model \"%s\" here; /v1/models lists what there is.", shown);
+            problem_add(problem, "/model", "no such model");
+            return -1;
+        }
+        p->model_idx = (size_t)found;
+        p->model_by_digest = strcmp(dn_model_info(context->models[found])->digest, id) == 0;
+    }
+    p->model = context->models[p->model_idx];
+
+    if (resolve_labels(p, f, context, problem) != 0) {
+        return -1;
+    }
+    p->has_seed = f->has[FIELD_SEED];
+    read_integer(f, FIELD_SEED, 0, DN_SEED_MAX, &p->seed, problem);
+    resolve_sampling(p, f, problem);
+    resolve_images(p, f, context, problem);
+    return problem->n_errors ? -1 : 0;
+}
+
+int params_from_body(struct sample_params *p, const struct api_context *context, const char *body,
+                     size_t bytes, struct problem *problem)
+{
+    *p = (struct sample_params){.model_idx = 0};
+    cJSON *root;
+    if (json_parse(&root, body, bytes, problem) != 0) {
+        return -1;
+    }
+    int rc = -1;
+    problem_set(problem, PROBLEM_INVALID_REQUEST, "The request is not valid; see errors.");
+    if (!cJSON_IsObject(root)) {
+        problem_add(problem, "", "an object is expected, found %s", json_type_name(root));
+        goto out;
+    }
+    struct fields f;
+    fields_from_json(&f, root, problem);
+    if (!cJSON_GetObjectItemCaseSensitive(root, "label") &&
+        !cJSON_GetObjectItemCaseSensitive(root, "labels")) {
+        problem_add(problem, "/label", "label or labels is required");
+    }
+    rc = params_resolve(p, &f, context, problem);
+    if (rc != 0) {
+        params_free(p);
+    }
+out:
+    cJSON_Delete(root);
+    return rc;
+}
+
+int params_from_url(struct sample_params *p, const struct api_context *context, const char *label,
+                    const struct query *query, struct problem *problem)
+{
+    *p = (struct sample_params){.model_idx = 0};
+    problem_set(problem, PROBLEM_INVALID_REQUEST, "The request is not valid; see errors.");
+    struct fields f;
+    fields_from_query(&f, query, problem);
+    /* In a URL a number is a label and anything else a class name; "07" and "7.0" are neither. */
+    f.has[FIELD_LABEL] = true;
+    f.value[FIELD_LABEL].string = label;
+    size_t digits = strspn(label, "0123456789");
+    if (digits > 0 && digits < 10 && !label[digits] && (digits == 1 || label[0] != '0')) {
+        f.value[FIELD_LABEL].number = strtod(label, NULL);
+        f.value[FIELD_LABEL].string = NULL;
+    }
+    int rc = params_resolve(p, &f, context, problem);
+    if (rc != 0) {
+        params_free(p);
+    }
+    return rc;
+}
+
+void params_free(struct sample_params *p)
+{
+    free(p->labels);
+    p->labels = NULL;
+}
+
+struct dn_row_params params_row(const struct sample_params *p, size_t i)
+{
+    assert(i < p->n_rows);
+    return (struct dn_row_params){
+        .seed = p->seed,
+        .index = p->index + (uint32_t)i,
+        .label = p->labels[i / p->n],
+        .steps = p->steps,
+        .sampler = p->sampler,
+        .guidance_scale = p->guidance_scale,
+        .eta = p->eta,
+    };
+}
+
+uint32_t params_grid_rows(const struct sample_params *p)
+{
+    return p->columns ? ((uint32_t)p->n_rows + p->columns - 1) / p->columns : 0;
+}

@@ -1,0 +1,75 @@
+/*
+ * The parameters of a sampling request: from a JSON body or a URL to resolved, checked values.
+ *
+ * Nothing is ignored, rounded or clamped: each fault is reported under its field's pointer, all
+ * faults of a request at once. What is left out gets the model's defaults, except the seed: the
+ * caller draws one where has_seed is false. Any thread.
+ */
+#ifndef API_PARAMS_H
+#define API_PARAMS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "api/problem.h"
+#include "api/query.h"
+#include "core/denoise.h"
+
+#define PARAMS_SCALE_MAX 32
+/* Decoded bytes of all pictures of one response, after scaling. */
+#define PARAMS_MAX_PIXEL_BYTES (UINT32_C(64) << 20)
+
+enum params_layout { LAYOUT_LIST, LAYOUT_GRID };
+
+/* What requests are checked against; const while the daemon runs. */
+struct api_context {
+    struct dn_model *const *models; /* the first is the default */
+    size_t n_models;
+    uint32_t max_rows_per_request;
+    uint32_t max_queue_rows;
+    uint32_t max_body_bytes;
+};
+
+struct sample_params {
+    const struct dn_model *model; /* borrowed from the context */
+    size_t model_idx;
+    bool model_by_digest; /* the request named the model by its digest */
+    bool is_list;         /* the request said `labels`, not `label` */
+    uint32_t *labels;     /* owned, [n_labels] */
+    size_t n_labels;
+    uint32_t n; /* images of each label */
+    size_t n_rows;
+    bool has_seed;
+    uint64_t seed;
+    uint32_t index; /* of the first image */
+    uint32_t steps;
+    enum dn_sampler sampler;
+    double guidance_scale;
+    double eta;
+    enum params_layout layout;
+    uint32_t scale;
+    uint32_t columns; /* of the grid; 0 with LAYOUT_LIST */
+};
+
+/* Read the body of POST /v1/samples. Returns 0; the caller frees with params_free. Or -1 with
+ * *problem filled and nothing to free. */
+int params_from_body(struct sample_params *p, const struct api_context *context, const char *body,
+                     size_t bytes, struct problem *problem);
+
+/* Read GET /v1/samples/{label}.png: the decoded label and the query. As params_from_body. */
+int params_from_url(struct sample_params *p, const struct api_context *context, const char *label,
+                    const struct query *query, struct problem *problem);
+
+void params_free(struct sample_params *p);
+
+/* The engine's parameters of row `i` of the request. */
+struct dn_row_params params_row(const struct sample_params *p, size_t i);
+
+/* Rows and columns of cells of the request's sheet. */
+uint32_t params_grid_rows(const struct sample_params *p);
+
+/* The model of that name (file stem) or digest, or -1. */
+int api_model_find(const struct api_context *context, const char *id);
+
+#endif

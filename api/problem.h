@@ -1,0 +1,68 @@
+/*
+ * An error as the API tells it: RFC 9457 problem+json. The only place that maps an error to an HTTP
+ * status. A problem is a plain value; any thread.
+ */
+#ifndef API_PROBLEM_H
+#define API_PROBLEM_H
+
+#include <stddef.h>
+
+#define PROBLEM_MAX_ERRORS 12
+#define PROBLEM_POINTER_BYTES 136
+#define PROBLEM_MEDIA_TYPE "application/problem+json"
+
+/* name, status, type (urn:denoised:problem:...), title */
+#define PROBLEM_KINDS(X)                                                                           \
+    X(PROBLEM_INVALID_REQUEST, 400, "invalid-request", "Invalid request")                          \
+    X(PROBLEM_MALFORMED_JSON, 400, "malformed-json", "Malformed JSON")                             \
+    X(PROBLEM_NOT_FOUND, 404, "not-found", "No such resource")                                     \
+    X(PROBLEM_MODEL_NOT_FOUND, 404, "model-not-found", "No such model")                            \
+    X(PROBLEM_METHOD_NOT_ALLOWED, 405, "method-not-allowed", "Method not allowed")                 \
+    X(PROBLEM_NOT_ACCEPTABLE, 406, "not-acceptable", "Not acceptable")                             \
+    X(PROBLEM_REQUEST_TIMEOUT, 408, "request-timeout", "The request took too long to arrive")      \
+    X(PROBLEM_LENGTH_REQUIRED, 411, "length-required", "Length required")                          \
+    X(PROBLEM_BODY_TOO_LARGE, 413, "body-too-large", "Request body too large")                     \
+    X(PROBLEM_URI_TOO_LONG, 414, "uri-too-long", "URI too long")                                   \
+    X(PROBLEM_UNSUPPORTED_MEDIA_TYPE, 415, "unsupported-media-type", "Unsupported media type")     \
+    X(PROBLEM_INTERNAL, 500, "internal-error", "Internal error")                                   \
+    X(PROBLEM_OUT_OF_MEMORY, 503, "out-of-memory", "Out of memory")                                \
+    X(PROBLEM_QUEUE_FULL, 503, "queue-full", "The queue is full")                                  \
+    X(PROBLEM_LOADING, 503, "loading", "The models are being loaded")                              \
+    X(PROBLEM_DRAINING, 503, "draining", "The server is shutting down")
+
+enum problem_kind {
+#define PROBLEM_NAME(name, status, type, title) name,
+    PROBLEM_KINDS(PROBLEM_NAME)
+#undef PROBLEM_NAME
+};
+
+struct problem_error {
+    char pointer[PROBLEM_POINTER_BYTES]; /* RFC 6901; query parameters are named the same way */
+    char detail[200];
+};
+
+struct problem {
+    enum problem_kind kind;
+    char detail[320];
+    struct problem_error errors[PROBLEM_MAX_ERRORS];
+    size_t n_errors; /* found; those beyond PROBLEM_MAX_ERRORS are only counted */
+};
+
+/* Start over: a problem of this kind with this detail and no errors. */
+__attribute__((format(printf, 3, 4))) void problem_set(struct problem *p, enum problem_kind kind,
+                                                       const char *format, ...);
+
+/* Add the fault of one field. `pointer` is a whole JSON pointer of well-formed UTF-8. */
+__attribute__((format(printf, 3, 4))) void problem_add(struct problem *p, const char *pointer,
+                                                       const char *format, ...);
+
+/* Write "/key" into `pointer`, escaped as RFC 6901 says, after its present text. */
+void problem_pointer_push(char pointer[PROBLEM_POINTER_BYTES], const char *key);
+
+/* The HTTP status of a kind. */
+int problem_status(enum problem_kind kind);
+
+/* The problem as JSON text. The caller frees; NULL when out of memory. */
+char *problem_json(const struct problem *p, const char *request_id, size_t *bytes);
+
+#endif

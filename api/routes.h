@@ -1,0 +1,48 @@
+/*
+ * Every route of the API, in one table: method, path, what it can answer with. HEAD is understood
+ * wherever GET is, OPTIONS everywhere. Any thread.
+ */
+#ifndef API_ROUTES_H
+#define API_ROUTES_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+enum route_id {
+    ROUTE_DISCOVERY,
+    ROUTE_SAMPLES,
+    ROUTE_SAMPLE_PNG,
+    ROUTE_MODELS,
+    ROUTE_MODEL,
+    ROUTE_CAPABILITIES,
+    ROUTE_LIVEZ,
+    ROUTE_READYZ,
+    ROUTE_METRICS,
+    ROUTE_VERSION,
+    ROUTE_OPENAPI,
+    ROUTE_COUNT
+};
+
+#define ROUTE_MAX_TYPES 3
+
+struct route {
+    const char *method;  /* "GET" or "POST" */
+    const char *pattern; /* as in openapi.yaml: "/v1/samples/{label}.png" */
+    const char *types[ROUTE_MAX_TYPES]; /* media types it answers with, the default first */
+    bool any_accept;     /* a probe: answers whatever the Accept header says */
+};
+
+extern const struct route routes[ROUTE_COUNT];
+
+struct route_match {
+    int id;              /* enum route_id, or -1: no such path, or not this method */
+    bool path_exists;
+    char allow[48];      /* for the Allow header when the path exists */
+    const char *segment; /* what {...} stands for, raw; points into the path */
+    size_t segment_bytes;
+};
+
+/* Find the route of a method and a raw (undecoded) path without its query. HEAD finds GET's. */
+void route_find(struct route_match *match, const char *method, const char *path);
+
+#endif

@@ -1,0 +1,141 @@
+#include "api/text.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define FIRST_CAPACITY 256
+
+static bool text_reserve(struct text *t, size_t more)
+{
+    if (t->failed) {
+        return false;
+    }
+    if (more > SIZE_MAX / 4 || t->length > SIZE_MAX / 4) {
+        t->failed = true;
+        return false;
+    }
+    size_t need = t->length + more + 1;
+    if (need <= t->capacity) {
+        return true;
+    }
+    size_t capacity = t->capacity ? t->capacity : FIRST_CAPACITY;
+    while (capacity < need) {
+        capacity *= 2;
+    }
+    char *bytes = realloc(t->bytes, capacity);
+    if (!bytes) {
+        t->failed = true;
+        return false;
+    }
+    t->bytes = bytes;
+    t->capacity = capacity;
+    return true;
+}
+
+void text_append(struct text *t, const char *data, size_t bytes)
+{
+    if (!text_reserve(t, bytes)) {
+        return;
+    }
+    memcpy(t->bytes + t->length, data, bytes);
+    t->length += bytes;
+    t->bytes[t->length] = '\0';
+}
+
+void text_puts(struct text *t, const char *s) { text_append(t, s, strlen(s)); }
+
+void text_printf(struct text *t, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    int length = vsnprintf(NULL, 0, format, args);
+    va_end(args);
+    if (length < 0 || !text_reserve(t, (size_t)length)) {
+        t->failed = true;
+        return;
+    }
+    va_start(args, format);
+    vsnprintf(t->bytes + t->length, (size_t)length + 1, format, args);
+    va_end(args);
+    t->length += (size_t)length;
+}
+
+void text_json_string(struct text *t, const char *s)
+{
+    text_append(t, "\"", 1);
+    const char *plain = s; /* start of what needs no escape */
+    for (; *s; s++) {
+        unsigned char c = (unsigned char)*s;
+        if (c >= 0x20 && c != '"' && c != '\\' && c != 0x7f) {
+            continue;
+        }
+        text_append(t, plain, (size_t)(s - plain));
+        if (c == '"' || c == '\\') {
+            text_printf(t, "\\%c", c);
+        } else {
+            text_printf(t, "\\u%04x", c);
+        }
+        plain = s + 1;
+    }
+    text_append(t, plain, (size_t)(s - plain));
+    text_append(t, "\"", 1);
+}
+
+void text_json_number(struct text *t, double number)
+{
+    char decimal[40];
+    for (int digits = 15; digits <= 17; digits++) {
+        snprintf(decimal, sizeof decimal, "%.*g", digits, number);
+        if (strtod(decimal, NULL) == number) {
+            break;
+        }
+    }
+    text_puts(t, decimal);
+}
+
+void text_base64(struct text *t, const uint8_t *data, size_t bytes)
+{
+    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+
+    if (bytes > SIZE_MAX / 8 || !text_reserve(t, (bytes + 2) / 3 * 4)) {
+        t->failed = true;
+        return;
+    }
+    char *out = t->bytes + t->length;
+    for (size_t i = 0; i < bytes; i += 3) {
+        size_t left = bytes - i;
+        uint32_t three = (uint32_t)data[i] << 16;
+        three |= left > 1 ? (uint32_t)data[i + 1] << 8 : 0;
+        three |= left > 2 ? (uint32_t)data[i + 2] : 0;
+        *out++ = digits[three >> 18];
+        *out++ = digits[three >> 12 & 63];
+        *out++ = left > 1 ? digits[three >> 6 & 63] : '=';
+        *out++ = left > 2 ? digits[three & 63] : '=';
+    }
+    *out = '\0';
+    t->length = (size_t)(out - t->bytes);
+}
+
+char *text_take(struct text *t, size_t *length)
+{
+    if (!t->bytes && !t->failed) {
+        text_append(t, "", 0);
+    }
+    char *bytes = t->failed ? NULL : t->bytes;
+    if (t->failed) {
+        free(t->bytes);
+    }
+    if (length) {
+        *length = bytes ? t->length : 0;
+    }
+    *t = (struct text)TEXT_INIT;
+    return bytes;
+}
+
+void text_free(struct text *t)
+{
+    free(t->bytes);
+    *t = (struct text)TEXT_INIT;
+}
