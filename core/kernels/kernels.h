@@ -1,0 +1,124 @@
+/*
+ * The compute kernels: one table of typed functions for each instruction set.
+ *
+ * A map is one image's feature map or its tokens, channels last. Every kernel works on one image
+ * at a time, so that a result cannot depend on batch mates, and fixes the order of its sums: the
+ * scalar, AVX2 and AVX-512 tables agree bit for bit (the OpenBLAS table within one core type).
+ *
+ * Kernels allocate nothing, keep no state and may run on any thread. Broken shapes are broken
+ * invariants of the graph and are asserted there.
+ *
+ * Letters: H W rows and columns of a map, C channels, I O channels in and out, T tokens (T = H W),
+ * D channels of a head.
+ */
+#ifndef CORE_KERNELS_KERNELS_H
+#define CORE_KERNELS_KERNELS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "core/denoise.h"
+
+/* [H,W,C] floats: pixel (y,x) is data[y * pitch + x * ld .. + C). A map that a 3x3 convolution reads
+ * has a border of zero pixels around it; a slice of a concatenation has ld > C. */
+struct dn_map {
+    float *data;
+    int h, w, c;
+    int ld;    /* floats from one pixel to the next */
+    int pitch; /* floats from one row to the next */
+};
+
+enum dn_act { DN_ACT_NONE, DN_ACT_RELU, DN_ACT_SILU };
+
+/* What follows a kernel's own result r, channel c: act(r) + residual + channel[c]. */
+struct dn_epilogue {
+    enum dn_act act;
+    const struct dn_map *residual; /* [H,W,C] of the output, or NULL */
+    const float *channel;          /* [C], or NULL */
+};
+
+enum {
+    DN_MAX_TAPS = 16,
+    DN_MAX_CHANNELS = 1024, /* of any map: kernels keep a few rows of channels on the stack */
+};
+
+/*
+ * A convolution as a list of taps: out[y][x] = bias + sum over taps n of
+ * in[y * stride + dy[n]][x * stride + dx[n]] W[n]. A 3x3 convolution has nine, a linear layer one, a
+ * phase of a stride-2 transposed convolution one, two or four.
+ */
+struct dn_conv {
+    int in_c, out_c;
+    int stride;
+    int n_taps;
+    int8_t dy[DN_MAX_TAPS], dx[DN_MAX_TAPS];
+    const float *weights; /* as the table's conv_pack left them */
+    const float *bias;    /* [O], or NULL */
+};
+
+struct dn_group_norm {
+    int groups;
+    float eps;
+    const float *weight, *bias; /* [C] */
+};
+
+struct dn_layer_norm {
+    float eps;
+    const float *weight, *bias; /* [C] */
+};
+
+struct dn_kernels {
+    enum dn_isa isa;
+
+    /* Weights [taps][I][O] -> this table's own order; both sizes in floats. */
+    size_t (*conv_packed)(int taps, int in_c, int out_c);
+    void (*conv_pack)(float *packed, const float *weights, int taps, int in_c, int out_c);
+    /* Scratch floats that conv() needs for an output of h x w. */
+    size_t (*conv_scratch)(const struct dn_conv *conv, int h, int w);
+    /* in and out never overlap; the residual may be out itself. */
+    void (*conv)(const struct dn_conv *conv, const struct dn_map *in, const struct dn_map *out,
+                 const struct dn_epilogue *epilogue, float *scratch);
+
+    /* Group norm of in + pre[c] (pre NULL: 0), Wu & He 2018; statistics over an image and a group. */
+    void (*group_norm)(const struct dn_group_norm *norm, const struct dn_map *in, const float *pre,
+                       const struct dn_map *out, const struct dn_epilogue *epilogue);
+    /* Layer norm of each pixel over its channels, Ba et al. 2016. */
+    void (*layer_norm)(const struct dn_layer_norm *norm, const struct dn_map *in,
+                       const struct dn_map *out);
+
+    /* Self-attention over the T = H W pixels: softmax(q k' / sqrt(D)) v by head. */
+    size_t (*attention_scratch)(int tokens, int channels, int heads);
+    void (*attention)(int heads, const struct dn_map *q, const struct dn_map *k,
+                      const struct dn_map *v, const struct dn_map *out,
+                      const struct dn_epilogue *epilogue, float *scratch);
+
+    /* out = act(in) + residual + channel; in and out may be the same map. */
+    void (*pointwise)(const struct dn_map *in, const struct dn_map *out,
+                      const struct dn_epilogue *epilogue);
+};
+
+/* Number of virtual lanes in which a sum over channels or tokens is taken: element i goes to lane
+ * i % DN_LANES, and the lanes are added pairwise. It does not follow the registers of a machine. */
+enum { DN_LANES = 16 };
+
+/* The table of `isa` on this processor; NULL where it is not to be had. AUTO gives the best. */
+const struct dn_kernels *dn_kernels_for(enum dn_isa isa);
+
+/* ---- the tables' parts ---------------------------------------------------------------------- */
+
+extern const struct dn_kernels dn_kernels_reference;
+
+/* OpenBLAS convolutions. The rest of its table is the best vector code of this processor. */
+size_t dn_openblas_conv_packed(int taps, int in_c, int out_c);
+void dn_openblas_conv_pack(float *packed, const float *weights, int taps, int in_c, int out_c);
+size_t dn_openblas_conv_scratch(const struct dn_conv *conv, int h, int w);
+void dn_openblas_conv(const struct dn_conv *conv, const struct dn_map *in, const struct dn_map *out,
+                      const struct dn_epilogue *epilogue, float *scratch);
+
+#if defined(__x86_64__)
+extern const struct dn_kernels dn_kernels_avx2, dn_kernels_avx512;
+extern const struct dn_kernels dn_kernels_openblas_avx2, dn_kernels_openblas_avx512;
+#endif
+extern const struct dn_kernels dn_kernels_openblas_baseline;
+
+#endif

@@ -1,0 +1,200 @@
+/*
+ * The kernels in plain C: what every other table must reproduce, and the code to read first.
+ *
+ * fmaf() rounds once on any processor (in hardware or in libm), so the sums below have one result.
+ */
+#include "core/kernels/kernels.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "core/base/exact_math.h"
+
+static float *pixel(const struct dn_map *map, int y, int x)
+{
+    return map->data + (ptrdiff_t)y * map->pitch + (ptrdiff_t)x * map->ld;
+}
+
+static float finish(const struct dn_epilogue *e, float r, int y, int x, int c)
+{
+    if (e->act == DN_ACT_RELU)
+        r = r > 0.0f ? r : 0.0f;
+    else if (e->act == DN_ACT_SILU)
+        r = dn_siluf(r);
+    if (e->residual)
+        r = r + pixel(e->residual, y, x)[c];
+    if (e->channel)
+        r = r + e->channel[c];
+    return r;
+}
+
+static size_t conv_packed(int taps, int in_c, int out_c)
+{
+    return (size_t)taps * (size_t)in_c * (size_t)out_c;
+}
+
+static void conv_pack(float *packed, const float *weights, int taps, int in_c, int out_c)
+{
+    memcpy(packed, weights, conv_packed(taps, in_c, out_c) * sizeof *packed);
+}
+
+static size_t conv_scratch(const struct dn_conv *conv, int h, int w)
+{
+    (void)conv, (void)h, (void)w;
+    return 0;
+}
+
+/* One chain of fused multiply-adds an element: taps in their order, channels in theirs. */
+static void conv(const struct dn_conv *cv, const struct dn_map *in, const struct dn_map *out,
+                 const struct dn_epilogue *epilogue, float *scratch)
+{
+    (void)scratch;
+    for (int y = 0; y < out->h; y++) {
+        for (int x = 0; x < out->w; x++) {
+            for (int o = 0; o < cv->out_c; o++) {
+                float sum = cv->bias ? cv->bias[o] : 0.0f;
+                for (int n = 0; n < cv->n_taps; n++) {
+                    const float *p = pixel(in, y * cv->stride + cv->dy[n], x * cv->stride + cv->dx[n]);
+                    const float *w = cv->weights + (size_t)n * (size_t)(cv->in_c * cv->out_c) + o;
+                    for (int i = 0; i < cv->in_c; i++)
+                        sum = fmaf(p[i], w[(size_t)i * (size_t)cv->out_c], sum);
+                }
+                pixel(out, y, x)[o] = finish(epilogue, sum, y, x, o);
+            }
+        }
+    }
+}
+
+/* Sum of (in + pre - mean)^power over one channel: row by row, then over the rows. */
+static float channel_sum(const struct dn_map *in, int c, float pre, float mean, int power)
+{
+    float sum = 0.0f;
+    for (int y = 0; y < in->h; y++) {
+        float row = 0.0f;
+        for (int x = 0; x < in->w; x++) {
+            float v = pixel(in, y, x)[c] + pre;
+            float d = v - mean;
+            row = row + (power == 2 ? d * d : v);
+        }
+        sum = sum + row;
+    }
+    return sum;
+}
+
+static void group_norm(const struct dn_group_norm *norm, const struct dn_map *in, const float *pre,
+                       const struct dn_map *out, const struct dn_epilogue *epilogue)
+{
+    int width = in->c / norm->groups;
+    float n = (float)(in->h * in->w * width);
+    for (int g = 0; g < norm->groups; g++) {
+        float sum = 0.0f, square = 0.0f;
+        for (int c = g * width; c < (g + 1) * width; c++)
+            sum = sum + channel_sum(in, c, pre ? pre[c] : 0.0f, 0.0f, 1);
+        float mean = sum / n;
+        for (int c = g * width; c < (g + 1) * width; c++)
+            square = square + channel_sum(in, c, pre ? pre[c] : 0.0f, mean, 2);
+        float rstd = 1.0f / sqrtf(square / n + norm->eps);
+        for (int c = g * width; c < (g + 1) * width; c++) {
+            float scale = rstd * norm->weight[c];
+            for (int y = 0; y < in->h; y++) {
+                for (int x = 0; x < in->w; x++) {
+                    float v = pixel(in, y, x)[c] + (pre ? pre[c] : 0.0f);
+                    float r = (v - mean) * scale + norm->bias[c];
+                    pixel(out, y, x)[c] = finish(epilogue, r, y, x, c);
+                }
+            }
+        }
+    }
+}
+
+static float add_lanes(float lane[DN_LANES])
+{
+    for (int half = DN_LANES / 2; half >= 1; half /= 2)
+        for (int i = 0; i < half; i++)
+            lane[i] = lane[i] + lane[i + half];
+    return lane[0];
+}
+
+static void layer_norm(const struct dn_layer_norm *norm, const struct dn_map *in,
+                       const struct dn_map *out)
+{
+    for (int y = 0; y < in->h; y++) {
+        for (int x = 0; x < in->w; x++) {
+            const float *p = pixel(in, y, x);
+            float sum[DN_LANES] = {0}, square[DN_LANES] = {0};
+            for (int c = 0; c < in->c; c++)
+                sum[c % DN_LANES] = sum[c % DN_LANES] + p[c];
+            float mean = add_lanes(sum) / (float)in->c;
+            for (int c = 0; c < in->c; c++) {
+                float d = p[c] - mean;
+                square[c % DN_LANES] = square[c % DN_LANES] + d * d;
+            }
+            float rstd = 1.0f / sqrtf(add_lanes(square) / (float)in->c + norm->eps);
+            for (int c = 0; c < in->c; c++)
+                pixel(out, y, x)[c] = (p[c] - mean) * rstd * norm->weight[c] + norm->bias[c];
+        }
+    }
+}
+
+static size_t attention_scratch(int tokens, int channels, int heads)
+{
+    (void)channels, (void)heads;
+    return (size_t)tokens;
+}
+
+static void attention(int heads, const struct dn_map *q, const struct dn_map *k,
+                      const struct dn_map *v, const struct dn_map *out,
+                      const struct dn_epilogue *epilogue, float *scratch)
+{
+    int tokens = q->h * q->w, w = q->w, d = q->c / heads;
+    float scale = 1.0f / sqrtf((float)d);
+    for (int head = 0; head < heads; head++) {
+        for (int i = 0; i < tokens; i++) {
+            const float *query = pixel(q, i / w, i % w) + head * d;
+            float top = -INFINITY;
+            for (int j = 0; j < tokens; j++) {
+                const float *key = pixel(k, j / w, j % w) + head * d;
+                float dot = 0.0f;
+                for (int e = 0; e < d; e++)
+                    dot = dot + query[e] * key[e];
+                scratch[j] = dot * scale;
+                top = scratch[j] > top ? scratch[j] : top;
+            }
+            float sum[DN_LANES] = {0};
+            for (int j = 0; j < tokens; j++) {
+                scratch[j] = dn_expf(scratch[j] - top);
+                sum[j % DN_LANES] = sum[j % DN_LANES] + scratch[j];
+            }
+            float inverse = 1.0f / add_lanes(sum);
+            for (int e = 0; e < d; e++) {
+                float r = 0.0f;
+                for (int j = 0; j < tokens; j++)
+                    r = r + scratch[j] * pixel(v, j / w, j % w)[head * d + e];
+                pixel(out, i / w, i % w)[head * d + e] =
+                    finish(epilogue, r * inverse, i / w, i % w, head * d + e);
+            }
+        }
+    }
+}
+
+static void pointwise(const struct dn_map *in, const struct dn_map *out,
+                      const struct dn_epilogue *epilogue)
+{
+    for (int y = 0; y < out->h; y++)
+        for (int x = 0; x < out->w; x++)
+            for (int c = 0; c < out->c; c++)
+                pixel(out, y, x)[c] = finish(epilogue, pixel(in, y, x)[c], y, x, c);
+}
+
+const struct dn_kernels dn_kernels_reference = {
+    .isa = DN_ISA_SCALAR,
+    .conv_packed = conv_packed,
+    .conv_pack = conv_pack,
+    .conv_scratch = conv_scratch,
+    .conv = conv,
+    .group_norm = group_norm,
+    .layer_norm = layer_norm,
+    .attention_scratch = attention_scratch,
+    .attention = attention,
+    .pointwise = pointwise,
+};

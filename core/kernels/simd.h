@@ -1,0 +1,34 @@
+/*
+ * One vector register of floats for the instruction set that a file is compiled for. Only vector.c
+ * includes it. v_fma rounds once.
+ */
+#ifndef CORE_KERNELS_SIMD_H
+#define CORE_KERNELS_SIMD_H
+
+#if defined(__AVX512F__)
+
+#define CORE_KERNELS_SIMD_NATIVE
+#include <immintrin.h>
+
+enum { V_LANES = 16, V_REGISTERS = 32 };
+typedef __m512 vfloat;
+static inline vfloat v_load(const float *p) { return _mm512_loadu_ps(p); }
+static inline void v_store(float *p, vfloat v) { _mm512_storeu_ps(p, v); }
+static inline vfloat v_set(float f) { return _mm512_set1_ps(f); }
+static inline vfloat v_fma(vfloat a, vfloat b, vfloat c) { return _mm512_fmadd_ps(a, b, c); }
+
+#elif defined(__AVX2__)
+
+#define CORE_KERNELS_SIMD_NATIVE
+#include <immintrin.h>
+
+enum { V_LANES = 8, V_REGISTERS = 16 };
+typedef __m256 vfloat;
+static inline vfloat v_load(const float *p) { return _mm256_loadu_ps(p); }
+static inline void v_store(float *p, vfloat v) { _mm256_storeu_ps(p, v); }
+static inline vfloat v_set(float f) { return _mm256_set1_ps(f); }
+static inline vfloat v_fma(vfloat a, vfloat b, vfloat c) { return _mm256_fmadd_ps(a, b, c); }
+
+#endif
+
+#endif

@@ -1,0 +1,185 @@
+/* Opening a model: file -> tensors and config -> schedule -> recorded graph -> plan. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/base/error.h"
+#include "core/model_private.h"
+#include "core/model/file.h"
+#include "core/model/safetensors.h"
+#include "core/nets/nets.h"
+
+static const float *weight_of(void *context, const char *name, const int64_t *shape, int rank,
+                              struct dn_error *err)
+{
+    return dn_safetensors_use(context, name, shape, rank, err);
+}
+
+/* "models/mnist.safetensors" -> "mnist". */
+static int name_of(char name[64], const char *path, struct dn_error *err)
+{
+    static const char suffix[] = ".safetensors";
+    const char *slash = strrchr(path, '/');
+    const char *stem = slash ? slash + 1 : path;
+    size_t n = strlen(stem);
+
+    if (n > sizeof suffix - 1 && strcmp(stem + n - (sizeof suffix - 1), suffix) == 0)
+        n -= sizeof suffix - 1;
+    if (n == 0 || n >= 64)
+        return dn_fail(err, DN_EFORMAT, "the file's name must have 1 to 63 bytes before .safetensors");
+    for (size_t i = 0; i < n; i++)
+        if (!strchr("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-", stem[i]))
+            return dn_fail(err, DN_EFORMAT, "the file's name may have only letters, digits and . _ -");
+    memcpy(name, stem, n);
+    name[n] = '\0';
+    return 0;
+}
+
+static int read_samplers(struct dn_model *model, struct dn_error *err)
+{
+    const struct dn_config *c = &model->config;
+    for (int i = 0; i < c->n_samplers; i++) {
+        int sampler = dn_sampler_by_name(c->samplers[i]);
+        if (sampler < 0)
+            return dn_fail(err, DN_EFORMAT, "config: sampling.samplers: no sampler %s", c->samplers[i]);
+        model->info.samplers |= UINT32_C(1) << sampler;
+    }
+    int sampler = dn_sampler_by_name(c->default_sampler);
+    if (sampler < 0 || !(model->info.samplers >> sampler & 1))
+        return dn_fail(err, DN_EFORMAT, "config: sampling.default.sampler: not among sampling.samplers");
+    model->info.default_sampler = (enum dn_sampler)sampler;
+    return 0;
+}
+
+static int choose_kernels(struct dn_model *model, const struct dn_model_options *options,
+                          struct dn_error *err)
+{
+    struct dn_model_info *info = &model->info;
+    const struct dn_kernels *kernels = dn_kernels_for(options->isa);
+
+    if (!kernels)
+        return dn_fail(err, DN_EUNSUPPORTED, "isa %s: not on this processor or in this build",
+                       dn_isa_name(options->isa));
+    if (options->precision == DN_PRECISION_BF16)
+        return dn_fail(err, DN_EUNSUPPORTED, "precision bf16: no kernels for it in this build");
+    model->kernels = kernels;
+    info->isa = kernels->isa;
+    info->precision = DN_PRECISION_FP32;
+    /* The native tables and plain C agree bit for bit, so they share one name. */
+    if (kernels->isa == DN_ISA_OPENBLAS)
+        snprintf(model->kernels_name, sizeof model->kernels_name, "fp32-openblas-%s", dn_blas_core());
+    else
+        snprintf(model->kernels_name, sizeof model->kernels_name, "fp32-native-1");
+    info->kernels = model->kernels_name;
+    return 0;
+}
+
+static void fill_info(struct dn_model *model, const struct dn_file *file, size_t n_parameters)
+{
+    const struct dn_config *c = &model->config;
+    struct dn_model_info *info = &model->info;
+
+    memcpy(info->digest, file->digest, sizeof info->digest);
+    info->arch = c->arch_type;
+    info->config = model->config_text;
+    info->file_bytes = file->size;
+    info->n_parameters = n_parameters;
+    info->channels = c->channels;
+    info->height = c->height;
+    info->width = c->width;
+    info->n_classes = c->n_classes;
+    info->class_names = (const char *const *)c->class_names;
+    info->timesteps = c->timesteps;
+    info->prediction = c->prediction;
+    info->default_steps = c->default_steps;
+    info->default_guidance_scale = c->default_guidance_scale;
+    info->can_guide = c->null_label;
+    info->macs = dn_plan_macs(model->plan);
+    model->size = (size_t)c->height * (size_t)c->width * (size_t)c->channels;
+}
+
+/* Record the network on a graph and plan it. */
+int dn_model_plan(struct dn_plan **plan, struct dn_config *config, struct dn_safetensors *tensors,
+                  const struct dn_kernels *kernels, bool keep_all, struct dn_error *err)
+{
+    const struct dn_net *net = dn_net_by_type(config->arch_type);
+    const struct dn_weight_source source = {weight_of, tensors};
+    struct dn_graph *graph = NULL;
+
+    if (!net)
+        return dn_fail(err, DN_EFORMAT, "config: architecture.type: no architecture %s",
+                       config->arch_type);
+    int rc = dn_graph_new(&graph, &source, err);
+    if (rc == 0)
+        rc = net->record(graph, config, err);
+    if (rc == 0)
+        rc = dn_safetensors_check_all_used(tensors, err);
+    if (rc == 0)
+        rc = dn_plan_new(plan, graph, kernels, keep_all, err);
+    dn_graph_free(graph);
+    return rc;
+}
+
+int dn_model_open(struct dn_model **out, const char *path, const struct dn_model_options *options,
+                  struct dn_error *err)
+{
+    struct dn_error local;
+    struct dn_file file = {0};
+    struct dn_safetensors tensors = {0};
+    struct dn_model *model = calloc(1, sizeof *model);
+    int rc;
+
+    err = err ? err : &local;
+    *out = NULL;
+    if (!model)
+        return dn_fail(err, DN_ENOMEM, "load %.200s: out of memory", path);
+    struct dn_config *c = &model->config;
+    if ((rc = name_of(model->info.name, path, err)) || (rc = choose_kernels(model, options, err)) ||
+        (rc = dn_file_read(&file, path, err)) ||
+        (rc = dn_safetensors_parse(&tensors, file.bytes, file.size, err)) ||
+        (rc = dn_config_parse(c, tensors.config, err)) || (rc = read_samplers(model, err)) ||
+        (rc = dn_schedule_init(&model->schedule, c->timesteps, c->beta_schedule, c->beta_start,
+                               c->beta_end, c->prediction, err)) ||
+        (rc = dn_model_plan(&model->plan, c, &tensors, model->kernels, false, err)))
+        goto out;
+    model->schedule.clip = c->clip_sample;
+    model->schedule.lo = (float)c->range[0];
+    model->schedule.hi = (float)c->range[1];
+    model->config_text = tensors.config;
+    tensors.config = NULL;
+    fill_info(model, &file, tensors.n_values);
+out:
+    dn_safetensors_deinit(&tensors);
+    dn_file_free(&file);
+    if (rc) {
+        rc = dn_wrap(err, "load %.200s", path);
+        dn_model_free(model);
+        model = NULL;
+    }
+    *out = model;
+    return rc;
+}
+
+void dn_model_free(struct dn_model *model)
+{
+    if (!model)
+        return;
+    dn_plan_free(model->plan);
+    dn_schedule_deinit(&model->schedule);
+    dn_config_deinit(&model->config);
+    free(model->config_text);
+    free(model);
+}
+
+const struct dn_model_info *dn_model_info(const struct dn_model *model)
+{
+    return &model->info;
+}
+
+int dn_model_class_by_name(const struct dn_model *model, const char *name)
+{
+    for (int i = 0; i < model->info.n_classes; i++)
+        if (strcmp(model->info.class_names[i], name) == 0)
+            return i;
+    return -1;
+}

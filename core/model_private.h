@@ -1,0 +1,27 @@
+/* What model.c and step.c, the two files behind denoise.h, share. */
+#ifndef CORE_MODEL_PRIVATE_H
+#define CORE_MODEL_PRIVATE_H
+
+#include "core/denoise.h"
+#include "core/graph/plan.h"
+#include "core/kernels/kernels.h"
+#include "core/model/config.h"
+#include "core/model/safetensors.h"
+#include "core/sampling/sampler.h"
+
+struct dn_model {
+    struct dn_model_info info;
+    struct dn_config config;
+    char *config_text;
+    char kernels_name[64];
+    const struct dn_kernels *kernels;
+    struct dn_schedule schedule;
+    struct dn_plan *plan;
+    size_t size; /* floats of an image: H W C */
+};
+
+/* Record the config's network on a graph with these weights, and plan it for `kernels`. */
+int dn_model_plan(struct dn_plan **plan, struct dn_config *config, struct dn_safetensors *tensors,
+                  const struct dn_kernels *kernels, bool keep_all, struct dn_error *err);
+
+#endif

@@ -1,0 +1,216 @@
+/*
+ * The engine against PyTorch: every block's output of a batch of mixed rows, and whole trajectories.
+ * Values and their origin: tests/golden/generate.py.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/base/memory.h"
+#include "core/model/file.h"
+#include "core/model_private.h"
+
+#define MODEL "models/mnist.safetensors"
+#define GOLDEN "tests/golden/unet_st.safetensors"
+
+/* Of a tensor's largest magnitude. fp32 sums of up to 1152 products in another order than PyTorch's;
+ * 2e-6 is what is seen. */
+static const double BLOCK_TOLERANCE = 1e-5;
+/* Of the value range: differences of 1e-6 an evaluation, fed back over up to 50 evaluations. */
+static const double TRAJECTORY_TOLERANCE = 1e-3;
+
+enum { ROWS = 3 };
+static const int timesteps[ROWS] = {999, 500, 20}, labels[ROWS] = {7, 10, 3};
+
+static const char *const values[] = {
+    "encoder.0.res_blocks.0", "encoder.0.res_blocks.1", "encoder.0.downsampling",
+    "encoder.1.res_blocks.0", "encoder.1.res_blocks.1", "encoder.1.downsampling",
+    "mid_block.res1",         "mid_block.res2",         "mid_block.st.blocks.0",
+    "mid_block.st",           "decoder.0.upsampling",   "decoder.0.res_blocks.0",
+    "decoder.0.res_blocks.1", "decoder.1.upsampling",   "decoder.1.res_blocks.0",
+    "decoder.1.res_blocks.1", "proj",
+};
+
+struct fixture {
+    struct dn_file file;
+    struct dn_safetensors golden;
+};
+
+static const struct dn_tensor *golden(const struct fixture *f, const char *name)
+{
+    for (size_t i = 0; i < f->golden.n_tensors; i++)
+        if (strcmp(f->golden.tensors[i].name, name) == 0)
+            return &f->golden.tensors[i];
+    fail_msg("%s: no tensor %s", GOLDEN, name);
+    return NULL;
+}
+
+/* Largest difference over the golden's largest magnitude. */
+static double relative_error(const struct dn_tensor *t, const struct dn_map *map)
+{
+    const float *want = t->data;
+    double worst = 0, top = 0;
+    assert_int_equal(t->count, (size_t)(map->h * map->w * map->c));
+    for (int y = 0; y < map->h; y++) {
+        for (int x = 0; x < map->w; x++) {
+            for (int c = 0; c < map->c; c++, want++) {
+                double d = fabs(map->data[y * map->pitch + x * map->ld + c] - *want);
+                worst = fmax(worst, isnan(d) ? INFINITY : d);
+                top = fmax(top, fabs(*want));
+            }
+        }
+    }
+    return worst / top;
+}
+
+static int setup(void **state)
+{
+    static struct fixture f;
+    struct dn_error err = {0};
+    if (dn_file_read(&f.file, GOLDEN, &err) ||
+        dn_safetensors_parse(&f.golden, f.file.bytes, f.file.size, &err)) {
+        fprintf(stderr, "%s: %s\n", GOLDEN, err.text);
+        return -1;
+    }
+    *state = &f;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    struct fixture *f = *state;
+    dn_safetensors_deinit(&f->golden);
+    dn_file_free(&f->file);
+    return 0;
+}
+
+/* The worst error of all blocks under one kernel table; `spoil` changes one weight by 1 %. */
+static double blocks_error(struct fixture *f, enum dn_isa isa, bool spoil, bool print)
+{
+    struct dn_error err = {0};
+    struct dn_file file;
+    struct dn_safetensors tensors;
+    struct dn_config config;
+    struct dn_plan *plan;
+    double worst = 0;
+
+    assert_int_equal(dn_file_read(&file, MODEL, &err), 0);
+    assert_int_equal(dn_safetensors_parse(&tensors, file.bytes, file.size, &err), 0);
+    assert_int_equal(dn_config_parse(&config, tensors.config, &err), 0);
+    if (spoil) {
+        const int64_t shape[] = {128, 64, 3, 3};
+        float *w = (float *)(uintptr_t)dn_safetensors_use(&tensors, "mid_block.res1.conv.weight", shape,
+                                                          4, &err);
+        size_t largest = 0;
+        for (size_t i = 0; i < 128 * 64 * 9; i++)
+            if (fabsf(w[i]) > fabsf(w[largest]))
+                largest = i;
+        w[largest] *= 1.01f;
+    }
+    assert_int_equal(
+        dn_model_plan(&plan, &config, &tensors, dn_kernels_for(isa), true, &err), 0);
+    void *arena = dn_alloc(dn_plan_arena_bytes(plan, ROWS));
+    float output[ROWS][784];
+    struct dn_evaluation evaluations[ROWS];
+    char name[128];
+    for (int i = 0; i < ROWS; i++) {
+        snprintf(name, sizeof name, "row%d.x", i);
+        evaluations[i] = (struct dn_evaluation){golden(f, name)->data, timesteps[i], labels[i], output[i]};
+    }
+    dn_plan_run(plan, arena, evaluations, ROWS);
+    for (size_t j = 0; j < sizeof values / sizeof *values; j++) {
+        double here = 0;
+        for (int i = 0; i < ROWS; i++) {
+            struct dn_map map;
+            snprintf(name, sizeof name, "row%d.%s", i, values[j]);
+            assert_int_equal(dn_plan_value(plan, arena, (size_t)i, values[j], &map), 0);
+            here = fmax(here, relative_error(golden(f, name), &map));
+        }
+        if (print)
+            print_message("  %-9s %-24s %.2e\n", dn_isa_name(isa), values[j], here);
+        worst = fmax(worst, here);
+    }
+    free(arena);
+    dn_plan_free(plan);
+    dn_config_deinit(&config);
+    dn_safetensors_deinit(&tensors);
+    dn_file_free(&file);
+    return worst;
+}
+
+static void every_block_matches_pytorch(void **state)
+{
+    static const enum dn_isa isas[] = {DN_ISA_SCALAR, DN_ISA_OPENBLAS, DN_ISA_AVX2, DN_ISA_AVX512};
+    for (size_t i = 0; i < sizeof isas / sizeof *isas; i++)
+        if (dn_isa_available(isas[i]))
+            assert_true(blocks_error(*state, isas[i], false, i == 0) <= BLOCK_TOLERANCE);
+}
+
+static void a_spoiled_weight_is_seen(void **state)
+{
+    assert_true(blocks_error(*state, DN_ISA_OPENBLAS, true, false) > BLOCK_TOLERANCE);
+}
+
+static void trajectories_match_pytorch(void **state)
+{
+    static const struct {
+        const char *name;
+        struct dn_row_params params;
+    } cases[] = {
+        {"dpmpp_2m", {42, 0, 7, 20, DN_SAMPLER_DPMPP_2M, 1.5, 0}},
+        {"ddim", {43, 1, 2, 25, DN_SAMPLER_DDIM, 1.0, 0}},
+        {"ddim_eta", {44, 2, 5, 12, DN_SAMPLER_DDIM, 2.0, 1.0}},
+        {"ddpm", {45, 3, 8, 30, DN_SAMPLER_DDPM, 1.0, 0}},
+    };
+    enum { N = sizeof cases / sizeof *cases };
+    struct dn_error err = {0};
+    struct dn_model *model;
+    struct dn_workspace *workspace;
+    struct dn_row *rows[N];
+
+    assert_int_equal(dn_model_open(&model, MODEL, &(struct dn_model_options){0}, &err), 0);
+    assert_int_equal(dn_workspace_new(&workspace, model, 8, &err), 0);
+    for (size_t i = 0; i < N; i++)
+        assert_int_equal(dn_row_new(&rows[i], model, &cases[i].params, &err), 0);
+    for (;;) {
+        struct dn_row *running[N];
+        size_t n = 0;
+        for (size_t i = 0; i < N; i++)
+            if (!dn_row_done(rows[i]))
+                running[n++] = rows[i];
+        if (n == 0)
+            break;
+        assert_int_equal(dn_step(workspace, running, n), 0);
+    }
+    for (size_t i = 0; i < N; i++) {
+        char name[64];
+        snprintf(name, sizeof name, "trajectory.%s", cases[i].name);
+        const struct dn_tensor *want = golden(*state, name);
+        const float *found = dn_row_values(rows[i]);
+        double worst = 0;
+        for (size_t j = 0; j < want->count; j++)
+            worst = fmax(worst, fabs(found[j] - want->data[j]));
+        print_message("  trajectory %-10s %.2e\n", cases[i].name, worst / 2);
+        assert_true(worst / 2 <= TRAJECTORY_TOLERANCE);
+        dn_row_free(rows[i]);
+    }
+    dn_workspace_free(workspace);
+    dn_model_free(model);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(every_block_matches_pytorch),
+        cmocka_unit_test(a_spoiled_weight_is_seen),
+        cmocka_unit_test(trajectories_match_pytorch),
+    };
+    return cmocka_run_group_tests(tests, setup, teardown);
+}
