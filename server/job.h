@@ -1,0 +1,90 @@
+/*
+ * A job: the rows of one request, from admission to its one outcome.
+ *
+ *            +---------> CANCELED | FAILED <--------+
+ *            |               ^                      |
+ *         QUEUED --------> RUNNING --------> FINISHING --------> SUCCEEDED
+ *                first step          all drawn           all encoded
+ *
+ * The owner embeds it, fills the first part, hands it to scheduler_submit(), and has it back when
+ * ops->done is called. In between everything but the first part belongs to the loop thread.
+ */
+#ifndef SERVER_JOB_H
+#define SERVER_JOB_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "core/denoise.h"
+#include "server/metrics.h"
+
+struct job;
+
+struct job_ops {
+    /* Worker threads; of one job several at a time. */
+    struct dn_row_params (*row_params)(const struct job *job, size_t i);
+    /* A worker thread: row `i` is done, keep its image. Returns 0 or a negative dn_code. Of one
+     * job several at a time, for different rows. */
+    int (*encode)(struct job *job, size_t i, const struct dn_row *row);
+    /* A worker thread, after every row is encoded and alone. Returns 0 or a negative dn_code. */
+    int (*finish)(struct job *job);
+    /* The loop thread: the job has its outcome and is the owner's again. */
+    void (*done)(struct job *job);
+};
+
+enum job_state { JOB_QUEUED, JOB_RUNNING, JOB_FINISHING, JOB_SUCCEEDED, JOB_FAILED, JOB_CANCELED };
+
+struct job {
+    /* the owner's, const after submission */
+    const struct job_ops *ops;
+    size_t model_idx;
+    uint32_t n_rows;
+    uint32_t steps;             /* of each row */
+    uint32_t evaluations;       /* of each step of each row: 2 when guided */
+
+    enum job_state state;
+    enum job_reason reason;     /* why it failed or was canceled */
+    int error;                  /* dn_code of a failure */
+
+    struct dn_row **rows;       /* [n_rows], NULL before the first step and after encoding */
+    uint32_t next_row;          /* the first row without a step yet */
+    uint32_t *started;          /* stack of rows that wait for a further step */
+    uint32_t n_started;
+    uint32_t *drawn;            /* stack of rows that wait for an encoder */
+    uint32_t n_drawn;
+    uint32_t n_rows_drawn;      /* rows that had their last step */
+    uint32_t n_encoded;
+    uint32_t n_encoding;        /* rows that encoders hold */
+    uint32_t n_busy;            /* rows and encodings that workers hold: the job cannot end */
+    uint64_t steps_done;
+    uint64_t evaluations_done;
+
+    uint32_t credit;            /* deficit round-robin, in evaluations */
+    bool in_ring, in_encode_queue;
+    struct job *ring_prev, *ring_next;
+    struct job *encode_next;
+    struct job *all_prev, *all_next;
+
+    uint64_t submitted_ns, first_step_ns, last_step_ns, canceled_ns; /* uv_hrtime */
+};
+
+/* Move to another state; asserts that the edge exists. */
+void job_move(struct job *job, enum job_state to);
+
+static inline bool job_is_over(const struct job *job) { return job->state >= JOB_SUCCEEDED; }
+
+/* Rows that wait for a step. */
+static inline uint32_t job_ready_rows(const struct job *job)
+{
+    return job->n_started + (job->n_rows - job->next_row);
+}
+
+/* The next row to step, which must exist. Started rows go first: it bounds how many rows are alive
+ * at once, whatever a request's size. */
+static inline uint32_t job_take_row(struct job *job)
+{
+    return job->n_started ? job->started[--job->n_started] : job->next_row++;
+}
+
+#endif

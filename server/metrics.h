@@ -1,0 +1,87 @@
+/*
+ * What the daemon counts, and its text for Prometheus (exposition format 0.0.4).
+ *
+ * Owned by the loop thread; only it counts and only it writes the text. Fixed size: no label value
+ * comes from a client.
+ */
+#ifndef SERVER_METRICS_H
+#define SERVER_METRICS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "api/params.h"
+#include "api/routes.h"
+
+/* method, as a label; anything else is "other" */
+#define METRICS_METHODS 4 /* GET HEAD POST OPTIONS, then other */
+#define METRICS_MAX_CODES 24
+#define METRICS_MAX_BUCKETS 16
+
+struct histogram {
+    const double *bounds; /* [n_bounds], ascending */
+    size_t n_bounds;
+    uint64_t counts[METRICS_MAX_BUCKETS + 1]; /* of each bucket alone, the last one above all */
+    double sum;
+};
+
+enum job_outcome { OUTCOME_SUCCEEDED, OUTCOME_FAILED, OUTCOME_CANCELED, OUTCOME_REJECTED };
+enum job_reason {
+    REASON_NONE,
+    REASON_DISCONNECT,
+    REASON_SHUTDOWN,
+    REASON_OUT_OF_MEMORY,
+    REASON_INTERNAL,
+    REASON_QUEUE_FULL,
+    REASON_DRAINING,
+    REASON_COUNT
+};
+
+struct metrics {
+    uint64_t requests[ROUTE_COUNT + 1][METRICS_METHODS + 1][METRICS_MAX_CODES];
+    struct histogram request_seconds[ROUTE_COUNT + 1]; /* the last one: no such route */
+    uint64_t jobs[4][REASON_COUNT];
+    struct histogram queue_wait_seconds;
+    struct histogram batch_rows;
+    struct histogram batch_evaluations;
+    struct histogram step_seconds;
+    struct histogram cancel_seconds;
+    uint64_t steps;       /* rows x steps */
+    uint64_t evaluations; /* of the network */
+    uint64_t wasted_steps[REASON_COUNT];
+    uint64_t wasted_evaluations[REASON_COUNT];
+    uint64_t images[DN_SAMPLER_COUNT];
+    uint64_t not_modified;
+    uint64_t connections_total;
+    double last_step_timestamp_s;
+    double start_time_s;
+
+    /* gauges, kept by their owners */
+    uint64_t queue_jobs;
+    uint64_t queue_rows;
+    uint64_t queue_evaluations; /* still to be done for all rows admitted */
+    uint64_t workers;
+    uint64_t workers_busy;
+    uint64_t connections;
+    int ready;
+};
+
+extern const char *const metrics_methods[METRICS_METHODS + 1];
+extern const int metrics_codes[METRICS_MAX_CODES]; /* a 0 ends it */
+
+void metrics_init(struct metrics *m);
+
+void histogram_observe(struct histogram *h, double value);
+
+/* Count one answered request. `route` is an enum route_id or -1. */
+void metrics_count_request(struct metrics *m, int route, const char *method, int status,
+                           double seconds);
+
+/* Count a job's one outcome. */
+void metrics_count_job(struct metrics *m, enum job_outcome outcome, enum job_reason reason);
+
+/* Everything as text. `context` is NULL while models load. The caller frees; NULL when out of
+ * memory. */
+char *metrics_text(const struct metrics *m, const struct api_context *context, size_t *bytes);
+
+#endif

@@ -1,0 +1,50 @@
+/*
+ * The scheduler: which rows take their next step now, on which worker.
+ *
+ * Continuous batching: each time a worker is free, its batch is filled from whatever rows wait; a
+ * new job joins at the next batch, a finished or canceled row leaves at its next step. Jobs share by
+ * deficit round-robin counted in network evaluations, so one image is not held up by a thousand.
+ * While there is little to do, rows are spread over the workers instead of filling one batch.
+ *
+ * Loop thread only, but for scheduler_open().
+ */
+#ifndef SERVER_SCHEDULER_H
+#define SERVER_SCHEDULER_H
+
+#include <uv.h>
+
+#include "server/job.h"
+#include "server/metrics.h"
+#include "server/models.h"
+#include "server/options.h"
+
+struct scheduler;
+
+/* Take all memory of all workers. Any thread. Borrows models and metrics. Returns 0 or a negative
+ * dn_code with *err filled. */
+int scheduler_open(struct scheduler **out, const struct options *options, uint32_t n_workers,
+                   const struct model_set *models, struct metrics *metrics, struct dn_error *err);
+
+/* Run one warm evaluation of each model on each worker, then call `ready` with 0 or a dn_code. */
+void scheduler_warm(struct scheduler *s, uv_loop_t *loop, void (*ready)(void *arg, int rc),
+                    void *arg);
+
+/* Admit a job. Returns 0 (ops->done will be called, not from within), DN_ENOMEM, or DN_EINVAL when
+ * its rows do not fit into the queue now. */
+int scheduler_submit(struct scheduler *s, struct job *job);
+
+/* Take back a job that has not ended: rows that wait go at once, those at work after their step.
+ * ops->done may be called before this returns. */
+void scheduler_cancel(struct scheduler *s, struct job *job, enum job_reason reason);
+void scheduler_cancel_all(struct scheduler *s, enum job_reason reason);
+
+/* Jobs that have not ended. */
+size_t scheduler_jobs(const struct scheduler *s);
+
+/* Seconds until all admitted work is done, by what steps took lately. At least 1. */
+uint32_t scheduler_eta_s(const struct scheduler *s);
+
+/* No job may be left. NULL allowed. */
+void scheduler_close(struct scheduler *s);
+
+#endif
