@@ -1,0 +1,291 @@
+/*
+ * Every kernel table against the plain-C reference, over odd sizes, odd strides and guard bytes. The
+ * native tables must give the same bits; OpenBLAS sums in its own order and gets a tolerance.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/base/memory.h"
+#include "core/base/rng.h"
+#include "core/kernels/kernels.h"
+
+static const float GUARD = 1e30f;
+
+/* Of the largest magnitude: a sum of a few hundred products in another order. */
+static const double BLAS_TOLERANCE = 2e-6;
+
+/* A map with a border of one pixel and `gap` floats after each pixel, everything else GUARD. */
+struct canvas {
+    struct dn_map map;
+    float *memory;
+    size_t floats;
+};
+
+static struct canvas canvas_new(int h, int w, int c, int gap, bool noise, uint32_t index)
+{
+    struct canvas v;
+    int ld = c + gap, pitch = (w + 2) * ld;
+    v.floats = (size_t)((h + 2) * pitch);
+    v.memory = malloc(v.floats * sizeof(float));
+    assert_non_null(v.memory);
+    for (size_t i = 0; i < v.floats; i++)
+        v.memory[i] = GUARD;
+    v.map = (struct dn_map){v.memory + pitch + ld, h, w, c, ld, pitch};
+    if (noise) {
+        float *values = malloc((size_t)(h * w * c + 4) * sizeof(float));
+        assert_non_null(values);
+        dn_noise(values, (size_t)(h * w * c), 99, index, 0);
+        for (int y = -1; y <= h; y++)
+            for (int x = -1; x <= w; x++)
+                for (int k = 0; k < c; k++)
+                    v.map.data[y * pitch + x * ld + k] =
+                        y < 0 || y == h || x < 0 || x == w ? 0.0f : values[(y * w + x) * c + k];
+        free(values);
+    }
+    return v;
+}
+
+/* Bits equal everywhere (guards too) if `exact`; else close, and guards untouched. Index of the first
+ * float that differs, or the number of floats. */
+static size_t first_difference(const struct canvas *want, const struct canvas *found, bool exact)
+{
+    double top = 0;
+    for (size_t i = 0; i < want->floats; i++)
+        if (want->memory[i] != GUARD)
+            top = fmax(top, fabs(want->memory[i]));
+    for (size_t i = 0; i < want->floats; i++) {
+        float a = want->memory[i], b = found->memory[i];
+        bool same = memcmp(&a, &b, sizeof a) == 0;
+        if (!same && (exact || a == GUARD || !(fabs(a - b) <= BLAS_TOLERANCE * top)))
+            return i;
+    }
+    return want->floats;
+}
+
+static void compare(const struct canvas *want, const struct canvas *found, bool exact, const char *what)
+{
+    size_t i = first_difference(want, found, exact);
+    if (i < want->floats)
+        fail_msg("%s: float %zu of %zu: %.9g expected, %.9g found", what, i, want->floats,
+                 want->memory[i], found->memory[i]);
+}
+
+static const enum dn_isa isas[] = {DN_ISA_OPENBLAS, DN_ISA_AVX2, DN_ISA_AVX512};
+enum { ISAS = sizeof isas / sizeof *isas };
+
+struct shape {
+    int h, w, c;
+};
+static const struct shape shapes[] = {{1, 1, 1},  {3, 5, 2},   {7, 7, 128}, {4, 13, 33},
+                                      {9, 28, 32}, {14, 14, 64}, {2, 31, 20}};
+enum { SHAPES = sizeof shapes / sizeof *shapes };
+
+static struct dn_epilogue epilogue_of(int variant, const struct dn_map *residual, const float *channel)
+{
+    return (struct dn_epilogue){(enum dn_act)(variant % 3), variant & 1 ? residual : NULL,
+                                variant & 2 ? channel : NULL};
+}
+
+static void check_conv(const struct dn_kernels *k, int h, int w, int in_c, int out_c, int size,
+                       int stride, int variant)
+{
+    struct dn_conv cv = {.in_c = in_c, .out_c = out_c, .stride = stride, .n_taps = size * size};
+    struct canvas in = canvas_new(h * stride, w * stride, in_c, variant % 3, true, 1);
+    struct canvas residual = canvas_new(h, w, out_c, 1, true, 2);
+    struct canvas want = canvas_new(h, w, out_c, variant % 2 * 5, false, 0);
+    struct canvas found = canvas_new(h, w, out_c, variant % 2 * 5, false, 0);
+    size_t n = (size_t)(size * size * in_c * out_c);
+    float *weights = dn_alloc(n * sizeof(float)), *bias = dn_alloc((size_t)(2 * out_c) * sizeof(float));
+    struct dn_epilogue epilogue = epilogue_of(variant, &residual.map, bias + out_c);
+
+    dn_noise(weights, n, 98, 0, 0);
+    dn_noise(bias, (size_t)(2 * out_c), 97, 0, 0);
+    cv.bias = variant & 4 ? bias : NULL;
+    for (int t = 0; t < size * size; t++) {
+        cv.dy[t] = (int8_t)(t / size - size / 2);
+        cv.dx[t] = (int8_t)(t % size - size / 2);
+    }
+    cv.weights = weights;
+    dn_kernels_reference.conv(&cv, &in.map, &want.map, &epilogue, NULL);
+
+    float *packed = dn_alloc(k->conv_packed(cv.n_taps, in_c, out_c) * sizeof(float));
+    float *scratch = dn_alloc(k->conv_scratch(&cv, h, w) * sizeof(float));
+    k->conv_pack(packed, weights, cv.n_taps, in_c, out_c);
+    cv.weights = packed;
+    k->conv(&cv, &in.map, &found.map, &epilogue, scratch);
+    compare(&want, &found, k->isa != DN_ISA_OPENBLAS, "conv");
+    free(packed);
+    free(scratch);
+    free(weights);
+    free(bias);
+    free(in.memory);
+    free(residual.memory);
+    free(want.memory);
+    free(found.memory);
+}
+
+static void convolutions(void **state)
+{
+    (void)state;
+    static const int outs[] = {1, 3, 16, 32, 33, 64};
+    for (int i = 0; i < ISAS; i++) {
+        const struct dn_kernels *k = dn_kernels_for(isas[i]);
+        int variant = 0;
+        for (int s = 0; k && s < SHAPES; s++)
+            for (size_t o = 0; o < sizeof outs / sizeof *outs; o++)
+                for (int size = 1; size <= 3; size += 2, variant++)
+                    check_conv(k, shapes[s].h, shapes[s].w, shapes[s].c, outs[o], size,
+                               1 + variant % 2, variant);
+    }
+}
+
+static void norms(void **state)
+{
+    (void)state;
+    for (int i = 0; i < ISAS; i++) {
+        const struct dn_kernels *k = dn_kernels_for(isas[i]);
+        for (int s = 0; k && s < SHAPES; s++) {
+            int h = shapes[s].h, w = shapes[s].w, c = shapes[s].c;
+            float parameters[3][128];
+            for (uint32_t p = 0; p < 3; p++)
+                dn_noise(parameters[p], (size_t)c, 96, p, 0);
+            for (int groups = 1; groups <= c; groups++) {
+                if (c % groups)
+                    continue;
+                struct canvas in = canvas_new(h, w, c, 3, true, 3);
+                struct canvas want = canvas_new(h, w, c, 0, false, 0);
+                struct canvas found = canvas_new(h, w, c, 0, false, 0);
+                struct dn_group_norm norm = {groups, 1e-5f, parameters[0], parameters[1]};
+                struct dn_epilogue epilogue = epilogue_of(groups + s, &in.map, parameters[2]);
+                const float *pre = groups & 1 ? parameters[2] : NULL;
+                dn_kernels_reference.group_norm(&norm, &in.map, pre, &want.map, &epilogue);
+                k->group_norm(&norm, &in.map, pre, &found.map, &epilogue);
+                compare(&want, &found, true, "group_norm");
+                free(want.memory);
+                free(found.memory);
+
+                want = canvas_new(h, w, c, 2, false, 0);
+                found = canvas_new(h, w, c, 2, false, 0);
+                struct dn_layer_norm layer = {1e-5f, parameters[0], parameters[1]};
+                dn_kernels_reference.layer_norm(&layer, &in.map, &want.map);
+                k->layer_norm(&layer, &in.map, &found.map);
+                compare(&want, &found, true, "layer_norm");
+                free(want.memory);
+                free(found.memory);
+                free(in.memory);
+            }
+        }
+    }
+}
+
+static void attention(void **state)
+{
+    (void)state;
+    static const int heads[] = {1, 2, 8};
+    for (int i = 0; i < ISAS; i++) {
+        const struct dn_kernels *k = dn_kernels_for(isas[i]);
+        for (int s = 0; k && s < SHAPES; s++) {
+            for (size_t n = 0; n < 3; n++) {
+                int h = shapes[s].h, w = shapes[s].w, c = shapes[s].c, tokens = h * w;
+                if (c % heads[n])
+                    continue;
+                struct canvas q = canvas_new(h, w, c, 0, true, 4), key = canvas_new(h, w, c, 1, true, 5);
+                struct canvas v = canvas_new(h, w, c, 2, true, 6);
+                struct canvas want = canvas_new(h, w, c, 4, false, 0);
+                struct canvas found = canvas_new(h, w, c, 4, false, 0);
+                float channel[128];
+                dn_noise(channel, 128, 95, 0, 0);
+                struct dn_epilogue epilogue = epilogue_of((int)n * 3 + s, &v.map, channel);
+                size_t floats = k->attention_scratch(tokens, c, heads[n]);
+                float *scratch = dn_alloc((floats + (size_t)tokens) * sizeof(float));
+                dn_kernels_reference.attention(heads[n], &q.map, &key.map, &v.map, &want.map, &epilogue,
+                                               scratch);
+                k->attention(heads[n], &q.map, &key.map, &v.map, &found.map, &epilogue, scratch);
+                compare(&want, &found, true, "attention");
+                free(scratch);
+                free(q.memory);
+                free(key.memory);
+                free(v.memory);
+                free(want.memory);
+                free(found.memory);
+            }
+        }
+    }
+}
+
+static void pointwise(void **state)
+{
+    (void)state;
+    for (int i = 0; i < ISAS; i++) {
+        const struct dn_kernels *k = dn_kernels_for(isas[i]);
+        for (int s = 0; k && s < SHAPES; s++) {
+            for (int variant = 0; variant < 12; variant++) {
+                int h = shapes[s].h, w = shapes[s].w, c = shapes[s].c;
+                struct canvas in = canvas_new(h, w, c, 1, true, 7), r = canvas_new(h, w, c, 0, true, 8);
+                struct canvas want = canvas_new(h, w, c, 2, false, 0);
+                struct canvas found = canvas_new(h, w, c, 2, false, 0);
+                float channel[128];
+                dn_noise(channel, 128, 94, 0, 0);
+                struct dn_epilogue epilogue = epilogue_of(variant, &r.map, channel);
+                dn_kernels_reference.pointwise(&in.map, &want.map, &epilogue);
+                k->pointwise(&in.map, &found.map, &epilogue);
+                compare(&want, &found, true, "pointwise");
+                free(in.memory);
+                free(r.memory);
+                free(want.memory);
+                free(found.memory);
+            }
+        }
+    }
+}
+
+/* The comparison itself must be able to fail. */
+static void a_changed_bit_and_a_touched_guard_are_seen(void **state)
+{
+    (void)state;
+    struct canvas a = canvas_new(3, 3, 4, 1, true, 9), b = canvas_new(3, 3, 4, 1, true, 9);
+    assert_int_equal(first_difference(&a, &b, true), a.floats);
+    b.map.data[5] = nextafterf(b.map.data[5], 10);
+    assert_int_equal(first_difference(&a, &b, true), (size_t)(b.map.data + 5 - b.memory));
+    assert_int_equal(first_difference(&a, &b, false), a.floats);
+    b.map.data[5] += 0.1f;
+    assert_true(first_difference(&a, &b, false) < a.floats);
+    b.map.data[5] = a.map.data[5];
+    b.memory[4] = 0; /* the gap behind the first pixel */
+    assert_int_equal(first_difference(&a, &b, false), 4);
+    free(a.memory);
+    free(b.memory);
+}
+
+static void names_resolve(void **state)
+{
+    (void)state;
+    assert_int_equal(dn_isa_by_name("avx512"), DN_ISA_AVX512);
+    assert_int_equal(dn_isa_by_name("AVX512"), -1);
+    assert_int_equal(dn_precision_by_name("fp32"), DN_PRECISION_FP32);
+    assert_int_equal(dn_precision_by_name("fp16"), -1);
+    assert_string_equal(dn_isa_name(DN_ISA_OPENBLAS), "openblas");
+    assert_true(dn_isa_available(DN_ISA_SCALAR) && dn_isa_available(DN_ISA_OPENBLAS));
+    char features[256], tiny[4];
+    dn_cpu_features(features, sizeof features);
+    dn_cpu_features(tiny, sizeof tiny);
+    assert_true(strlen(tiny) < sizeof tiny);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(convolutions), cmocka_unit_test(norms),
+        cmocka_unit_test(attention),    cmocka_unit_test(pointwise),
+        cmocka_unit_test(names_resolve),
+        cmocka_unit_test(a_changed_bit_and_a_touched_guard_are_seen),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

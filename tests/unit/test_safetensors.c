@@ -1,0 +1,278 @@
+/* The model file's reader on every kind of malformed file: each is an error that names what is wrong. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "core/base/memory.h"
+#include "core/model/config.h"
+#include "core/model/file.h"
+#include "core/model/safetensors.h"
+#include "core/model/utf8.h"
+
+#define META "\"__metadata__\":{\"denoised.config\":\"{}\"}"
+#define TENSOR(name, shape, begin, end)                                                            \
+    "\"" name "\":{\"dtype\":\"F32\",\"shape\":" shape ",\"data_offsets\":[" #begin "," #end "]}"
+
+/* A file of that header and `data_bytes` bytes of data, every float `value`. */
+static uint8_t *file_of(const char *header, size_t data_bytes, float value, size_t *size)
+{
+    size_t n = (strlen(header) + 7) / 8 * 8;
+    uint8_t *bytes = dn_alloc(8 + n + data_bytes + 8);
+    assert_non_null(bytes);
+    for (int i = 0; i < 8; i++)
+        bytes[i] = (uint8_t)(n >> (8 * i));
+    memset(bytes + 8, ' ', n);
+    memcpy(bytes + 8, header, strlen(header));
+    for (size_t i = 0; i + 4 <= data_bytes; i += 4)
+        memcpy(bytes + 8 + n + i, &value, 4);
+    *size = 8 + n + data_bytes;
+    return bytes;
+}
+
+static void expect_error(const char *header, size_t data_bytes, float value, const char *text)
+{
+    struct dn_safetensors st;
+    struct dn_error err = {0};
+    size_t size;
+    uint8_t *bytes = file_of(header, data_bytes, value, &size);
+    int rc = dn_safetensors_parse(&st, bytes, size, &err);
+    if (rc != DN_EFORMAT || !strstr(err.text, text))
+        fail_msg("%s: \"%s\" expected, %d \"%s\" found", header, text, rc, err.text);
+    free(bytes);
+}
+
+static void a_good_file_is_read(void **state)
+{
+    (void)state;
+    struct dn_safetensors st;
+    struct dn_error err = {0};
+    size_t size;
+    uint8_t *bytes = file_of("{" META "," TENSOR("b", "[2,3]", 0, 24) "," TENSOR("a", "[1]", 24, 28) "}",
+                             28, 1.5f, &size);
+    assert_int_equal(dn_safetensors_parse(&st, bytes, size, &err), 0);
+    assert_int_equal(st.n_tensors, 2);
+    assert_int_equal(st.n_values, 7);
+    assert_string_equal(st.config, "{}");
+    const int64_t shape[] = {2, 3};
+    assert_non_null(dn_safetensors_use(&st, "b", shape, 2, &err));
+    assert_true(dn_safetensors_use(&st, "b", shape, 2, &err)[5] == 1.5f);
+    assert_int_equal(dn_safetensors_check_all_used(&st, &err), DN_EFORMAT);
+    assert_non_null(strstr(err.text, "tensor a: surplus"));
+    assert_null(dn_safetensors_use(&st, "b", shape, 1, &err));
+    assert_non_null(strstr(err.text, "tensor b: shape [2] expected, [2,3] found"));
+    assert_null(dn_safetensors_use(&st, "c", shape, 2, &err));
+    assert_non_null(strstr(err.text, "tensor c: missing"));
+    dn_safetensors_deinit(&st);
+    free(bytes);
+}
+
+static void malformed_headers_are_named(void **state)
+{
+    (void)state;
+    expect_error("{" META "," TENSOR("a", "[2]", 0, 8) "}", 4, 0, "data_offsets [0,8] outside");
+    expect_error("{" META "," TENSOR("a", "[1]", 4, 8) "}", 4, 0, "data_offsets [4,8] outside");
+    expect_error("{" META "," TENSOR("a", "[1]", 4, 0) "}", 8, 0, "tensor a: data_offsets");
+    expect_error("{" META "," TENSOR("a", "[2]", 0, 4) "," TENSOR("b", "[1]", 4, 8) "}", 8, 0,
+                 "tensor a: 8 bytes expected by its shape, 4 found");
+    expect_error("{" META "," TENSOR("a", "[2]", 0, 8) "," TENSOR("b", "[1]", 4, 8) "}", 8, 0,
+                 "tensor b: overlaps tensor a");
+    expect_error("{" META "," TENSOR("a", "[1]", 4, 8) "}", 8, 0, "4 bytes before it belong to no tensor");
+    expect_error("{" META "," TENSOR("a", "[1]", 0, 4) "}", 8, 0, "4 bytes at the end");
+    expect_error("{" META "," TENSOR("a", "[1]", 0, 4) "," TENSOR("a", "[1]", 4, 8) "}", 8, 0,
+                 "tensor a: given twice");
+    expect_error("{" META "," TENSOR("a", "[1]", 0, 4) "}", 4, NAN, "tensor a: value 0 is not finite");
+    expect_error("{" META "," TENSOR("a", "[1]", 0, 4) "}", 4, INFINITY, "value 0 is not finite");
+    expect_error("{" META "," TENSOR("a", "[1.5]", 0, 4) "}", 4, 0, "tensor a: shape");
+    expect_error("{" META "," TENSOR("a", "[-1]", 0, 4) "}", 4, 0, "tensor a: shape");
+    expect_error("{" META "," TENSOR("a", "[0]", 0, 0) "}", 4, 0, "tensor a: shape");
+    expect_error("{" META "," TENSOR("a", "\"x\"", 0, 4) "}", 4, 0, "tensor a: shape: an array");
+    expect_error("{" META "," TENSOR("a", "[4294967296,4294967296]", 0, 4) "}", 4, 0, "larger than the file");
+    expect_error("{" META "," TENSOR("a", "[1,1,1,1,1,1,1,1,1]", 0, 4) "}", 4, 0, "more than 8 dimensions");
+    expect_error("{" META ",\"a\":{\"dtype\":\"F16\",\"shape\":[2],\"data_offsets\":[0,4]}}", 4, 0,
+                 "tensor a: dtype F32 expected, F16 found");
+    expect_error("{" META ",\"a\":{\"dtype\":7,\"shape\":[1],\"data_offsets\":[0,4]}}", 4, 0,
+                 "tensor a: dtype");
+    expect_error("{" META ",\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4,8]}}", 4, 0,
+                 "tensor a: data_offsets");
+    expect_error("{" META ",\"a\":{\"dtype\":\"F32\",\"shape\":[1]}}", 4, 0, "tensor a: data_offsets");
+    expect_error("{" META ",\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"shape\":[1],\"data_offsets\":[0,4]}}",
+                 4, 0, "tensor a: shape given twice");
+    expect_error("{" META ",\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4],\"x\":1}}", 4, 0,
+                 "tensor a: unknown field x");
+    expect_error("{" META ",\"a\":[]}", 4, 0, "tensor a: an object expected");
+    expect_error("{" TENSOR("a", "[1]", 0, 4) "}", 4, 0, "denoised.config: missing");
+    expect_error("{" META "," META "}", 0, 0, "__metadata__: given twice");
+    expect_error("{\"__metadata__\":{\"denoised.config\":5}}", 0, 0, "a string expected");
+    expect_error("{\"__metadata__\":[]}", 0, 0, "__metadata__: an object expected");
+    expect_error("[]", 0, 0, "not a JSON object");
+    expect_error("{" META, 0, 0, "not a JSON object");
+    expect_error("{" META "}{}", 0, 0, "text behind the JSON object");
+    expect_error("{\"\xff\":1}", 0, 0, "not UTF-8");
+    expect_error("{\"\xed\xa0\x80\":1}", 0, 0, "not UTF-8");
+}
+
+static void truncated_and_huge_lengths_are_named(void **state)
+{
+    (void)state;
+    struct dn_safetensors st;
+    struct dn_error err = {0};
+    _Alignas(8) uint8_t bytes[16] = {0};
+    for (size_t size = 0; size < 8; size++) {
+        assert_int_equal(dn_safetensors_parse(&st, bytes, size, &err), DN_EFORMAT);
+        assert_non_null(strstr(err.text, "truncated"));
+    }
+    bytes[0] = 9;
+    assert_int_equal(dn_safetensors_parse(&st, bytes, 16, &err), DN_EFORMAT);
+    assert_non_null(strstr(err.text, "truncated"));
+    memset(bytes, 0xff, 8);
+    assert_int_equal(dn_safetensors_parse(&st, bytes, 16, &err), DN_EFORMAT);
+    assert_non_null(strstr(err.text, "at most"));
+}
+
+/* Every prefix of a good file, and every single byte of its header changed, never crashes. */
+static void damaged_files_never_crash(void **state)
+{
+    (void)state;
+    size_t size;
+    uint8_t *good = file_of("{" META "," TENSOR("b", "[2,3]", 0, 24) "," TENSOR("a", "[1]", 24, 28) "}",
+                            28, 1.0f, &size);
+    uint8_t *bytes = dn_alloc(size);
+    assert_non_null(bytes);
+    int errors = 0;
+    for (size_t i = 0; i < size; i++) {
+        for (int change = 0; change < 6; change++) {
+            static const uint8_t to[] = {0, '"', '}', '9', 0x80, 0xff};
+            struct dn_safetensors st;
+            struct dn_error err = {0};
+            memcpy(bytes, good, size);
+            bytes[i] = to[change];
+            size_t length = change == 0 ? i : size;
+            if (dn_safetensors_parse(&st, bytes, length, &err) == 0)
+                dn_safetensors_deinit(&st);
+            else
+                errors += err.text[0] != '\0';
+        }
+    }
+    assert_true(errors > 400);
+    free(bytes);
+    free(good);
+}
+
+static void utf8_is_checked(void **state)
+{
+    (void)state;
+    static const char *const good[] = {"", "abc", "\xc3\xa9", "\xe2\x82\xac", "\xf0\x9f\x98\x80",
+                                       "\xf4\x8f\xbf\xbf"};
+    static const char *const bad[] = {"\x80",         "\xc3",         "\xc0\x80",         "\xe0\x80\x80",
+                                      "\xed\xa0\x80", "\xf4\x90\x80\x80", "\xf0\x80\x80\x80", "\xff",
+                                      "a\xe2\x82"};
+    for (size_t i = 0; i < sizeof good / sizeof *good; i++)
+        assert_true(dn_utf8_valid(good[i], strlen(good[i])));
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
+        assert_false(dn_utf8_valid(bad[i], strlen(bad[i])));
+    assert_false(dn_utf8_valid("a\0b", 3));
+}
+
+/* ---- the config ---------------------------------------------------------------------------------- */
+
+static char *shipped_config(void)
+{
+    struct dn_file file;
+    struct dn_safetensors st;
+    struct dn_error err = {0};
+    assert_int_equal(dn_file_read(&file, "models/mnist.safetensors", &err), 0);
+    assert_int_equal(dn_safetensors_parse(&st, file.bytes, file.size, &err), 0);
+    char *config = st.config;
+    st.config = NULL;
+    dn_safetensors_deinit(&st);
+    dn_file_free(&file);
+    return config;
+}
+
+/* The shipped config with the first `from` replaced by `to`. */
+static void expect_config_error(const char *from, const char *to, const char *text)
+{
+    struct dn_config config;
+    struct dn_error err = {0};
+    char *good = shipped_config(), *bad = malloc(strlen(good) + strlen(to) + 1);
+    char *at = strstr(good, from);
+    assert_non_null(bad);
+    if (!at)
+        fail_msg("the shipped config has no %s", from);
+    sprintf(bad, "%.*s%s%s", (int)(at - good), good, to, at + strlen(from));
+    int rc = dn_config_parse(&config, bad, &err);
+    if (rc == 0) {
+        /* The architecture's own fields are for the network to read. */
+        rc = dn_arch_check_all_read(&config, &err);
+        dn_config_deinit(&config);
+    }
+    if (rc != DN_EFORMAT || !strstr(err.text, text))
+        fail_msg("%s: \"%s\" expected, %d \"%s\" found", to, text, rc, err.text);
+    free(good);
+    free(bad);
+}
+
+static void bad_configs_are_named(void **state)
+{
+    (void)state;
+    expect_config_error("\"format_version\": 1", "\"format_version\": 2", "format_version");
+    expect_config_error("\"timesteps\": 1000", "\"timesteps\": 0", "diffusion.timesteps");
+    expect_config_error("\"timesteps\": 1000", "\"timesteps\": 10.5", "diffusion.timesteps");
+    expect_config_error("\"timesteps\": 1000", "\"timesteps\": \"1000\"", "diffusion.timesteps");
+    expect_config_error("\"timesteps\": 1000", "\"timesteps\": 1000, \"timesteps\": 1000",
+                        "diffusion.timesteps: given twice");
+    expect_config_error("\"timesteps\": 1000", "\"timesteps\": 10", "default.steps: more than");
+    expect_config_error("\"timesteps\": 1000, ", "", "diffusion.timesteps: missing");
+    expect_config_error("\"height\": 28", "\"height\": 28, \"depth\": 3", "image.depth: unknown field");
+    expect_config_error("\"channels\": 1", "\"channels\": 2", "image.channels");
+    expect_config_error("\"range\": [-1, 1]", "\"range\": [1, -1]", "image.range");
+    expect_config_error("\"range\": [-1, 1]", "\"range\": [1]", "image.range");
+    expect_config_error("\"one\"", "\"zero\"", "classes: a name given twice");
+    expect_config_error("\"one\"", "1", "classes");
+    expect_config_error("\"one\"", "\"\"", "classes");
+    expect_config_error("\"null_label\": true", "\"null_label\": false", "default.guidance_scale");
+    expect_config_error("\"null_label\": true", "\"null_label\": 1", "null_label");
+    expect_config_error("\"clip_sample\": true", "\"clip_sample\": null", "clip_sample");
+    expect_config_error("\"format_version\": 1", "\"format_version\": 1, \"extra\": 1",
+                        "config: extra: unknown field");
+    expect_config_error("{\"format_version\"", "[{\"format_version\"", "not a JSON object");
+    expect_config_error("\"samplers\": [", "\"samplers\": [7, ", "sampling.samplers");
+}
+
+static void odd_files_are_refused(void **state)
+{
+    (void)state;
+    struct dn_file file;
+    struct dn_error err = {0};
+    assert_int_equal(dn_file_read(&file, "models", &err), DN_EIO);
+    assert_non_null(strstr(err.text, "not a regular file"));
+    assert_int_equal(dn_file_read(&file, "/dev/zero", &err), DN_EIO);
+    assert_int_equal(dn_file_read(&file, "no/such/file", &err), DN_EIO);
+    assert_non_null(strstr(err.text, "No such file"));
+
+    struct dn_model *model;
+    assert_int_equal(dn_model_open(&model, "Makefile", &(struct dn_model_options){0}, &err), DN_EFORMAT);
+    assert_non_null(strstr(err.text, "load Makefile: "));
+    assert_int_equal(dn_model_open(&model, "a b.safetensors", &(struct dn_model_options){0}, &err),
+                     DN_EFORMAT);
+    assert_null(model);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_good_file_is_read),       cmocka_unit_test(malformed_headers_are_named),
+        cmocka_unit_test(truncated_and_huge_lengths_are_named),
+        cmocka_unit_test(damaged_files_never_crash), cmocka_unit_test(utf8_is_checked),
+        cmocka_unit_test(bad_configs_are_named),     cmocka_unit_test(odd_files_are_refused),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

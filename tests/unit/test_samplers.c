@@ -1,0 +1,308 @@
+/*
+ * Samplers without a network. The "model" is x t / (t + 1) elementwise on x_k = k / 768, as in the
+ * tests of Hugging Face diffusers (tests/schedulers); sums and means are those that its schedulers
+ * give, or fp64 computations of the published formulas where the spacing is ours.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/sampling/sampler.h"
+
+enum { SIZE = 768, MAX_STEPS = 1000 };
+
+struct run {
+    struct dn_schedule schedule;
+    struct dn_sampling sampling;
+    int ks[MAX_STEPS];
+    float arrays[6][SIZE]; /* x, x0, eps, history, noise, the model's output */
+};
+
+static void begin(struct run *r, const char *betas, double beta_start, double beta_end,
+                  const char *prediction, bool clip)
+{
+    memset(r, 0, sizeof *r);
+    assert_int_equal(
+        dn_schedule_init(&r->schedule, 1000, betas, beta_start, beta_end, prediction, NULL), 0);
+    r->schedule.clip = clip;
+    r->sampling = (struct dn_sampling){.schedule = &r->schedule,
+                                       .size = SIZE,
+                                       .ks = r->ks,
+                                       .final_alpha_bar = 1.0,
+                                       .x = r->arrays[0],
+                                       .x0 = r->arrays[1],
+                                       .eps = r->arrays[2],
+                                       .history = r->arrays[3],
+                                       .noise = r->arrays[4]};
+    for (int i = 0; i < SIZE; i++)
+        r->sampling.x[i] = (float)i / SIZE;
+}
+
+static void trailing(struct run *r, int n)
+{
+    r->sampling.n_steps = n;
+    dn_schedule_trailing(1000, n, r->ks);
+}
+
+/* k = i T / n, falling. */
+static void leading(struct run *r, int n)
+{
+    r->sampling.n_steps = n;
+    for (int i = 0; i < n; i++)
+        r->ks[i] = (n - 1 - i) * (1000 / n);
+}
+
+/* diffusers' DPM-Solver grid: n + 1 points from T - 1 to 0, the last dropped. */
+static void linspace(struct run *r, int n)
+{
+    r->sampling.n_steps = n;
+    for (int i = 0; i < n; i++)
+        r->ks[i] = (int)lround(999.0 * (n - i) / n);
+}
+
+static void finish(struct run *r, enum dn_sampler sampler)
+{
+    struct dn_sampling *s = &r->sampling;
+    float *output = r->arrays[5];
+    while (s->step < s->n_steps) {
+        double t = s->ks[s->step];
+        for (int i = 0; i < SIZE; i++)
+            output[i] = (float)(s->x[i] * t / (t + 1));
+        dn_sampling_step(s, dn_sampler_ops(sampler), output);
+    }
+    dn_schedule_deinit(&r->schedule);
+}
+
+static void expect(const struct run *r, double sum, double mean)
+{
+    double total = 0;
+    for (int i = 0; i < SIZE; i++)
+        total += fabs(r->sampling.x[i]);
+    if (fabs(total - sum) > 1e-2 || fabs(total / SIZE - mean) > 1e-3)
+        fail_msg("sum %.4f expected, %.4f found", sum, total);
+}
+
+static void ddim_reproduces_the_reference(void **state)
+{
+    (void)state;
+    struct run r;
+    begin(&r, "linear", 1e-4, 0.02, "epsilon", true);
+    leading(&r, 10);
+    finish(&r, DN_SAMPLER_DDIM);
+    expect(&r, 172.0067, 0.223967);
+
+    begin(&r, "linear", 1e-4, 0.02, "v_prediction", true);
+    leading(&r, 10);
+    finish(&r, DN_SAMPLER_DDIM);
+    expect(&r, 52.5302, 0.0684);
+
+    begin(&r, "linear", 0.01, 0.02, "epsilon", true);
+    leading(&r, 10);
+    finish(&r, DN_SAMPLER_DDIM);
+    expect(&r, 149.8295, 0.1951);
+
+    begin(&r, "linear", 0.01, 0.02, "epsilon", true);
+    leading(&r, 10);
+    r.sampling.final_alpha_bar = r.schedule.alpha_bar[0];
+    finish(&r, DN_SAMPLER_DDIM);
+    expect(&r, 149.0784, 0.1941);
+}
+
+static void trailing_spacing_goes_to_the_next_entry(void **state)
+{
+    (void)state;
+    struct run r;
+    begin(&r, "linear", 1e-4, 0.02, "epsilon", true);
+    trailing(&r, 10);
+    finish(&r, DN_SAMPLER_DDIM);
+    expect(&r, 170.0350, 0.221400);
+
+    /* 12 does not divide 1000: stepping by t - T / n would give 175.0229. */
+    begin(&r, "linear", 1e-4, 0.02, "epsilon", true);
+    trailing(&r, 12);
+    finish(&r, DN_SAMPLER_DDIM);
+    expect(&r, 174.3176, 0.226976);
+}
+
+static void dpmpp_2m_reproduces_the_reference(void **state)
+{
+    (void)state;
+    struct run r;
+    begin(&r, "linear", 1e-4, 0.02, "epsilon", false);
+    linspace(&r, 10);
+    r.sampling.final_alpha_bar = r.schedule.alpha_bar[0];
+    finish(&r, DN_SAMPLER_DPMPP_2M);
+    expect(&r, 253.553, 0.3301);
+
+    begin(&r, "linear", 1e-4, 0.02, "v_prediction", false);
+    linspace(&r, 10);
+    r.sampling.final_alpha_bar = r.schedule.alpha_bar[0];
+    finish(&r, DN_SAMPLER_DPMPP_2M);
+    expect(&r, 172.876, 0.2251);
+
+    begin(&r, "linear", 1e-4, 0.02, "epsilon", false);
+    trailing(&r, 10);
+    finish(&r, DN_SAMPLER_DPMPP_2M);
+    expect(&r, 185.2649, 0.241230);
+}
+
+static void the_cosine_schedule_reproduces_the_reference(void **state)
+{
+    (void)state;
+    struct run r;
+    begin(&r, "cosine", 0, 0, "v_prediction", false);
+    trailing(&r, 10);
+    finish(&r, DN_SAMPLER_DDIM);
+    expect(&r, 60.7431, 0.079093);
+
+    begin(&r, "cosine", 0, 0, "v_prediction", false);
+    trailing(&r, 10);
+    finish(&r, DN_SAMPLER_DPMPP_2M);
+    expect(&r, 78.5809, 0.102319);
+}
+
+static double distance(const struct run *a, const struct run *b)
+{
+    double worst = 0;
+    for (int i = 0; i < SIZE; i++)
+        worst = fmax(worst, fabs(a->sampling.x[i] - b->sampling.x[i]));
+    return worst;
+}
+
+/* With one or two steps DPM-Solver++(2M) never uses its history: that is its first order. */
+static void first_order_dpmpp_is_ddim(void **state)
+{
+    (void)state;
+    for (int n = 1; n <= 2; n++) {
+        struct run a, b;
+        begin(&a, "linear", 1e-4, 0.02, "v_prediction", false);
+        trailing(&a, n);
+        finish(&a, DN_SAMPLER_DPMPP_2M);
+        begin(&b, "linear", 1e-4, 0.02, "v_prediction", false);
+        trailing(&b, n);
+        finish(&b, DN_SAMPLER_DDIM);
+        assert_true(distance(&a, &b) < 1e-5);
+    }
+}
+
+static void ddpm_is_ddim_with_eta_one(void **state)
+{
+    (void)state;
+    struct run a, b;
+    const int counts[] = {1000, 100, 37};
+    for (size_t i = 0; i < 3; i++) {
+        begin(&a, "linear", 1e-4, 0.02, "v_prediction", false);
+        trailing(&a, counts[i]);
+        a.sampling.seed = 5;
+        finish(&a, DN_SAMPLER_DDPM);
+        begin(&b, "linear", 1e-4, 0.02, "v_prediction", false);
+        trailing(&b, counts[i]);
+        b.sampling.seed = 5;
+        b.sampling.eta = 1;
+        finish(&b, DN_SAMPLER_DDIM);
+        /* fp32 rounding of up to 1000 steps. */
+        assert_true(distance(&a, &b) < 2e-4);
+    }
+}
+
+/*
+ * For Gaussian data of deviation d the best v is known, v = a s (1 - d^2) / (a^2 d^2 + s^2) x, and so is
+ * the solution of the probability-flow equation: x d / sqrt(a^2 d^2 + s^2). Largest error against it.
+ */
+static double gaussian_error(enum dn_sampler sampler, int n)
+{
+    const double d = 0.5;
+    struct run r;
+    begin(&r, "linear", 1e-4, 0.02, "v_prediction", false);
+    trailing(&r, n);
+    struct dn_sampling *s = &r.sampling;
+    double ab = dn_sampling_alpha_bar(s, 0), gain = d / sqrt(ab * d * d + 1 - ab), worst = 0;
+    while (s->step < n) {
+        ab = dn_sampling_alpha_bar(s, s->step);
+        double slope = sqrt(ab * (1 - ab)) * (1 - d * d) / (ab * d * d + 1 - ab);
+        for (int i = 0; i < SIZE; i++)
+            r.arrays[5][i] = (float)(slope * s->x[i]);
+        dn_sampling_step(s, dn_sampler_ops(sampler), r.arrays[5]);
+    }
+    for (int i = 0; i < SIZE; i++)
+        worst = fmax(worst, fabs(s->x[i] - gain * i / SIZE));
+    dn_schedule_deinit(&r.schedule);
+    return worst;
+}
+
+/* Four times the steps: a first-order solver's error falls to about a quarter, a second-order one's
+ * at least to a tenth, until the first-order step to the clean image dominates. */
+static void deterministic_samplers_converge(void **state)
+{
+    (void)state;
+    double ddim[] = {gaussian_error(DN_SAMPLER_DDIM, 10), gaussian_error(DN_SAMPLER_DDIM, 40),
+                     gaussian_error(DN_SAMPLER_DDIM, 160)};
+    double dpm[] = {gaussian_error(DN_SAMPLER_DPMPP_2M, 10), gaussian_error(DN_SAMPLER_DPMPP_2M, 40),
+                    gaussian_error(DN_SAMPLER_DPMPP_2M, 160)};
+    print_message("  ddim %.2e %.2e %.2e  dpmpp_2m %.2e %.2e %.2e\n", ddim[0], ddim[1], ddim[2], dpm[0],
+                  dpm[1], dpm[2]);
+    assert_true(ddim[1] < 0.35 * ddim[0] && ddim[2] < 0.35 * ddim[1]);
+    assert_true(dpm[1] < 0.1 * dpm[0] && dpm[2] < dpm[1]);
+    assert_true(dpm[0] < ddim[0] && dpm[1] < ddim[1] && dpm[2] < ddim[2]);
+}
+
+static void the_last_step_is_exactly_x0(void **state)
+{
+    (void)state;
+    for (int sampler = 0; sampler < DN_SAMPLER_COUNT; sampler++) {
+        struct run r;
+        begin(&r, "linear", 1e-4, 0.02, "v_prediction", true);
+        trailing(&r, 5);
+        finish(&r, (enum dn_sampler)sampler);
+        assert_memory_equal(r.sampling.x, r.sampling.x0, sizeof r.arrays[0]);
+    }
+}
+
+static void trailing_lists_fall_from_the_end(void **state)
+{
+    (void)state;
+    for (int n = 1; n <= 1000; n++) {
+        int ks[MAX_STEPS];
+        dn_schedule_trailing(1000, n, ks);
+        assert_int_equal(ks[0], 999);
+        for (int i = 1; i < n; i++)
+            assert_true(ks[i] < ks[i - 1]);
+        assert_true(ks[n - 1] >= 0);
+    }
+}
+
+static void bad_schedules_are_named(void **state)
+{
+    (void)state;
+    struct dn_schedule s;
+    struct dn_error err;
+    assert_int_equal(dn_schedule_init(&s, 10, "sqrt", 0.1, 0.2, "epsilon", &err), DN_EFORMAT);
+    assert_non_null(strstr(err.text, "beta_schedule"));
+    assert_int_equal(dn_schedule_init(&s, 10, "linear", 0.3, 0.2, "epsilon", &err), DN_EFORMAT);
+    assert_non_null(strstr(err.text, "beta_start"));
+    assert_int_equal(dn_schedule_init(&s, 10, "linear", 0.1, 0.2, "score", &err), DN_EFORMAT);
+    assert_non_null(strstr(err.text, "prediction"));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(ddim_reproduces_the_reference),
+        cmocka_unit_test(trailing_spacing_goes_to_the_next_entry),
+        cmocka_unit_test(dpmpp_2m_reproduces_the_reference),
+        cmocka_unit_test(the_cosine_schedule_reproduces_the_reference),
+        cmocka_unit_test(first_order_dpmpp_is_ddim),
+        cmocka_unit_test(ddpm_is_ddim_with_eta_one),
+        cmocka_unit_test(deterministic_samplers_converge),
+        cmocka_unit_test(the_last_step_is_exactly_x0),
+        cmocka_unit_test(trailing_lists_fall_from_the_end),
+        cmocka_unit_test(bad_schedules_are_named),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
