@@ -10,7 +10,8 @@
  * alone. They do not depend on the other rows of a call, the place in it, the workspace or the thread.
  *
  * Threads: a model may be used by many threads at once; a row and a workspace by one at a time.
- * The library has no mutable global state, writes no log and never exits.
+ * The library has no mutable global state of its own, writes no log and never exits. (Opening a model
+ * for the OpenBLAS kernels sets OpenBLAS to one thread a call, which is the whole process's setting.)
  *
  * Shapes: H W C are an image's height, width and channels; images are [H,W,C], row-major.
  */
@@ -179,7 +180,7 @@ const float *dn_row_values(const struct dn_row *row);
 struct dn_workspace;
 
 /* Memory for steps of up to `max_evaluations` network evaluations (a guided row counts as two).
- * All memory is taken here; dn_step() allocates nothing. Borrows `model`. Errors: ENOMEM, EINVAL. */
+ * All memory is taken here; dn_step() allocates nothing (OpenBLAS may, inside). Borrows `model`. Errors: ENOMEM, EINVAL. */
 int dn_workspace_new(struct dn_workspace **out, const struct dn_model *model,
                      uint32_t max_evaluations, struct dn_error *err);
 void dn_workspace_free(struct dn_workspace *workspace); /* NULL allowed */

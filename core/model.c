@@ -62,6 +62,9 @@ static int choose_kernels(struct dn_model *model, const struct dn_model_options 
                        dn_isa_name(options->isa));
     if (options->precision == DN_PRECISION_BF16)
         return dn_fail(err, DN_EUNSUPPORTED, "precision bf16: no kernels for it in this build");
+    if (kernels->isa == DN_ISA_OPENBLAS && !dn_openblas_use_one_thread())
+        return dn_fail(err, DN_EUNSUPPORTED,
+                       "isa openblas: this OpenBLAS cannot be held to one thread a call (OpenMP build?)");
     model->kernels = kernels;
     info->isa = kernels->isa;
     info->precision = DN_PRECISION_FP32;

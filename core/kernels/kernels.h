@@ -14,6 +14,7 @@
 #ifndef CORE_KERNELS_KERNELS_H
 #define CORE_KERNELS_KERNELS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -107,6 +108,10 @@ const struct dn_kernels *dn_kernels_for(enum dn_isa isa);
 /* ---- the tables' parts ---------------------------------------------------------------------- */
 
 extern const struct dn_kernels dn_kernels_reference;
+
+/* Make every OpenBLAS call of this process run on its caller's thread alone; false where the build
+ * of OpenBLAS does not let itself. */
+bool dn_openblas_use_one_thread(void);
 
 /* OpenBLAS convolutions. The rest of its table is the best vector code of this processor. */
 size_t dn_openblas_conv_packed(int taps, int in_c, int out_c);

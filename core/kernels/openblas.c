@@ -82,6 +82,14 @@ void dn_openblas_conv(const struct dn_conv *conv, const struct dn_map *in, const
     }
 }
 
+/* OpenBLAS threads are the process's, not the caller's: the workers are the parallelism here, and a GEMM
+ * split over threads sums in another order. An OpenMP build ignores the setting without a word. */
+bool dn_openblas_use_one_thread(void)
+{
+    openblas_set_num_threads(1);
+    return openblas_get_num_threads() == 1;
+}
+
 /* ---- which OpenBLAS this is ------------------------------------------------------------------- */
 
 const char *dn_blas_config(void)
