@@ -3,6 +3,7 @@
 #   make                 build/denoised
 #   make run             ... and serve on localhost:8080      (ARGS="--listen ..." for more)
 #   make test            every test that belongs to each change
+#   make fuzz            coverage-guided fuzzing (FUZZ_SECONDS=60 a target)
 #   make lint            formatting, static analysis, include directions
 #   make install         DESTDIR= PREFIX=/usr/local
 #   SAN=address,undefined | SAN=thread   builds and tests with sanitizers, in build-SAN/
@@ -10,6 +11,7 @@
 #   V=1                  show commands
 
 SHELL := /bin/bash
+MAKEFLAGS += -rR
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := all
 
@@ -64,6 +66,8 @@ API_OBJ := $(API_SRC:%.c=$(BUILD)/%.o)
 SERVER_OBJ := $(SERVER_SRC:%.c=$(BUILD)/%.o)
 TEST_BIN := $(TEST_SRC:%.c=$(BUILD)/%)
 TEST_LIB_OBJ := $(TEST_LIB_SRC:%.c=$(BUILD)/%.o)
+FUZZ_NAMES := $(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
+REPLAY_BIN := $(FUZZ_NAMES:%=$(BUILD)/tests/fuzz/replay_%)
 
 LIBS_ALL = $(PKG_LIBS) -lm -lpthread
 
@@ -114,6 +118,8 @@ deps:
 	@tools/install-packages.sh $(PACKAGES) python3-yaml
 test-deps:
 	@tools/install-packages.sh $(PACKAGES) $(TEST_PACKAGES)
+fuzz-deps:
+	@tools/install-packages.sh $(PACKAGES) clang libclang-rt-14-dev
 lint-deps:
 	@tools/install-packages.sh $(LINT_PACKAGES)
 
@@ -125,13 +131,38 @@ run: all
 $(BUILD)/tests/%: $(BUILD)/tests/%.o $(TEST_LIB_OBJ) $(BUILD)/libapi.a $(BUILD)/libdenoise.a | test-deps
 	@echo "  LINK  $@"
 	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $^ -lcmocka $(LIBS_ALL)
+.SECONDARY:
 .PRECIOUS: $(BUILD)/tests/%.o $(BUILD)/api/%.o
 
 test: test-deps
-	+$(Q)$(MAKE) --no-print-directory test-unit test-python
+	+$(Q)$(MAKE) --no-print-directory test-unit test-fuzz-corpus test-python
 
 test-unit: $(TEST_BIN)
 	$(Q)set -e; for t in $(TEST_BIN); do echo "  TEST  $$t"; $$t; done
+
+# The corpora are replayed with the ordinary compiler by every `make test`.
+$(BUILD)/tests/fuzz/replay_%: $(BUILD)/tests/fuzz/fuzz_%.o $(BUILD)/tests/fuzz/replay.o \
+                              $(BUILD)/libapi.a $(BUILD)/libdenoise.a
+	@echo "  LINK  $@"
+	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS_ALL)
+
+test-fuzz-corpus: $(REPLAY_BIN)
+	$(Q)set -e; for n in $(FUZZ_NAMES); do \
+	    $(BUILD)/tests/fuzz/replay_$$n tests/fuzz/corpus/$$n; done
+
+# make fuzz FUZZ_SECONDS=600: coverage-guided, with clang's libFuzzer and sanitizers. What it finds
+# is kept in the build folder's corpus; a crash is written to the working directory.
+FUZZ_SECONDS ?= 60
+fuzz: fuzz-deps
+	+$(Q)$(MAKE) --no-print-directory CC=clang SAN=fuzzer-no-link,address,undefined fuzz-run
+fuzz-run: $(FUZZ_NAMES:%=$(BUILD)/tests/fuzz/fuzz_%)
+	$(Q)set -e; for n in $(FUZZ_NAMES); do mkdir -p $(BUILD)/corpus/$$n; \
+	    $(BUILD)/tests/fuzz/fuzz_$$n -max_total_time=$(FUZZ_SECONDS) -timeout=10 -rss_limit_mb=2048 \
+	        -print_final_stats=1 -verbosity=0 $(BUILD)/corpus/$$n \
+	        tests/fuzz/corpus/$$n; done
+$(BUILD)/tests/fuzz/fuzz_%: $(BUILD)/tests/fuzz/fuzz_%.o $(BUILD)/libapi.a $(BUILD)/libdenoise.a
+	@echo "  LINK  $@"
+	$(Q)$(CC) $(LDFLAGS_ALL) -fsanitize=fuzzer -o $@ $^ $(LIBS_ALL)
 
 test-python: $(BUILD)/denoised $(BUILD)/openapi.json
 	$(Q)DENOISED_BINARY=$(BUILD)/denoised DENOISED_OPENAPI=$(BUILD)/openapi.json \
@@ -153,6 +184,7 @@ uninstall:
 clean:
 	rm -rf build build-*
 
+-include $(wildcard $(BUILD)/tests/fuzz/*.d)
 -include $(CORE_OBJ:.o=.d) $(API_OBJ:.o=.d) $(SERVER_OBJ:.o=.d) $(TEST_BIN:%=%.d) $(TEST_LIB_OBJ:.o=.d)
 
-.PHONY: all deps test-deps lint-deps run test test-unit test-python lint install uninstall clean FORCE
+.PHONY: all deps test-deps fuzz-deps lint-deps run test test-unit test-python test-fuzz-corpus fuzz fuzz-run lint install uninstall clean FORCE

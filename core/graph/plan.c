@@ -254,7 +254,7 @@ static int lower(struct lowering *l, int node)
         lower_concat(l, node);
         return 0;
     default:
-        assert(!"an operation on vectors has an image's domain");
+        assert(false && "an operation on vectors has an image's domain");
         return DN_EINVAL;
     }
 }

@@ -53,7 +53,7 @@ static void compute_row(float *out, int r, const struct dn_node *n, const struct
             out[c] = activate(n->act, x[c]);
         break;
     default:
-        assert(!"an operation on maps has a vector's domain");
+        assert(false && "an operation on maps has a vector's domain");
     }
 }
 

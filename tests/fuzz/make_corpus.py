@@ -1,0 +1,134 @@
+"""Seeds of the fuzz corpora: small good model files and files broken in one way each.
+
+    /usr/bin/python3 -m tests.fuzz.make_corpus
+"""
+
+import json
+import pathlib
+import struct
+
+HERE = pathlib.Path(__file__).parent / "corpus" / "safetensors"
+CONFIG = {
+    "format_version": 1,
+    "architecture": {"type": "unet_st", "channels": [2, 2], "context_dim": 2, "time_dim": 2,
+                     "heads": 1, "depth": 1, "groups": 2, "time_embedding": "gaussian_fourier"},
+    "image": {"channels": 1, "height": 4, "width": 4, "range": [-1, 1]},
+    "classes": ["a", "b"],
+    "null_label": True,
+    "diffusion": {"prediction": "v_prediction", "timesteps": 4, "beta_schedule": "linear",
+                  "beta_start": 0.1, "beta_end": 0.2, "time_divisor": 4, "time_offset": 1,
+                  "clip_sample": True},
+    "sampling": {"samplers": ["ddim"],
+                 "default": {"sampler": "ddim", "steps": 2, "guidance_scale": 1}},
+    "training": {},
+}
+
+
+def shapes(c=2, e=2, t=2):
+    """The tensors of unet_st with channels [c, c]."""
+    def res(name, i, o):
+        return {f"{name}.conv.weight": [o, i, 3, 3], f"{name}.conv.bias": [o],
+                f"{name}.time_lin.weight": [o, t], f"{name}.time_lin.bias": [o],
+                f"{name}.norm.weight": [o], f"{name}.norm.bias": [o]}
+
+    out = {"context_embed.weight": [3, e], "time_embed.W": [t // 2],
+           "time_embed.proj.weight": [t, t], "time_embed.proj.bias": [t]}
+    out.update(res("encoder.0.res_blocks.0", 1, c))
+    out.update(res("encoder.0.res_blocks.1", c, c))
+    out["encoder.0.downsampling.weight"] = [c, c, 3, 3]
+    out.update(res("mid_block.res1", c, c))
+    out.update(res("mid_block.res2", c, c))
+    b = "mid_block.st.blocks.0"
+    for n in (1, 2, 3):
+        out[f"{b}.norm{n}.weight"] = [c]
+        out[f"{b}.norm{n}.bias"] = [c]
+    for p in "qkv":
+        out[f"{b}.self_attn.{p}_proj.weight"] = [c, c]
+        out[f"{b}.cross_attn.{p}_proj.weight"] = [c, c if p == "q" else e]
+    for n in (0, 2):
+        out[f"{b}.mlp.{n}.weight"] = [c, c]
+        out[f"{b}.mlp.{n}.bias"] = [c]
+    out["mid_block.st.proj_out.weight"] = [c, c, 1, 1]
+    out["mid_block.st.proj_out.bias"] = [c]
+    out["decoder.0.upsampling.weight"] = [c, c, 3, 3]
+    out.update(res("decoder.0.res_blocks.0", 2 * c, c))
+    out.update(res("decoder.0.res_blocks.1", c, c))
+    out.update({"proj.0.weight": [c], "proj.0.bias": [c], "proj.2.weight": [1, c, 3, 3],
+                "proj.2.bias": [1]})
+    return out
+
+
+def model(config=None, change=None):
+    """A whole model file; change(header, data) may spoil it."""
+    header = {"__metadata__": {"denoised.config": json.dumps(config or CONFIG)}}
+    at = 0
+    for name, shape in shapes().items():
+        size = 4
+        for n in shape:
+            size *= n
+        header[name] = {"dtype": "F32", "shape": shape, "data_offsets": [at, at + size]}
+        at += size
+    data = bytearray(b"\x00\x00\x80\x3e" * (at // 4))
+    if change:
+        change(header, data)
+    text = json.dumps(header, separators=(",", ":")).encode()
+    return struct.pack("<Q", len(text)) + text + bytes(data)
+
+
+def without(name):
+    return lambda header, data: header.pop(name)
+
+
+def spoil(name, field, value):
+    return lambda header, data: header[name].update({field: value})
+
+
+def nan(header, data):
+    data[0:4] = struct.pack("<f", float("nan"))
+
+
+def config_with(path, value):
+    config = json.loads(json.dumps(CONFIG))
+    at = config
+    for key in path[:-1]:
+        at = at[key]
+    at[path[-1]] = value
+    return config
+
+
+def main():
+    HERE.mkdir(parents=True, exist_ok=True)
+    good = model()
+    files = {
+        "good": good,
+        "empty": b"",
+        "truncated-length": good[:5],
+        "truncated-header": good[:100],
+        "truncated-data": good[:-4],
+        "surplus-bytes": good + b"\0\0\0\0",
+        "huge-header": b"\xff" * 8 + good[8:],
+        "missing-tensor": model(change=without("proj.2.bias")),
+        "wrong-dtype": model(change=spoil("proj.2.bias", "dtype", "F16")),
+        "wrong-shape": model(change=spoil("mid_block.res1.conv.bias", "shape", [1, 2])),
+        "huge-shape": model(change=spoil("proj.2.bias", "shape", [2**40, 2**40])),
+        "overlap": model(change=spoil("time_embed.W", "data_offsets", [0, 4])),
+        "nan": model(change=nan),
+        "not-utf8": good.replace(b"proj.2.bias", b"proj.2.b\xff\xfes"),
+        "bad-json": good.replace(b'"dtype"', b'"dtype', 1),
+        "duplicate": good.replace(b'"proj.0.weight"', b'"proj.0.bias\\u0020"').replace(
+            b'"proj.0.bias\\u0020"', b'"proj.0.bias"'),
+        "deep": struct.pack("<Q", 4000) + b"[" * 4000,
+        "no-null-label": model(config_with(["null_label"], False)),
+        "no-architecture": model(config_with(["architecture", "type"], "none")),
+        "many-levels": model(config_with(["architecture", "channels"], [2] * 6)),
+        "odd-size": model(config_with(["image", "height"], 5)),
+        "no-heads": model(config_with(["architecture", "heads"], 3)),
+        "big-class-list": model(config_with(["classes"], [str(i) for i in range(1001)])),
+    }
+    for name, data in files.items():
+        (HERE / name).write_bytes(data)
+    print(f"{len(files)} files in {HERE.name}")
+
+
+if __name__ == "__main__":
+    main()
