@@ -2,16 +2,19 @@
  * denoise: the sampling engine. This is its whole public surface.
  *
  * A *model* is a trained class-conditional diffusion network, immutable once open and free to be
- * shared by threads. A *row* is one image being denoised: label, seed, its place in its own timestep
- * list, its sampler's history. A *workspace* is the memory of one worker. dn_step() advances any
- * set of rows of one model by one step, whatever their labels, timesteps, samplers and guidance.
+ * shared by threads. A *row* is one image being denoised: label, seed, its place in its own
+ * timestep list, its sampler's history. A *workspace* is the memory of one worker. dn_step()
+ * advances any set of rows of one model by one step, whatever their labels, timesteps, samplers and
+ * guidance.
  *
  * Determinism: a row's pixels are a function of (model digest, dn_row_params, determinism domain)
- * alone. They do not depend on the other rows of a call, the place in it, the workspace or the thread.
+ * alone. They do not depend on the other rows of a call, the place in it, the workspace or the
+ * thread.
  *
  * Threads: a model may be used by many threads at once; a row and a workspace by one at a time.
- * The library has no mutable global state of its own, writes no log and never exits. (Opening a model
- * for the OpenBLAS kernels sets OpenBLAS to one thread a call, which is the whole process's setting.)
+ * The library has no mutable global state of its own, writes no log and never exits. (Opening a
+ * model for the OpenBLAS kernels sets OpenBLAS to one thread a call, which is the whole process's
+ * setting.)
  *
  * Shapes: H W C are an image's height, width and channels; images are [H,W,C], row-major.
  */
@@ -22,7 +25,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* ---- errors --------------------------------------------------------------------------------- */
+/* ---- errors ---------------------------------------------------------------------------------- */
 
 #define DN_CODES(X)                                                                                \
     X(0, DN_OK, "success")                                                                         \
@@ -47,7 +50,7 @@ struct dn_error {
 /* The fixed text of a code; never NULL. */
 const char *dn_strerror(int code);
 
-/* ---- processor and kernels ------------------------------------------------------------------ */
+/* ---- processor and kernels ------------------------------------------------------------------- */
 
 enum dn_isa {
     DN_ISA_AUTO,
@@ -76,12 +79,13 @@ void dn_cpu_features(char *text, size_t bytes);
 
 /* OpenBLAS as loaded: its version and configuration, the core type it runs on ("SkylakeX"), and
  * the core type it ought to run on, or NULL where the choice is right. OpenBLAS reads
- * OPENBLAS_CORETYPE before main(), so a wrong choice is mended by setting it and executing again. */
+ * OPENBLAS_CORETYPE before main(), so a wrong choice is mended by setting it and executing again.
+ */
 const char *dn_blas_config(void);
 const char *dn_blas_core(void);
 const char *dn_blas_better_core(void);
 
-/* ---- samplers ------------------------------------------------------------------------------- */
+/* ---- samplers -------------------------------------------------------------------------------- */
 
 enum dn_sampler { DN_SAMPLER_DDPM, DN_SAMPLER_DDIM, DN_SAMPLER_DPMPP_2M, DN_SAMPLER_COUNT };
 
@@ -98,7 +102,7 @@ const struct dn_sampler_info *dn_sampler_info(enum dn_sampler sampler);
 /* -1 when there is no such name. */
 int dn_sampler_by_name(const char *name);
 
-/* ---- model ---------------------------------------------------------------------------------- */
+/* ---- model ----------------------------------------------------------------------------------- */
 
 struct dn_model_options {
     enum dn_isa isa;
@@ -107,10 +111,10 @@ struct dn_model_options {
 
 /* Everything there is to know of an open model. Strings and arrays live as long as the model. */
 struct dn_model_info {
-    char name[64];         /* the file's stem: "mnist" */
-    char digest[72];       /* "sha256:<64 hex>" of the whole file */
-    const char *arch;      /* "unet_st" */
-    const char *config;    /* the file's config, JSON text */
+    char name[64];      /* the file's stem: "mnist" */
+    char digest[72];    /* "sha256:<64 hex>" of the whole file */
+    const char *arch;   /* "unet_st" */
+    const char *config; /* the file's config, JSON text */
     size_t file_bytes;
     size_t n_parameters;
     int channels, height, width;
@@ -122,11 +126,11 @@ struct dn_model_info {
     enum dn_sampler default_sampler;
     int default_steps;
     double default_guidance_scale;
-    bool can_guide;                 /* the network has a null label */
-    enum dn_isa isa;                /* resolved, never AUTO */
-    enum dn_precision precision;    /* resolved, never AUTO */
-    const char *kernels;            /* the determinism domain of the kernels, e.g. "fp32-openblas-SkylakeX" */
-    double macs;                    /* multiply-adds of one evaluation */
+    bool can_guide;              /* the network has a null label */
+    enum dn_isa isa;             /* resolved, never AUTO */
+    enum dn_precision precision; /* resolved, never AUTO */
+    const char *kernels; /* the determinism domain of the kernels, e.g. "fp32-openblas-SkylakeX" */
+    double macs;         /* multiply-adds of one evaluation */
 };
 
 struct dn_model;
@@ -140,16 +144,16 @@ const struct dn_model_info *dn_model_info(const struct dn_model *model);
 /* The class of that name, or -1. */
 int dn_model_class_by_name(const struct dn_model *model, const char *name);
 
-/* ---- rows ----------------------------------------------------------------------------------- */
+/* ---- rows ------------------------------------------------------------------------------------ */
 
 #define DN_SEED_MAX ((UINT64_C(1) << 53) - 1)
 #define DN_GUIDANCE_MAX 20.0
 
 struct dn_row_params {
-    uint64_t seed;         /* 0..DN_SEED_MAX */
-    uint32_t index;        /* which image of the seed */
-    uint32_t label;        /* 0..n_classes-1 */
-    uint32_t steps;        /* 1..timesteps */
+    uint64_t seed;  /* 0..DN_SEED_MAX */
+    uint32_t index; /* which image of the seed */
+    uint32_t label; /* 0..n_classes-1 */
+    uint32_t steps; /* 1..timesteps */
     enum dn_sampler sampler;
     double guidance_scale; /* 0..DN_GUIDANCE_MAX; 1 is off: one evaluation a step instead of two */
     double eta;            /* 0..1, only where the sampler has one, else 0 */
@@ -159,8 +163,8 @@ struct dn_row;
 
 /* A new row at pure noise. It borrows `model`, which must outlive it.
  * Errors: EINVAL (err names the parameter), ENOMEM. */
-int dn_row_new(struct dn_row **out, const struct dn_model *model, const struct dn_row_params *params,
-               struct dn_error *err);
+int dn_row_new(struct dn_row **out, const struct dn_model *model,
+               const struct dn_row_params *params, struct dn_error *err);
 void dn_row_free(struct dn_row *row); /* NULL allowed */
 
 const struct dn_row_params *dn_row_params(const struct dn_row *row);
@@ -175,19 +179,21 @@ void dn_row_pixels(const struct dn_row *row, uint8_t *pixels);
 /* The same in the model's own value range, fp32 [H,W,C]. */
 const float *dn_row_values(const struct dn_row *row);
 
-/* ---- stepping ------------------------------------------------------------------------------- */
+/* ---- stepping -------------------------------------------------------------------------------- */
 
 struct dn_workspace;
 
 /* Memory for steps of up to `max_evaluations` network evaluations (a guided row counts as two).
- * All memory is taken here; dn_step() allocates nothing (OpenBLAS may, inside). Borrows `model`. Errors: ENOMEM, EINVAL. */
+ * All memory is taken here; dn_step() allocates nothing (OpenBLAS may, inside). Borrows `model`.
+ * Errors: ENOMEM, EINVAL. */
 int dn_workspace_new(struct dn_workspace **out, const struct dn_model *model,
                      uint32_t max_evaluations, struct dn_error *err);
 void dn_workspace_free(struct dn_workspace *workspace); /* NULL allowed */
 size_t dn_workspace_bytes(const struct dn_workspace *workspace);
 
-/* Advance each of `n` distinct unfinished rows of the workspace's model by one step. Errors: EINVAL when a row is
- * done, belongs to another model or the evaluations exceed the workspace's; no row has moved then. */
+/* Advance each of `n` distinct unfinished rows of the workspace's model by one step. Errors: EINVAL
+ * when a row is done, belongs to another model or the evaluations exceed the workspace's; no row
+ * has moved then. */
 int dn_step(struct dn_workspace *workspace, struct dn_row *const rows[], size_t n);
 
 #endif

@@ -4,9 +4,9 @@
 #include <string.h>
 
 #include "core/base/error.h"
-#include "core/model_private.h"
 #include "core/model/file.h"
 #include "core/model/safetensors.h"
+#include "core/model_private.h"
 #include "core/nets/nets.h"
 
 static const float *weight_of(void *context, const char *name, const int64_t *shape, int rank,
@@ -26,10 +26,12 @@ static int name_of(char name[64], const char *path, struct dn_error *err)
     if (n > sizeof suffix - 1 && strcmp(stem + n - (sizeof suffix - 1), suffix) == 0)
         n -= sizeof suffix - 1;
     if (n == 0 || n >= 64)
-        return dn_fail(err, DN_EFORMAT, "the file's name must have 1 to 63 bytes before .safetensors");
+        return dn_fail(err, DN_EFORMAT,
+                       "the file's name must have 1 to 63 bytes before .safetensors");
     for (size_t i = 0; i < n; i++)
         if (!strchr("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-", stem[i]))
-            return dn_fail(err, DN_EFORMAT, "the file's name may have only letters, digits and . _ -");
+            return dn_fail(err, DN_EFORMAT,
+                           "the file's name may have only letters, digits and . _ -");
     memcpy(name, stem, n);
     name[n] = '\0';
     return 0;
@@ -41,12 +43,14 @@ static int read_samplers(struct dn_model *model, struct dn_error *err)
     for (int i = 0; i < c->n_samplers; i++) {
         int sampler = dn_sampler_by_name(c->samplers[i]);
         if (sampler < 0)
-            return dn_fail(err, DN_EFORMAT, "config: sampling.samplers: no sampler %s", c->samplers[i]);
+            return dn_fail(err, DN_EFORMAT, "config: sampling.samplers: no sampler %s",
+                           c->samplers[i]);
         model->info.samplers |= UINT32_C(1) << sampler;
     }
     int sampler = dn_sampler_by_name(c->default_sampler);
     if (sampler < 0 || !(model->info.samplers >> sampler & 1))
-        return dn_fail(err, DN_EFORMAT, "config: sampling.default.sampler: not among sampling.samplers");
+        return dn_fail(err, DN_EFORMAT,
+                       "config: sampling.default.sampler: not among sampling.samplers");
     model->info.default_sampler = (enum dn_sampler)sampler;
     return 0;
 }
@@ -63,14 +67,16 @@ static int choose_kernels(struct dn_model *model, const struct dn_model_options 
     if (options->precision == DN_PRECISION_BF16)
         return dn_fail(err, DN_EUNSUPPORTED, "precision bf16: no kernels for it in this build");
     if (kernels->isa == DN_ISA_OPENBLAS && !dn_openblas_use_one_thread())
-        return dn_fail(err, DN_EUNSUPPORTED,
-                       "isa openblas: this OpenBLAS cannot be held to one thread a call (OpenMP build?)");
+        return dn_fail(
+            err, DN_EUNSUPPORTED,
+            "isa openblas: this OpenBLAS cannot be held to one thread a call (OpenMP build?)");
     model->kernels = kernels;
     info->isa = kernels->isa;
     info->precision = DN_PRECISION_FP32;
     /* The native tables and plain C agree bit for bit, so they share one name. */
     if (kernels->isa == DN_ISA_OPENBLAS)
-        snprintf(model->kernels_name, sizeof model->kernels_name, "fp32-openblas-%s", dn_blas_core());
+        snprintf(model->kernels_name, sizeof model->kernels_name, "fp32-openblas-%s",
+                 dn_blas_core());
     else
         snprintf(model->kernels_name, sizeof model->kernels_name, "fp32-native-1");
     info->kernels = model->kernels_name;

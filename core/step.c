@@ -25,9 +25,11 @@ struct dn_workspace {
     void *arena;
 };
 
-/* ---- rows --------------------------------------------------------------------------------------- */
+/* ---- rows ---------------------------------------------------------------------------------------
+ */
 
-static int check_params(const struct dn_model *model, const struct dn_row_params *p, struct dn_error *err)
+static int check_params(const struct dn_model *model, const struct dn_row_params *p,
+                        struct dn_error *err)
 {
     const struct dn_model_info *info = &model->info;
 
@@ -37,7 +39,8 @@ static int check_params(const struct dn_model *model, const struct dn_row_params
         return dn_fail(err, DN_EINVAL, "label: 0..%d expected", info->n_classes - 1);
     if (p->steps < 1 || p->steps > (uint32_t)info->timesteps)
         return dn_fail(err, DN_EINVAL, "steps: 1..%d expected", info->timesteps);
-    if ((int)p->sampler < 0 || p->sampler >= DN_SAMPLER_COUNT || !(info->samplers >> p->sampler & 1))
+    if ((int)p->sampler < 0 || p->sampler >= DN_SAMPLER_COUNT ||
+        !(info->samplers >> p->sampler & 1))
         return dn_fail(err, DN_EINVAL, "sampler: not one of the model's");
     if (!(p->guidance_scale >= 0 && p->guidance_scale <= DN_GUIDANCE_MAX))
         return dn_fail(err, DN_EINVAL, "guidance_scale: 0..%g expected", DN_GUIDANCE_MAX);
@@ -51,8 +54,8 @@ static int check_params(const struct dn_model *model, const struct dn_row_params
     return 0;
 }
 
-int dn_row_new(struct dn_row **out, const struct dn_model *model, const struct dn_row_params *params,
-               struct dn_error *err)
+int dn_row_new(struct dn_row **out, const struct dn_model *model,
+               const struct dn_row_params *params, struct dn_error *err)
 {
     enum { ARRAYS = 5 };
     size_t size = model->size;
@@ -61,7 +64,8 @@ int dn_row_new(struct dn_row **out, const struct dn_model *model, const struct d
     *out = NULL;
     if (rc)
         return rc;
-    struct dn_row *row = malloc(sizeof *row + ARRAYS * size * sizeof(float) + params->steps * sizeof(int));
+    struct dn_row *row =
+        malloc(sizeof *row + ARRAYS * size * sizeof(float) + params->steps * sizeof(int));
     if (!row)
         return dn_fail(err, DN_ENOMEM, "out of memory");
     int *ks = (int *)(void *)(row->values + ARRAYS * size);
@@ -133,7 +137,7 @@ void dn_row_pixels(const struct dn_row *row, uint8_t *pixels)
     }
 }
 
-/* ---- workspaces and steps ------------------------------------------------------------------------- */
+/* ---- workspaces and steps -------------------------------------------------------------------- */
 
 int dn_workspace_new(struct dn_workspace **out, const struct dn_model *model,
                      uint32_t max_evaluations, struct dn_error *err)

@@ -510,6 +510,8 @@ void scheduler_cancel_all(struct scheduler *s, enum job_reason reason)
 
 size_t scheduler_jobs(const struct scheduler *s) { return s->n_jobs; }
 
+bool scheduler_is_idle(const struct scheduler *s) { return s->n_jobs == 0 && s->n_busy == 0; }
+
 uint32_t scheduler_eta_s(const struct scheduler *s)
 {
     double seconds = (double)s->queue_evaluations * s->evaluation_s / s->n_workers;

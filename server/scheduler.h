@@ -41,6 +41,9 @@ void scheduler_cancel_all(struct scheduler *s, enum job_reason reason);
 /* Jobs that have not ended. */
 size_t scheduler_jobs(const struct scheduler *s);
 
+/* No job is left and no worker is at work. */
+bool scheduler_is_idle(const struct scheduler *s);
+
 /* Seconds until all admitted work is done, by what steps took lately. At least 1. */
 uint32_t scheduler_eta_s(const struct scheduler *s);
 

@@ -1,4 +1,5 @@
-/* Errors inside the engine: a negative enum dn_code, and text for a person in a caller-given struct. */
+/* Errors inside the engine: a negative enum dn_code, and text for a person in a caller-given
+ * struct. */
 #ifndef CORE_BASE_ERROR_H
 #define CORE_BASE_ERROR_H
 
@@ -6,7 +7,8 @@
 
 #include "core/denoise.h"
 
-/* Fill `err` (NULL allowed) and return `code`, for `return dn_fail(err, DN_EFORMAT, "...", ...)`. */
+/* Fill `err` (NULL allowed) and return `code`, for `return dn_fail(err, DN_EFORMAT, "...", ...)`.
+ */
 int dn_fail(struct dn_error *err, enum dn_code code, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 

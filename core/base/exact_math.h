@@ -1,10 +1,10 @@
 /*
  * Elementary functions whose bits do not depend on the machine.
  *
- * libm picks its code by processor, so its last bit may differ from one machine to the next, and with
- * it an image. These use only IEEE additions, multiplications and divisions in a fixed order (no
- * contraction: the whole project is compiled with -ffp-contract=off), and the float ones are free of
- * branches so that a compiler can vectorise a loop over them without changing a bit.
+ * libm picks its code by processor, so its last bit may differ from one machine to the next, and
+ * with it an image. These use only IEEE additions, multiplications and divisions in a fixed order
+ * (no contraction: the whole project is compiled with -ffp-contract=off), and the float ones are
+ * free of branches so that a compiler can vectorise a loop over them without changing a bit.
  *
  * Polynomials: Cephes (Moshier) expf, logf, sinf, cosf; atanh series for the double logarithm.
  */

@@ -16,7 +16,8 @@ static inline size_t dn_align_up(size_t bytes)
 /* Zeroed memory on a DN_ALIGN boundary, freed with free(); NULL when there is none. */
 void *dn_alloc(size_t bytes);
 
-/* Duplicate of `bytes` bytes with a 0 byte behind them, freed with free(); NULL when out of memory. */
+/* Duplicate of `bytes` bytes with a 0 byte behind them, freed with free(); NULL when out of memory.
+ */
 char *dn_strndup(const char *text, size_t bytes);
 
 #endif

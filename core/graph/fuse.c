@@ -1,5 +1,6 @@
 /*
- * Fusing: an activation or an addition that is the only reader of an operation becomes its epilogue.
+ * Fusing: an activation or an addition that is the only reader of an operation becomes its
+ * epilogue.
  *
  *     act(op(..))                       -> op with act
  *     x + op(..), x a map               -> op with residual x

@@ -1,13 +1,14 @@
 /*
  * A network as a graph of operations, recorded once.
  *
- * A network file calls the recording functions below in the order of its forward pass. Each returns a
- * value: an image map [H,W,C] (tokens are the same map, T = H W), or a vector [C]. A value's domain says
- * what it depends on. One that depends on nothing but the timestep, or nothing but the label, has finitely
- * many instances: dn_plan_new() computes them all once and leaves a table (see plan.h).
+ * A network file calls the recording functions below in the order of its forward pass. Each returns
+ * a value: an image map [H,W,C] (tokens are the same map, T = H W), or a vector [C]. A value's
+ * domain says what it depends on. One that depends on nothing but the timestep, or nothing but the
+ * label, has finitely many instances: dn_plan_new() computes them all once and leaves a table (see
+ * plan.h).
  *
- * Errors are sticky: after the first one every function returns -1 and does nothing, so that a network
- * file reads like the paper's module; dn_graph_error() tells at the end.
+ * Errors are sticky: after the first one every function returns -1 and does nothing, so that a
+ * network file reads like the paper's module; dn_graph_error() tells at the end.
  *
  * A graph is made, recorded and turned into a plan by one thread. It borrows the weights.
  */
@@ -38,7 +39,8 @@ struct dn_time_input {
 
 struct dn_graph;
 
-int dn_graph_new(struct dn_graph **out, const struct dn_weight_source *weights, struct dn_error *err);
+int dn_graph_new(struct dn_graph **out, const struct dn_weight_source *weights,
+                 struct dn_error *err);
 void dn_graph_free(struct dn_graph *g); /* NULL allowed */
 /* 0, or the code of the first error, whose text is in the err of dn_graph_new(). */
 int dn_graph_error(const struct dn_graph *g);
@@ -57,7 +59,8 @@ int dn_graph_fourier(struct dn_graph *g, const char *name, int t, int c);
 /* name.weight [O,I], name.bias [O] -> x W' + b, of a vector or of each pixel. */
 int dn_graph_linear(struct dn_graph *g, const char *name, int x, int out_c, bool bias);
 /* name.weight [O,I,K,K], name.bias [O]; K = 1 or 3; zero padding K / 2; stride 1 or 2. */
-int dn_graph_conv(struct dn_graph *g, const char *name, int x, int out_c, int k, int stride, bool bias);
+int dn_graph_conv(struct dn_graph *g, const char *name, int x, int out_c, int k, int stride,
+                  bool bias);
 /* name.weight [I,O,3,3]; stride 2, padding 1, output padding 1: [H,W,I] -> [2H,2W,O]. */
 int dn_graph_conv_transpose(struct dn_graph *g, const char *name, int x, int out_c);
 int dn_graph_group_norm(struct dn_graph *g, const char *name, int x, int groups);

@@ -86,7 +86,8 @@ static int place(struct slot *slots, int *n_slots, size_t *floats, const struct 
         }
     }
     int edge = want.border ? 2 : 0;
-    size_t bytes = sizeof(float) * (size_t)(want.h + edge) * (size_t)(want.w + edge) * (size_t)want.ld;
+    size_t bytes =
+        sizeof(float) * (size_t)(want.h + edge) * (size_t)(want.w + edge) * (size_t)want.ld;
     slots[*n_slots] = (struct slot){want, *floats, life->last_use};
     *floats += dn_align_up(bytes) / sizeof(float);
     return (*n_slots)++;
@@ -130,13 +131,14 @@ int dn_memory_plan_init(struct dn_memory_plan *m, struct dn_graph *g, bool keep_
         const struct slot *slot = &slots[lives[home].slot];
         int edge = slot->geometry.border ? 1 : 0;
         int pitch = (owner->w + 2 * edge) * owner->c;
-        m->views[i] = (struct dn_view){.offset = slot->offset + (size_t)(edge * pitch) +
-                                                 (size_t)(edge * owner->c) + (size_t)lives[i].channel,
-                                       .h = node->h,
-                                       .w = node->w,
-                                       .c = node->c,
-                                       .ld = owner->c,
-                                       .pitch = pitch};
+        m->views[i] =
+            (struct dn_view){.offset = slot->offset + (size_t)(edge * pitch) +
+                                       (size_t)(edge * owner->c) + (size_t)lives[i].channel,
+                             .h = node->h,
+                             .w = node->w,
+                             .c = node->c,
+                             .ld = owner->c,
+                             .pitch = pitch};
     }
 out:
     free(lives);

@@ -1,10 +1,10 @@
 /*
  * Where each map lives in an image's arena.
  *
- * A slot is a piece of the arena of one geometry: height, width, floats a pixel and whether it has a
- * border of zeros for 3x3 convolutions. Slots are reused only among maps of the same geometry, so that
- * a border zeroed once stays zero. The inputs of a concatenation live inside its slot, as slices of
- * its pixels: nothing is copied.
+ * A slot is a piece of the arena of one geometry: height, width, floats a pixel and whether it has
+ * a border of zeros for 3x3 convolutions. Slots are reused only among maps of the same geometry, so
+ * that a border zeroed once stays zero. The inputs of a concatenation live inside its slot, as
+ * slices of its pixels: nothing is copied.
  */
 #ifndef CORE_GRAPH_MEMORY_PLAN_H
 #define CORE_GRAPH_MEMORY_PLAN_H

@@ -39,8 +39,8 @@ struct dn_node {
     enum dn_act act;
     int residual, channel, pre; /* values, -1: none */
 
-    int users;   /* how many nodes read it, filled by dn_graph_fuse() */
-    char *name;  /* NULL: none */
+    int users;  /* how many nodes read it, filled by dn_graph_fuse() */
+    char *name; /* NULL: none */
 };
 
 struct dn_graph {
@@ -56,7 +56,8 @@ struct dn_graph {
  * channel and pre that is set. */
 void dn_node_visit(struct dn_node *node, void (*visit)(void *context, int *value), void *context);
 
-/* Rewrite the recorded graph so that additions and activations become part of the operation before them. */
+/* Rewrite the recorded graph so that additions and activations become part of the operation before
+ * them. */
 void dn_graph_fuse(struct dn_graph *g);
 
 #endif

@@ -46,7 +46,8 @@ struct dn_plan {
     size_t n_named;
 };
 
-/* ---- lowering: nodes to instructions ---------------------------------------------------------- */
+/* ---- lowering: nodes to instructions ----------------------------------------------------------
+ */
 
 struct lowering {
     struct dn_plan *plan;
@@ -132,9 +133,9 @@ static int lower_conv(struct lowering *l, int node)
 }
 
 /*
- * A transposed 3x3 convolution of stride 2 as four convolutions, one for each parity of the output's row
- * and column. Along one axis, even outputs 2 m see input m through tap 1; odd ones 2 m + 1 see input m
- * through tap 2 and input m + 1 through tap 0. PyTorch weights [I,O,3,3].
+ * A transposed 3x3 convolution of stride 2 as four convolutions, one for each parity of the
+ * output's row and column. Along one axis, even outputs 2 m see input m through tap 1; odd ones 2 m
+ * + 1 see input m through tap 2 and input m + 1 through tap 0. PyTorch weights [I,O,3,3].
  */
 static int lower_conv_transpose(struct lowering *l, int node)
 {
@@ -163,7 +164,8 @@ static int lower_conv_transpose(struct lowering *l, int node)
                 in->conv.dx[taps] = (int8_t)axis[px].shift[b];
                 for (int i = 0; i < in_c; i++)
                     for (int o = 0; o < out_c; o++)
-                        ordered[(taps * in_c + i) * out_c + o] = n->weight[(i * out_c + o) * 9 + tap];
+                        ordered[(taps * in_c + i) * out_c + o] =
+                            n->weight[(i * out_c + o) * 9 + tap];
             }
         }
         in->conv.n_taps = taps;
@@ -358,7 +360,8 @@ void dn_plan_free(struct dn_plan *plan)
     free(plan);
 }
 
-/* ---- running ------------------------------------------------------------------------------------ */
+/* ---- running ------------------------------------------------------------------------------------
+ */
 
 size_t dn_plan_arena_bytes(const struct dn_plan *plan, size_t n)
 {
@@ -399,8 +402,8 @@ static void store_output(float *output, const struct dn_map *map)
                 *output++ = map->data[(ptrdiff_t)y * map->pitch + (ptrdiff_t)x * map->ld + c];
 }
 
-static void execute(const struct dn_plan *plan, const struct instruction *in, float *base, float *scratch,
-                    const struct dn_evaluation *e)
+static void execute(const struct dn_plan *plan, const struct instruction *in, float *base,
+                    float *scratch, const struct dn_evaluation *e)
 {
     const struct dn_kernels *k = plan->kernels;
     struct dn_map x = map_of(&in->in[0], base), out = map_of(&in->out, base), b, c;

@@ -1,6 +1,7 @@
 /*
- * A plan: the fused graph made ready to run. Values that depend on the timestep or the label alone are
- * tables, weights are packed for the kernels, and every map has its place in one arena an image.
+ * A plan: the fused graph made ready to run. Values that depend on the timestep or the label alone
+ * are tables, weights are packed for the kernels, and every map has its place in one arena an
+ * image.
  *
  * A plan is immutable and may be run by many threads, each on an arena of its own.
  */

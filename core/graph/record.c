@@ -7,7 +7,8 @@
 #include "core/base/memory.h"
 #include "core/graph/node.h"
 
-int dn_graph_new(struct dn_graph **out, const struct dn_weight_source *weights, struct dn_error *err)
+int dn_graph_new(struct dn_graph **out, const struct dn_weight_source *weights,
+                 struct dn_error *err)
 {
     *out = calloc(1, sizeof **out);
     if (!*out)
@@ -105,8 +106,8 @@ static const float *weight_1d(struct dn_graph *g, const char *prefix, const char
     return weight(g, prefix, suffix, &n, 1);
 }
 
-static const float *weight_2d(struct dn_graph *g, const char *prefix, const char *suffix, int64_t rows,
-                              int64_t columns)
+static const float *weight_2d(struct dn_graph *g, const char *prefix, const char *suffix,
+                              int64_t rows, int64_t columns)
 {
     const int64_t shape[] = {rows, columns};
     return weight(g, prefix, suffix, shape, 2);
@@ -186,7 +187,8 @@ int dn_graph_linear(struct dn_graph *g, const char *name, int x, int out_c, bool
     return value;
 }
 
-int dn_graph_conv(struct dn_graph *g, const char *name, int x, int out_c, int k, int stride, bool bias)
+int dn_graph_conv(struct dn_graph *g, const char *name, int x, int out_c, int k, int stride,
+                  bool bias)
 {
     int value;
     struct dn_node *n = record(g, DN_OP_CONV, x, &value);

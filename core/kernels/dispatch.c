@@ -1,5 +1,5 @@
-/* Which table a processor can run. __builtin_cpu_supports asks CPUID and, for AVX and AVX-512, XGETBV
- * (does the operating system save the registers). */
+/* Which table a processor can run. __builtin_cpu_supports asks CPUID and, for AVX and AVX-512,
+ * XGETBV (does the operating system save the registers). */
 #include <stdio.h>
 #include <string.h>
 
@@ -9,8 +9,8 @@ static const struct {
     const char *name;
     enum dn_isa isa;
 } isas[] = {
-    {"auto", DN_ISA_AUTO},     {"scalar", DN_ISA_SCALAR}, {"openblas", DN_ISA_OPENBLAS},
-    {"avx2", DN_ISA_AVX2},     {"avx512", DN_ISA_AVX512}, {"amx", DN_ISA_AMX},
+    {"auto", DN_ISA_AUTO}, {"scalar", DN_ISA_SCALAR}, {"openblas", DN_ISA_OPENBLAS},
+    {"avx2", DN_ISA_AVX2}, {"avx512", DN_ISA_AVX512}, {"amx", DN_ISA_AMX},
     {"neon", DN_ISA_NEON},
 };
 
@@ -97,8 +97,9 @@ void dn_cpu_features(char *text, size_t bytes)
     if (bytes > 0)
         text[0] = '\0';
 #if defined(__x86_64__)
-    static const char *const names[] = {"sse4.2", "avx", "avx2", "fma", "avx512f", "avx512bw",
-                                        "avx512dq", "avx512vl", "avx512vnni", "avx512bf16"};
+    static const char *const names[] = {"sse4.2",     "avx",       "avx2",     "fma",
+                                        "avx512f",    "avx512bw",  "avx512dq", "avx512vl",
+                                        "avx512vnni", "avx512bf16"};
     const int found[] = {
         __builtin_cpu_supports("sse4.2"),     __builtin_cpu_supports("avx"),
         __builtin_cpu_supports("avx2"),       __builtin_cpu_supports("fma"),

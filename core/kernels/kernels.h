@@ -20,8 +20,8 @@
 
 #include "core/denoise.h"
 
-/* [H,W,C] floats: pixel (y,x) is data[y * pitch + x * ld .. + C). A map that a 3x3 convolution reads
- * has a border of zero pixels around it; a slice of a concatenation has ld > C. */
+/* [H,W,C] floats: pixel (y,x) is data[y * pitch + x * ld .. + C). A map that a 3x3 convolution
+ * reads has a border of zero pixels around it; a slice of a concatenation has ld > C. */
 struct dn_map {
     float *data;
     int h, w, c;
@@ -45,8 +45,8 @@ enum {
 
 /*
  * A convolution as a list of taps: out[y][x] = bias + sum over taps n of
- * in[y * stride + dy[n]][x * stride + dx[n]] W[n]. A 3x3 convolution has nine, a linear layer one, a
- * phase of a stride-2 transposed convolution one, two or four.
+ * in[y * stride + dy[n]][x * stride + dx[n]] W[n]. A 3x3 convolution has nine, a linear layer one,
+ * a phase of a stride-2 transposed convolution one, two or four.
  */
 struct dn_conv {
     int in_c, out_c;
@@ -80,7 +80,8 @@ struct dn_kernels {
     void (*conv)(const struct dn_conv *conv, const struct dn_map *in, const struct dn_map *out,
                  const struct dn_epilogue *epilogue, float *scratch);
 
-    /* Group norm of in + pre[c] (pre NULL: 0), Wu & He 2018; statistics over an image and a group. */
+    /* Group norm of in + pre[c] (pre NULL: 0), Wu & He 2018; statistics over an image and a group.
+     */
     void (*group_norm)(const struct dn_group_norm *norm, const struct dn_map *in, const float *pre,
                        const struct dn_map *out, const struct dn_epilogue *epilogue);
     /* Layer norm of each pixel over its channels, Ba et al. 2016. */
@@ -105,7 +106,7 @@ enum { DN_LANES = 16 };
 /* The table of `isa` on this processor; NULL where it is not to be had. AUTO gives the best. */
 const struct dn_kernels *dn_kernels_for(enum dn_isa isa);
 
-/* ---- the tables' parts ---------------------------------------------------------------------- */
+/* ---- the tables' parts ----------------------------------------------------------------------- */
 
 extern const struct dn_kernels dn_kernels_reference;
 

@@ -1,7 +1,7 @@
 /*
- * Convolutions through OpenBLAS: gather the taps of every output pixel into a row (im2col), then one
- * GEMM an image. One GEMM over a whole batch would be a little faster and would let a row's bits depend
- * on its place in the batch, because OpenBLAS chooses its path by size.
+ * Convolutions through OpenBLAS: gather the taps of every output pixel into a row (im2col), then
+ * one GEMM an image. One GEMM over a whole batch would be a little faster and would let a row's
+ * bits depend on its place in the batch, because OpenBLAS chooses its path by size.
  */
 #include <cblas.h>
 #include <stdbool.h>
@@ -82,15 +82,17 @@ void dn_openblas_conv(const struct dn_conv *conv, const struct dn_map *in, const
     }
 }
 
-/* OpenBLAS threads are the process's, not the caller's: the workers are the parallelism here, and a GEMM
- * split over threads sums in another order. An OpenMP build ignores the setting without a word. */
+/* OpenBLAS threads are the process's, not the caller's: the workers are the parallelism here, and a
+ * GEMM split over threads sums in another order. An OpenMP build ignores the setting without a
+ * word. */
 bool dn_openblas_use_one_thread(void)
 {
     openblas_set_num_threads(1);
     return openblas_get_num_threads() == 1;
 }
 
-/* ---- which OpenBLAS this is ------------------------------------------------------------------- */
+/* ---- which OpenBLAS this is -------------------------------------------------------------------
+ */
 
 const char *dn_blas_config(void)
 {
@@ -107,16 +109,16 @@ const char *dn_blas_core(void)
 const char *dn_blas_better_core(void)
 {
 #if defined(__x86_64__)
-    static const char *const weak[] = {"Prescott", "Core2", "Penryn", "Dunnington", "Nehalem",
-                                       "Sandybridge", "Barcelona", "Katmai", "Banias", "Generic"};
+    static const char *const weak[] = {"Prescott", "Core2",       "Penryn",    "Dunnington",
+                                       "Nehalem",  "Sandybridge", "Barcelona", "Katmai",
+                                       "Banias",   "Generic"};
     const char *core = openblas_get_corename();
-    const char *wanted = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") &&
-                                 __builtin_cpu_supports("avx512bw") &&
-                                 __builtin_cpu_supports("avx512dq")
-                             ? "SkylakeX"
-                         : __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")
-                             ? "Haswell"
-                             : NULL;
+    const char *wanted =
+        __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") &&
+                __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq")
+            ? "SkylakeX"
+        : __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") ? "Haswell"
+                                                                          : NULL;
     if (!wanted)
         return NULL;
     for (size_t i = 0; i < sizeof weak / sizeof *weak; i++)

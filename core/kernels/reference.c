@@ -54,7 +54,8 @@ static void conv(const struct dn_conv *cv, const struct dn_map *in, const struct
             for (int o = 0; o < cv->out_c; o++) {
                 float sum = cv->bias ? cv->bias[o] : 0.0f;
                 for (int n = 0; n < cv->n_taps; n++) {
-                    const float *p = pixel(in, y * cv->stride + cv->dy[n], x * cv->stride + cv->dx[n]);
+                    const float *p =
+                        pixel(in, y * cv->stride + cv->dy[n], x * cv->stride + cv->dx[n]);
                     const float *w = cv->weights + (size_t)n * (size_t)(cv->in_c * cv->out_c) + o;
                     for (int i = 0; i < cv->in_c; i++)
                         sum = fmaf(p[i], w[(size_t)i * (size_t)cv->out_c], sum);

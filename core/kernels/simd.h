@@ -12,10 +12,22 @@
 
 enum { V_LANES = 16, V_REGISTERS = 32 };
 typedef __m512 vfloat;
-static inline vfloat v_load(const float *p) { return _mm512_loadu_ps(p); }
-static inline void v_store(float *p, vfloat v) { _mm512_storeu_ps(p, v); }
-static inline vfloat v_set(float f) { return _mm512_set1_ps(f); }
-static inline vfloat v_fma(vfloat a, vfloat b, vfloat c) { return _mm512_fmadd_ps(a, b, c); }
+static inline vfloat v_load(const float *p)
+{
+    return _mm512_loadu_ps(p);
+}
+static inline void v_store(float *p, vfloat v)
+{
+    _mm512_storeu_ps(p, v);
+}
+static inline vfloat v_set(float f)
+{
+    return _mm512_set1_ps(f);
+}
+static inline vfloat v_fma(vfloat a, vfloat b, vfloat c)
+{
+    return _mm512_fmadd_ps(a, b, c);
+}
 
 #elif defined(__AVX2__)
 
@@ -24,10 +36,22 @@ static inline vfloat v_fma(vfloat a, vfloat b, vfloat c) { return _mm512_fmadd_p
 
 enum { V_LANES = 8, V_REGISTERS = 16 };
 typedef __m256 vfloat;
-static inline vfloat v_load(const float *p) { return _mm256_loadu_ps(p); }
-static inline void v_store(float *p, vfloat v) { _mm256_storeu_ps(p, v); }
-static inline vfloat v_set(float f) { return _mm256_set1_ps(f); }
-static inline vfloat v_fma(vfloat a, vfloat b, vfloat c) { return _mm256_fmadd_ps(a, b, c); }
+static inline vfloat v_load(const float *p)
+{
+    return _mm256_loadu_ps(p);
+}
+static inline void v_store(float *p, vfloat v)
+{
+    _mm256_storeu_ps(p, v);
+}
+static inline vfloat v_set(float f)
+{
+    return _mm256_set1_ps(f);
+}
+static inline vfloat v_fma(vfloat a, vfloat b, vfloat c)
+{
+    return _mm256_fmadd_ps(a, b, c);
+}
 
 #endif
 

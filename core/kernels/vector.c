@@ -1,8 +1,9 @@
 /*
- * The kernels for vector units: one source, compiled once for each instruction set (see the Makefile).
+ * The kernels for vector units: one source, compiled once for each instruction set (see the
+ * Makefile).
  *
- * The convolution is direct: no im2col. A tile of P pixels x V registers of output channels stays in
- * registers while all taps and input channels go by; each input value is broadcast, each weight
+ * The convolution is direct: no im2col. A tile of P pixels x V registers of output channels stays
+ * in registers while all taps and input channels go by; each input value is broadcast, each weight
  * register is loaded once a tile. Elementwise code is plain loops over channels that the compiler
  * vectorises. Sums are taken in the order of reference.c, so the results have the same bits.
  */
@@ -22,7 +23,8 @@ static float *pixel(const struct dn_map *map, int y, int x)
     return map->data + (ptrdiff_t)y * map->pitch + (ptrdiff_t)x * map->ld;
 }
 
-/* act(r[0..n)) + residual + channel -> out, for n channels of one pixel. r and out may be the same. */
+/* act(r[0..n)) + residual + channel -> out, for n channels of one pixel. r and out may be the same.
+ */
 static inline void finish(const struct dn_epilogue *e, const float *r, float *out, int y, int x,
                           int first, int n)
 {
@@ -223,11 +225,11 @@ static void pointwise(const struct dn_map *in, const struct dn_map *out,
 
 #if defined(CORE_KERNELS_SIMD_NATIVE)
 
-/* ---- direct convolution -------------------------------------------------------------------------- */
+/* ---- direct convolution ---------------------------------------------------------------------- */
 
 enum {
-    V = 2,                                           /* registers of output channels a tile */
-    P_MAX = V_REGISTERS == 32 ? 14 : 6,              /* pixels a tile: P V sums + V weights + 1 input */
+    V = 2,                              /* registers of output channels a tile */
+    P_MAX = V_REGISTERS == 32 ? 14 : 6, /* pixels a tile: P V sums + V weights + 1 input */
     BLOCK = V * V_LANES,
 };
 
@@ -301,9 +303,11 @@ static void conv_tile_of(int pixels, int regs, const struct dn_conv *cv, const f
             conv_tile(P, 1, cv, in, in_ld, in_pitch, weights, bias, sums);                         \
         break;
     switch (pixels) {
-        CASE(1) CASE(2) CASE(3) CASE(4) CASE(5) CASE(6)
+        CASE(1)
+        CASE(2)
+        CASE(3) CASE(4) CASE(5) CASE(6)
 #if defined(__AVX512F__)
-        CASE(7) CASE(8) CASE(9) CASE(10) CASE(11) CASE(12) CASE(13) CASE(14)
+            CASE(7) CASE(8) CASE(9) CASE(10) CASE(11) CASE(12) CASE(13) CASE(14)
 #endif
     }
 #undef CASE

@@ -19,8 +19,8 @@ struct object {
 static void fail(struct object *o, const char *field, const char *what)
 {
     if (o->rc == 0)
-        o->rc = dn_fail(o->err, DN_EFORMAT, "config: %s%s%s: %s", o->path, *o->path ? "." : "", field,
-                        what);
+        o->rc = dn_fail(o->err, DN_EFORMAT, "config: %s%s%s: %s", o->path, *o->path ? "." : "",
+                        field, what);
 }
 
 /* The field's item, taken out of the object; NULL and an error if missing or given twice. */
@@ -34,10 +34,12 @@ static cJSON *take(struct object *o, const char *field)
     return item;
 }
 
-static void take_number(struct object *o, const char *field, double least, double most, double *value)
+static void take_number(struct object *o, const char *field, double least, double most,
+                        double *value)
 {
     cJSON *item = take(o, field);
-    if (item && (!cJSON_IsNumber(item) || !(item->valuedouble >= least && item->valuedouble <= most)))
+    if (item &&
+        (!cJSON_IsNumber(item) || !(item->valuedouble >= least && item->valuedouble <= most)))
         fail(o, field, "not a number in its range");
     else if (item)
         *value = item->valuedouble;
@@ -53,7 +55,8 @@ static void take_int(struct object *o, const char *field, int least, int most, i
     *value = (int)d;
 }
 
-static void copy_string(struct object *o, const char *field, const cJSON *item, char value[DN_NAME_BYTES])
+static void copy_string(struct object *o, const char *field, const cJSON *item,
+                        char value[DN_NAME_BYTES])
 {
     if (!cJSON_IsString(item) || !*item->valuestring || strlen(item->valuestring) >= DN_NAME_BYTES)
         fail(o, field, "a string of 1 to 63 bytes expected");

@@ -1,10 +1,10 @@
 /*
- * The config that travels with the weights (docs/model-file.md): what the network is, what its output
- * means, how to sample from it. Strings that name a sampler, a schedule or an architecture are kept as
- * strings here; whoever owns the table of them resolves them.
+ * The config that travels with the weights (docs/model-file.md): what the network is, what its
+ * output means, how to sample from it. Strings that name a sampler, a schedule or an architecture
+ * are kept as strings here; whoever owns the table of them resolves them.
  *
- * An architecture reads its own parameters with dn_arch_int() and its siblings; what it leaves unread
- * is an unknown field, and an error.
+ * An architecture reads its own parameters with dn_arch_int() and its siblings; what it leaves
+ * unread is an unknown field, and an error.
  */
 #ifndef CORE_MODEL_CONFIG_H
 #define CORE_MODEL_CONFIG_H

@@ -58,8 +58,8 @@ static int read_metadata(struct dn_safetensors *st, const cJSON *metadata, struc
 }
 
 /* Shape, type and place of one tensor. `data` is the file's data section. */
-static int read_tensor(struct dn_tensor *t, const cJSON *item, const uint8_t *data, size_t data_bytes,
-                       struct dn_error *err)
+static int read_tensor(struct dn_tensor *t, const cJSON *item, const uint8_t *data,
+                       size_t data_bytes, struct dn_error *err)
 {
     const char *name = item->string;
     const cJSON *dtype = NULL, *shape = NULL, *offsets = NULL;
@@ -73,7 +73,8 @@ static int read_tensor(struct dn_tensor *t, const cJSON *item, const uint8_t *da
                              : strcmp(field->string, "data_offsets") == 0 ? &offsets
                                                                           : NULL;
         if (!slot)
-            return dn_fail(err, DN_EFORMAT, "tensor %.200s: unknown field %.80s", name, field->string);
+            return dn_fail(err, DN_EFORMAT, "tensor %.200s: unknown field %.80s", name,
+                           field->string);
         if (*slot)
             return dn_fail(err, DN_EFORMAT, "tensor %.200s: %s given twice", name, field->string);
         *slot = field;
@@ -93,7 +94,8 @@ static int read_tensor(struct dn_tensor *t, const cJSON *item, const uint8_t *da
                            DN_TENSOR_MAX_RANK);
         int64_t n;
         if (!whole_number(d, &n) || n == 0)
-            return dn_fail(err, DN_EFORMAT, "tensor %.200s: shape: positive whole numbers expected", name);
+            return dn_fail(err, DN_EFORMAT, "tensor %.200s: shape: positive whole numbers expected",
+                           name);
         if ((uint64_t)n > data_bytes || t->count > data_bytes / (size_t)n)
             return dn_fail(err, DN_EFORMAT, "tensor %.200s: shape: larger than the file", name);
         t->count *= (size_t)n;
@@ -101,13 +103,15 @@ static int read_tensor(struct dn_tensor *t, const cJSON *item, const uint8_t *da
     }
     if (cJSON_GetArraySize(offsets) != 2 || !cJSON_IsArray(offsets) ||
         !whole_number(offsets->child, &begin) || !whole_number(offsets->child->next, &end))
-        return dn_fail(err, DN_EFORMAT, "tensor %.200s: data_offsets: two whole numbers expected", name);
+        return dn_fail(err, DN_EFORMAT, "tensor %.200s: data_offsets: two whole numbers expected",
+                       name);
     if (begin > end || (uint64_t)end > data_bytes)
         return dn_fail(err, DN_EFORMAT,
-                       "tensor %.200s: data_offsets [%lld,%lld] outside the file's %zu data bytes", name,
-                       (long long)begin, (long long)end, data_bytes);
+                       "tensor %.200s: data_offsets [%lld,%lld] outside the file's %zu data bytes",
+                       name, (long long)begin, (long long)end, data_bytes);
     if ((uint64_t)(end - begin) != (uint64_t)t->count * sizeof(float))
-        return dn_fail(err, DN_EFORMAT, "tensor %.200s: %zu bytes expected by its shape, %lld found", name,
+        return dn_fail(err, DN_EFORMAT,
+                       "tensor %.200s: %zu bytes expected by its shape, %lld found", name,
                        t->count * sizeof(float), (long long)(end - begin));
     if ((uintptr_t)(data + begin) % _Alignof(float) != 0)
         return dn_fail(err, DN_EFORMAT, "tensor %.200s: data not aligned to 4 bytes", name);
@@ -129,11 +133,13 @@ static int check_coverage(const struct dn_safetensors *st, const uint8_t *data, 
             return dn_fail(err, DN_EFORMAT, "tensor %.200s: overlaps tensor %.200s", t->name,
                            st->tensors[i - 1].name);
         if (begin > at)
-            return dn_fail(err, DN_EFORMAT, "tensor %.200s: %zu bytes before it belong to no tensor",
-                           t->name, (size_t)(begin - at));
+            return dn_fail(err, DN_EFORMAT,
+                           "tensor %.200s: %zu bytes before it belong to no tensor", t->name,
+                           (size_t)(begin - at));
         for (size_t j = 0; j < t->count; j++)
             if (!isfinite(t->data[j]))
-                return dn_fail(err, DN_EFORMAT, "tensor %.200s: value %zu is not finite", t->name, j);
+                return dn_fail(err, DN_EFORMAT, "tensor %.200s: value %zu is not finite", t->name,
+                               j);
         at = begin + t->count * sizeof(float);
     }
     if (at != data + data_bytes)
@@ -152,7 +158,8 @@ int dn_safetensors_parse(struct dn_safetensors *st, const uint8_t *bytes, size_t
 
     *st = (struct dn_safetensors){0};
     if (size < 8)
-        return dn_fail(err, DN_EFORMAT, "truncated: %zu bytes, a header length of 8 expected", size);
+        return dn_fail(err, DN_EFORMAT, "truncated: %zu bytes, a header length of 8 expected",
+                       size);
     for (int i = 7; i >= 0; i--)
         header_bytes = header_bytes << 8 | bytes[i];
     if (header_bytes > HEADER_MAX_BYTES)
@@ -173,7 +180,8 @@ int dn_safetensors_parse(struct dn_safetensors *st, const uint8_t *bytes, size_t
         rc = dn_fail(err, DN_EFORMAT, "header: not a JSON object");
         goto out;
     }
-    while (end < (const char *)data && (*end == ' ' || *end == '\n' || *end == '\t' || *end == '\r'))
+    while (end < (const char *)data &&
+           (*end == ' ' || *end == '\n' || *end == '\t' || *end == '\r'))
         end++;
     if (end != (const char *)data) {
         rc = dn_fail(err, DN_EFORMAT, "header: text behind the JSON object");
@@ -257,7 +265,8 @@ const float *dn_safetensors_use(struct dn_safetensors *st, const char *name, con
         char expected[96], found[96];
         print_shape(expected, sizeof expected, shape, rank);
         print_shape(found, sizeof found, t->shape, t->rank);
-        dn_fail(err, DN_EFORMAT, "tensor %.200s: shape [%s] expected, [%s] found", name, expected, found);
+        dn_fail(err, DN_EFORMAT, "tensor %.200s: shape [%s] expected, [%s] found", name, expected,
+                found);
         return NULL;
     }
     t->used = true;
@@ -268,7 +277,8 @@ int dn_safetensors_check_all_used(const struct dn_safetensors *st, struct dn_err
 {
     for (size_t i = 0; i < st->n_tensors; i++)
         if (!st->tensors[i].used)
-            return dn_fail(err, DN_EFORMAT, "tensor %.200s: surplus, the architecture has none of that name",
+            return dn_fail(err, DN_EFORMAT,
+                           "tensor %.200s: surplus, the architecture has none of that name",
                            st->tensors[i].name);
     return 0;
 }

@@ -74,8 +74,8 @@ static int transformer_block(struct net *n, const char *prefix, int x, int c)
     char s[NAME_BYTES], norm[NAME_BYTES];
     int y = dn_graph_layer_norm(n->g, join(s, prefix, "norm1"), x);
     x = dn_graph_add(n->g, x, self_attention(n, join(s, prefix, "self_attn"), y, c));
-    x = dn_graph_add(n->g, x,
-                     cross_attention(n, join(s, prefix, "cross_attn"), join(norm, prefix, "norm2"), c));
+    x = dn_graph_add(
+        n->g, x, cross_attention(n, join(s, prefix, "cross_attn"), join(norm, prefix, "norm2"), c));
     y = dn_graph_layer_norm(n->g, join(s, prefix, "norm3"), x);
     y = dn_graph_linear(n->g, join(s, prefix, "mlp.0"), y, c, true);
     y = dn_graph_act(n->g, DN_ACT_RELU, y);
@@ -94,7 +94,8 @@ static int spatial_transformer(struct net *n, const char *prefix, int x, int c)
         snprintf(s, sizeof s, "%.100s.blocks.%d", prefix, i);
         tokens = transformer_block(n, s, tokens, c);
     }
-    x = dn_graph_add(n->g, x, dn_graph_conv(n->g, join(s, prefix, "proj_out"), tokens, c, 1, 1, true));
+    x = dn_graph_add(n->g, x,
+                     dn_graph_conv(n->g, join(s, prefix, "proj_out"), tokens, c, 1, 1, true));
     dn_graph_name(n->g, x, prefix);
     return x;
 }
@@ -151,9 +152,11 @@ static int record(struct dn_graph *g, struct dn_config *config, struct dn_error 
         (rc = dn_arch_check_all_read(config, err)))
         return rc;
     if (n.levels < 2)
-        return dn_fail(err, DN_EFORMAT, "config: architecture.channels: two levels or more expected");
+        return dn_fail(err, DN_EFORMAT,
+                       "config: architecture.channels: two levels or more expected");
     if (strcmp(embedding, "gaussian_fourier") != 0)
-        return dn_fail(err, DN_EFORMAT, "config: architecture.time_embedding: gaussian_fourier expected");
+        return dn_fail(err, DN_EFORMAT,
+                       "config: architecture.time_embedding: gaussian_fourier expected");
     if (!config->null_label)
         return dn_fail(err, DN_EFORMAT, "config: null_label: true expected by unet_st");
 

@@ -1,7 +1,7 @@
 /*
  * DDIM: Song, Meng, Ermon 2021 (arXiv 2010.02502), eq. 12 with sigma of eq. 16. eta = 0 is
- * deterministic, eta = 1 is DDPM's posterior. The direction uses the network's own eps, also where x0
- * was clipped.
+ * deterministic, eta = 1 is DDPM's posterior. The direction uses the network's own eps, also where
+ * x0 was clipped.
  */
 #include <math.h>
 

@@ -5,8 +5,8 @@
  *     D  = x0 + (x0 - x0_previous) / (2 r)
  *     x' = (s' / s) x + (a' - a s' / s) D
  *
- * which is the paper's form with e^-h written out. The first step has no history, and a last step to
- * the clean image has an infinite h: both are first order, and the last gives exactly x0.
+ * which is the paper's form with e^-h written out. The first step has no history, and a last step
+ * to the clean image has an infinite h: both are first order, and the last gives exactly x0.
  */
 #include <math.h>
 #include <string.h>

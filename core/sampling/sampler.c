@@ -46,7 +46,8 @@ void dn_sampling_combine(float *x, size_t size, double a, const float *u, double
 
 void dn_sampling_step(struct dn_sampling *s, const struct dn_sampler_ops *ops, const float *output)
 {
-    struct dn_levels levels = {dn_sampling_alpha_bar(s, s->step), dn_sampling_alpha_bar(s, s->step + 1)};
+    struct dn_levels levels = {dn_sampling_alpha_bar(s, s->step),
+                               dn_sampling_alpha_bar(s, s->step + 1)};
     double alpha = sqrt(levels.from), sigma = sqrt(1.0 - levels.from);
 
     switch (s->schedule->prediction) {

@@ -2,8 +2,8 @@
  * Reverse processes. A sampler turns the network's output at x_k into x at the next entry of the
  * row's own timestep list (never k - T / n), and to the clean image after the last.
  *
- * Adding one: a file beside this one that defines a struct dn_sampler_ops, its name in enum dn_sampler,
- * one line in the table of samplers.c, a golden test.
+ * Adding one: a file beside this one that defines a struct dn_sampler_ops, its name in enum
+ * dn_sampler, one line in the table of samplers.c, a golden test.
  */
 #ifndef CORE_SAMPLING_SAMPLER_H
 #define CORE_SAMPLING_SAMPLER_H
@@ -18,12 +18,12 @@
 struct dn_sampling {
     const struct dn_schedule *schedule;
     size_t size;
-    const int *ks;  /* [n_steps] the timestep list, falling */
+    const int *ks; /* [n_steps] the timestep list, falling */
     int n_steps;
-    int step;          /* next entry of ks; n_steps when done */
+    int step;               /* next entry of ks; n_steps when done */
     double final_alpha_bar; /* of the clean image: 1 */
     double eta;
-    uint64_t seed;  /* of the noise that stochastic samplers draw */
+    uint64_t seed; /* of the noise that stochastic samplers draw */
     uint32_t index;
 
     float *x;       /* the sample at the present noise level, fp32 in every precision */

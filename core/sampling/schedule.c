@@ -5,7 +5,8 @@
 
 #include "core/base/error.h"
 
-/* cos x for 0 <= x <= pi / 2 by its Taylor series: the same bits on every machine, unlike libm's. */
+/* cos x for 0 <= x <= pi / 2 by its Taylor series: the same bits on every machine, unlike libm's.
+ */
 static double exact_cos(double x)
 {
     double z = x * x, p = 0.0;
@@ -21,14 +22,16 @@ static double cosine_f(double t)
     return c * c;
 }
 
-int dn_schedule_init(struct dn_schedule *schedule, int timesteps, const char *betas, double beta_start,
-                     double beta_end, const char *prediction, struct dn_error *err)
+int dn_schedule_init(struct dn_schedule *schedule, int timesteps, const char *betas,
+                     double beta_start, double beta_end, const char *prediction,
+                     struct dn_error *err)
 {
     bool cosine = strcmp(betas, "cosine") == 0;
 
     *schedule = (struct dn_schedule){.timesteps = timesteps, .lo = -1.0f, .hi = 1.0f};
     if (!cosine && strcmp(betas, "linear") != 0)
-        return dn_fail(err, DN_EFORMAT, "config: diffusion.beta_schedule: linear or cosine expected");
+        return dn_fail(err, DN_EFORMAT,
+                       "config: diffusion.beta_schedule: linear or cosine expected");
     if (!cosine && !(beta_start > 0 && beta_start <= beta_end && beta_end < 1))
         return dn_fail(err, DN_EFORMAT,
                        "config: diffusion.beta_start: 0 < beta_start <= beta_end < 1 expected");

@@ -20,15 +20,16 @@ struct dn_schedule {
     int timesteps;     /* T */
     double *alpha_bar; /* [T], owned */
     enum dn_prediction prediction;
-    bool clip;         /* clip the x0 estimate to lo..hi */
+    bool clip; /* clip the x0 estimate to lo..hi */
     float lo, hi;
 };
 
-/* `betas`: "linear" (Ho et al. 2020: beta_start..beta_end) or "cosine" (Nichol & Dhariwal 2021, eq. 17,
- * beta at most 0.999; beta_start and beta_end are not used). `prediction`: "epsilon", "sample" or
- * "v_prediction". Errors: EFORMAT for an unknown name or betas outside (0, 1), ENOMEM. */
-int dn_schedule_init(struct dn_schedule *schedule, int timesteps, const char *betas, double beta_start,
-                     double beta_end, const char *prediction, struct dn_error *err);
+/* `betas`: "linear" (Ho et al. 2020: beta_start..beta_end) or "cosine" (Nichol & Dhariwal 2021, eq.
+ * 17, beta at most 0.999; beta_start and beta_end are not used). `prediction`: "epsilon", "sample"
+ * or "v_prediction". Errors: EFORMAT for an unknown name or betas outside (0, 1), ENOMEM. */
+int dn_schedule_init(struct dn_schedule *schedule, int timesteps, const char *betas,
+                     double beta_start, double beta_end, const char *prediction,
+                     struct dn_error *err);
 void dn_schedule_deinit(struct dn_schedule *schedule);
 
 /* The trailing spacing of Lin et al. 2023 (arXiv 2305.08891): k_i = round(T (n - i) / n) - 1 for

@@ -1,6 +1,6 @@
 /*
- * The engine against PyTorch: every block's output of a batch of mixed rows, and whole trajectories.
- * Values and their origin: tests/golden/generate.py.
+ * The engine against PyTorch: every block's output of a batch of mixed rows, and whole
+ * trajectories. Values and their origin: tests/golden/generate.py.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -20,8 +20,8 @@
 #define MODEL "models/mnist.safetensors"
 #define GOLDEN "tests/golden/unet_st.safetensors"
 
-/* Of a tensor's largest magnitude. fp32 sums of up to 1152 products in another order than PyTorch's;
- * 2e-6 is what is seen. */
+/* Of a tensor's largest magnitude. fp32 sums of up to 1152 products in another order than
+ * PyTorch's; 2e-6 is what is seen. */
 static const double BLOCK_TOLERANCE = 1e-5;
 /* Of the value range: differences of 1e-6 an evaluation, fed back over up to 50 evaluations. */
 static const double TRAJECTORY_TOLERANCE = 1e-3;
@@ -30,12 +30,23 @@ enum { ROWS = 3 };
 static const int timesteps[ROWS] = {999, 500, 20}, labels[ROWS] = {7, 10, 3};
 
 static const char *const values[] = {
-    "encoder.0.res_blocks.0", "encoder.0.res_blocks.1", "encoder.0.downsampling",
-    "encoder.1.res_blocks.0", "encoder.1.res_blocks.1", "encoder.1.downsampling",
-    "mid_block.res1",         "mid_block.res2",         "mid_block.st.blocks.0",
-    "mid_block.st",           "decoder.0.upsampling",   "decoder.0.res_blocks.0",
-    "decoder.0.res_blocks.1", "decoder.1.upsampling",   "decoder.1.res_blocks.0",
-    "decoder.1.res_blocks.1", "proj",
+    "encoder.0.res_blocks.0",
+    "encoder.0.res_blocks.1",
+    "encoder.0.downsampling",
+    "encoder.1.res_blocks.0",
+    "encoder.1.res_blocks.1",
+    "encoder.1.downsampling",
+    "mid_block.res1",
+    "mid_block.res2",
+    "mid_block.st.blocks.0",
+    "mid_block.st",
+    "decoder.0.upsampling",
+    "decoder.0.res_blocks.0",
+    "decoder.0.res_blocks.1",
+    "decoder.1.upsampling",
+    "decoder.1.res_blocks.0",
+    "decoder.1.res_blocks.1",
+    "proj",
 };
 
 struct fixture {
@@ -106,23 +117,23 @@ static double blocks_error(struct fixture *f, enum dn_isa isa, bool spoil, bool 
     assert_int_equal(dn_config_parse(&config, tensors.config, &err), 0);
     if (spoil) {
         const int64_t shape[] = {128, 64, 3, 3};
-        float *w = (float *)(uintptr_t)dn_safetensors_use(&tensors, "mid_block.res1.conv.weight", shape,
-                                                          4, &err);
+        float *w = (float *)(uintptr_t)dn_safetensors_use(&tensors, "mid_block.res1.conv.weight",
+                                                          shape, 4, &err);
         size_t largest = 0;
         for (size_t i = 0; i < 128 * 64 * 9; i++)
             if (fabsf(w[i]) > fabsf(w[largest]))
                 largest = i;
         w[largest] *= 1.01f;
     }
-    assert_int_equal(
-        dn_model_plan(&plan, &config, &tensors, dn_kernels_for(isa), true, &err), 0);
+    assert_int_equal(dn_model_plan(&plan, &config, &tensors, dn_kernels_for(isa), true, &err), 0);
     void *arena = dn_alloc(dn_plan_arena_bytes(plan, ROWS));
     float output[ROWS][784];
     struct dn_evaluation evaluations[ROWS];
     char name[128];
     for (int i = 0; i < ROWS; i++) {
         snprintf(name, sizeof name, "row%d.x", i);
-        evaluations[i] = (struct dn_evaluation){golden(f, name)->data, timesteps[i], labels[i], output[i]};
+        evaluations[i] =
+            (struct dn_evaluation){golden(f, name)->data, timesteps[i], labels[i], output[i]};
     }
     dn_plan_run(plan, arena, evaluations, ROWS);
     for (size_t j = 0; j < sizeof values / sizeof *values; j++) {

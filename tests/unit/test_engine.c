@@ -19,7 +19,7 @@
 #define MODEL "models/mnist.safetensors"
 enum { PIXELS = 784 };
 
-/* ---- counting allocations: this program's malloc family stands in front of glibc's ---------------- */
+/* ---- counting allocations: this program's malloc family stands in front of glibc's ----------- */
 
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 #define COUNTS_ALLOCATIONS 0
@@ -54,7 +54,7 @@ void *aligned_alloc(size_t align, size_t bytes)
 }
 #endif
 
-/* ---- helpers ---------------------------------------------------------------------------------------- */
+/* ---- helpers --------------------------------------------------------------------------------- */
 
 static struct dn_model *open_model(enum dn_isa isa)
 {
@@ -88,17 +88,42 @@ static void alone(const struct dn_model *model, const struct dn_row_params *para
 }
 
 static const struct dn_row_params cases[] = {
-    {.seed = 1, .index = 0, .label = 7, .steps = 6, .sampler = DN_SAMPLER_DPMPP_2M, .guidance_scale = 1.5},
-    {.seed = 1, .index = 1, .label = 7, .steps = 3, .sampler = DN_SAMPLER_DDIM, .guidance_scale = 1},
-    {.seed = 2, .index = 0, .label = 0, .steps = 5, .sampler = DN_SAMPLER_DDIM, .guidance_scale = 3, .eta = 1},
-    {.seed = 3, .index = 9, .label = 4, .steps = 7, .sampler = DN_SAMPLER_DDPM, .guidance_scale = 1},
-    {.seed = DN_SEED_MAX, .index = 255, .label = 9, .steps = 1, .sampler = DN_SAMPLER_DPMPP_2M,
+    {.seed = 1,
+     .index = 0,
+     .label = 7,
+     .steps = 6,
+     .sampler = DN_SAMPLER_DPMPP_2M,
+     .guidance_scale = 1.5},
+    {.seed = 1,
+     .index = 1,
+     .label = 7,
+     .steps = 3,
+     .sampler = DN_SAMPLER_DDIM,
+     .guidance_scale = 1},
+    {.seed = 2,
+     .index = 0,
+     .label = 0,
+     .steps = 5,
+     .sampler = DN_SAMPLER_DDIM,
+     .guidance_scale = 3,
+     .eta = 1},
+    {.seed = 3,
+     .index = 9,
+     .label = 4,
+     .steps = 7,
+     .sampler = DN_SAMPLER_DDPM,
+     .guidance_scale = 1},
+    {.seed = DN_SEED_MAX,
+     .index = 255,
+     .label = 9,
+     .steps = 1,
+     .sampler = DN_SAMPLER_DPMPP_2M,
      .guidance_scale = 0},
 };
 enum { CASES = sizeof cases / sizeof *cases };
 
-/* Advance the cases together: `order` says in which order they stand in the batch, row i joins at step
- * `joins[i]`, and others leave as they finish. */
+/* Advance the cases together: `order` says in which order they stand in the batch, row i joins at
+ * step `joins[i]`, and others leave as they finish. */
 static void together(const struct dn_model *model, struct dn_workspace *workspace, const int *order,
                      const int *joins, uint8_t pixels[CASES][PIXELS])
 {
@@ -122,7 +147,7 @@ static void together(const struct dn_model *model, struct dn_workspace *workspac
     }
 }
 
-/* ---- tests ------------------------------------------------------------------------------------------- */
+/* ---- tests ----------------------------------------------------------------------------------- */
 
 static void pixels_do_not_depend_on_batch_mates(void **state)
 {
@@ -205,8 +230,13 @@ static void every_parameter_changes_the_pixels(void **state)
 {
     (void)state;
     struct dn_model *model = open_model(DN_ISA_AUTO);
-    const struct dn_row_params base = {.seed = 5, .index = 2, .label = 3, .steps = 4,
-                                       .sampler = DN_SAMPLER_DDIM, .guidance_scale = 1.5, .eta = 0.5};
+    const struct dn_row_params base = {.seed = 5,
+                                       .index = 2,
+                                       .label = 3,
+                                       .steps = 4,
+                                       .sampler = DN_SAMPLER_DDIM,
+                                       .guidance_scale = 1.5,
+                                       .eta = 0.5};
     struct dn_row_params p[7] = {base, base, base, base, base, base, base};
     p[0].seed = 6;
     p[1].index = 3;
@@ -263,8 +293,9 @@ static void bad_parameters_are_named(void **state)
     struct dn_model *model = open_model(DN_ISA_AUTO);
     const struct dn_row_params good = cases[0];
     struct dn_row_params p[10];
-    static const char *const names[10] = {"seed", "label", "steps", "steps", "sampler", "guidance_scale",
-                                          "guidance_scale", "eta", "eta", "eta"};
+    static const char *const names[10] = {
+        "seed",           "label",          "steps", "steps", "sampler",
+        "guidance_scale", "guidance_scale", "eta",   "eta",   "eta"};
     for (int i = 0; i < 10; i++)
         p[i] = good;
     p[0].seed = DN_SEED_MAX + 1;
@@ -336,10 +367,12 @@ static void the_model_describes_itself(void **state)
 
     struct dn_error err;
     assert_int_equal(dn_model_open(&model, MODEL,
-                                   &(struct dn_model_options){.precision = DN_PRECISION_BF16}, &err),
+                                   &(struct dn_model_options){.precision = DN_PRECISION_BF16},
+                                   &err),
                      DN_EUNSUPPORTED);
-    assert_int_equal(dn_model_open(&model, MODEL, &(struct dn_model_options){.isa = DN_ISA_NEON}, &err),
-                     DN_EUNSUPPORTED);
+    assert_int_equal(
+        dn_model_open(&model, MODEL, &(struct dn_model_options){.isa = DN_ISA_NEON}, &err),
+        DN_EUNSUPPORTED);
 }
 
 int main(void)

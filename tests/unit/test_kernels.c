@@ -1,6 +1,6 @@
 /*
- * Every kernel table against the plain-C reference, over odd sizes, odd strides and guard bytes. The
- * native tables must give the same bits; OpenBLAS sums in its own order and gets a tolerance.
+ * Every kernel table against the plain-C reference, over odd sizes, odd strides and guard bytes.
+ * The native tables must give the same bits; OpenBLAS sums in its own order and gets a tolerance.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -52,8 +52,8 @@ static struct canvas canvas_new(int h, int w, int c, int gap, bool noise, uint32
     return v;
 }
 
-/* Bits equal everywhere (guards too) if `exact`; else close, and guards untouched. Index of the first
- * float that differs, or the number of floats. */
+/* Bits equal everywhere (guards too) if `exact`; else close, and guards untouched. Index of the
+ * first float that differs, or the number of floats. */
 static size_t first_difference(const struct canvas *want, const struct canvas *found, bool exact)
 {
     double top = 0;
@@ -69,7 +69,8 @@ static size_t first_difference(const struct canvas *want, const struct canvas *f
     return want->floats;
 }
 
-static void compare(const struct canvas *want, const struct canvas *found, bool exact, const char *what)
+static void compare(const struct canvas *want, const struct canvas *found, bool exact,
+                    const char *what)
 {
     size_t i = first_difference(want, found, exact);
     if (i < want->floats)
@@ -83,11 +84,12 @@ enum { ISAS = sizeof isas / sizeof *isas };
 struct shape {
     int h, w, c;
 };
-static const struct shape shapes[] = {{1, 1, 1},  {3, 5, 2},   {7, 7, 128}, {4, 13, 33},
+static const struct shape shapes[] = {{1, 1, 1},   {3, 5, 2},    {7, 7, 128}, {4, 13, 33},
                                       {9, 28, 32}, {14, 14, 64}, {2, 31, 20}};
 enum { SHAPES = sizeof shapes / sizeof *shapes };
 
-static struct dn_epilogue epilogue_of(int variant, const struct dn_map *residual, const float *channel)
+static struct dn_epilogue epilogue_of(int variant, const struct dn_map *residual,
+                                      const float *channel)
 {
     return (struct dn_epilogue){(enum dn_act)(variant % 3), variant & 1 ? residual : NULL,
                                 variant & 2 ? channel : NULL};
@@ -102,7 +104,8 @@ static void check_conv(const struct dn_kernels *k, int h, int w, int in_c, int o
     struct canvas want = canvas_new(h, w, out_c, variant % 2 * 5, false, 0);
     struct canvas found = canvas_new(h, w, out_c, variant % 2 * 5, false, 0);
     size_t n = (size_t)(size * size * in_c * out_c);
-    float *weights = dn_alloc(n * sizeof(float)), *bias = dn_alloc((size_t)(2 * out_c) * sizeof(float));
+    float *weights = dn_alloc(n * sizeof(float)),
+          *bias = dn_alloc((size_t)(2 * out_c) * sizeof(float));
     struct dn_epilogue epilogue = epilogue_of(variant, &residual.map, bias + out_c);
 
     dn_noise(weights, n, 98, 0, 0);
@@ -196,7 +199,8 @@ static void attention(void **state)
                 int h = shapes[s].h, w = shapes[s].w, c = shapes[s].c, tokens = h * w;
                 if (c % heads[n])
                     continue;
-                struct canvas q = canvas_new(h, w, c, 0, true, 4), key = canvas_new(h, w, c, 1, true, 5);
+                struct canvas q = canvas_new(h, w, c, 0, true, 4),
+                              key = canvas_new(h, w, c, 1, true, 5);
                 struct canvas v = canvas_new(h, w, c, 2, true, 6);
                 struct canvas want = canvas_new(h, w, c, 4, false, 0);
                 struct canvas found = canvas_new(h, w, c, 4, false, 0);
@@ -205,8 +209,8 @@ static void attention(void **state)
                 struct dn_epilogue epilogue = epilogue_of((int)n * 3 + s, &v.map, channel);
                 size_t floats = k->attention_scratch(tokens, c, heads[n]);
                 float *scratch = dn_alloc((floats + (size_t)tokens) * sizeof(float));
-                dn_kernels_reference.attention(heads[n], &q.map, &key.map, &v.map, &want.map, &epilogue,
-                                               scratch);
+                dn_kernels_reference.attention(heads[n], &q.map, &key.map, &v.map, &want.map,
+                                               &epilogue, scratch);
                 k->attention(heads[n], &q.map, &key.map, &v.map, &found.map, &epilogue, scratch);
                 compare(&want, &found, true, "attention");
                 free(scratch);
@@ -228,7 +232,8 @@ static void pointwise(void **state)
         for (int s = 0; k && s < SHAPES; s++) {
             for (int variant = 0; variant < 12; variant++) {
                 int h = shapes[s].h, w = shapes[s].w, c = shapes[s].c;
-                struct canvas in = canvas_new(h, w, c, 1, true, 7), r = canvas_new(h, w, c, 0, true, 8);
+                struct canvas in = canvas_new(h, w, c, 1, true, 7),
+                              r = canvas_new(h, w, c, 0, true, 8);
                 struct canvas want = canvas_new(h, w, c, 2, false, 0);
                 struct canvas found = canvas_new(h, w, c, 2, false, 0);
                 float channel[128];
@@ -282,8 +287,10 @@ static void names_resolve(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(convolutions), cmocka_unit_test(norms),
-        cmocka_unit_test(attention),    cmocka_unit_test(pointwise),
+        cmocka_unit_test(convolutions),
+        cmocka_unit_test(norms),
+        cmocka_unit_test(attention),
+        cmocka_unit_test(pointwise),
         cmocka_unit_test(names_resolve),
         cmocka_unit_test(a_changed_bit_and_a_touched_guard_are_seen),
     };

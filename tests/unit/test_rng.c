@@ -1,4 +1,5 @@
-/* Noise: the published Philox vectors, the moments of the normals, and that any part can be drawn alone. */
+/* Noise: the published Philox vectors, the moments of the normals, and that any part can be drawn
+ * alone. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -34,7 +35,8 @@ static void philox_matches_the_published_vectors(void **state)
     }
 }
 
-/* Standard errors of 2^20 draws: mean 0.001, variance 0.0014, fourth moment 0.0096; five of each. */
+/* Standard errors of 2^20 draws: mean 0.001, variance 0.0014, fourth moment 0.0096; five of each.
+ */
 static void normals_have_normal_moments(void **state)
 {
     (void)state;

@@ -1,4 +1,5 @@
-/* The model file's reader on every kind of malformed file: each is an error that names what is wrong. */
+/* The model file's reader on every kind of malformed file: each is an error that names what is
+ * wrong. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -55,8 +56,9 @@ static void a_good_file_is_read(void **state)
     struct dn_safetensors st;
     struct dn_error err = {0};
     size_t size;
-    uint8_t *bytes = file_of("{" META "," TENSOR("b", "[2,3]", 0, 24) "," TENSOR("a", "[1]", 24, 28) "}",
-                             28, 1.5f, &size);
+    uint8_t *bytes =
+        file_of("{" META "," TENSOR("b", "[2,3]", 0, 24) "," TENSOR("a", "[1]", 24, 28) "}", 28,
+                1.5f, &size);
     assert_int_equal(dn_safetensors_parse(&st, bytes, size, &err), 0);
     assert_int_equal(st.n_tensors, 2);
     assert_int_equal(st.n_values, 7);
@@ -84,29 +86,36 @@ static void malformed_headers_are_named(void **state)
                  "tensor a: 8 bytes expected by its shape, 4 found");
     expect_error("{" META "," TENSOR("a", "[2]", 0, 8) "," TENSOR("b", "[1]", 4, 8) "}", 8, 0,
                  "tensor b: overlaps tensor a");
-    expect_error("{" META "," TENSOR("a", "[1]", 4, 8) "}", 8, 0, "4 bytes before it belong to no tensor");
+    expect_error("{" META "," TENSOR("a", "[1]", 4, 8) "}", 8, 0,
+                 "4 bytes before it belong to no tensor");
     expect_error("{" META "," TENSOR("a", "[1]", 0, 4) "}", 8, 0, "4 bytes at the end");
     expect_error("{" META "," TENSOR("a", "[1]", 0, 4) "," TENSOR("a", "[1]", 4, 8) "}", 8, 0,
                  "tensor a: given twice");
-    expect_error("{" META "," TENSOR("a", "[1]", 0, 4) "}", 4, NAN, "tensor a: value 0 is not finite");
+    expect_error("{" META "," TENSOR("a", "[1]", 0, 4) "}", 4, NAN,
+                 "tensor a: value 0 is not finite");
     expect_error("{" META "," TENSOR("a", "[1]", 0, 4) "}", 4, INFINITY, "value 0 is not finite");
     expect_error("{" META "," TENSOR("a", "[1.5]", 0, 4) "}", 4, 0, "tensor a: shape");
     expect_error("{" META "," TENSOR("a", "[-1]", 0, 4) "}", 4, 0, "tensor a: shape");
     expect_error("{" META "," TENSOR("a", "[0]", 0, 0) "}", 4, 0, "tensor a: shape");
     expect_error("{" META "," TENSOR("a", "\"x\"", 0, 4) "}", 4, 0, "tensor a: shape: an array");
-    expect_error("{" META "," TENSOR("a", "[4294967296,4294967296]", 0, 4) "}", 4, 0, "larger than the file");
-    expect_error("{" META "," TENSOR("a", "[1,1,1,1,1,1,1,1,1]", 0, 4) "}", 4, 0, "more than 8 dimensions");
+    expect_error("{" META "," TENSOR("a", "[4294967296,4294967296]", 0, 4) "}", 4, 0,
+                 "larger than the file");
+    expect_error("{" META "," TENSOR("a", "[1,1,1,1,1,1,1,1,1]", 0, 4) "}", 4, 0,
+                 "more than 8 dimensions");
     expect_error("{" META ",\"a\":{\"dtype\":\"F16\",\"shape\":[2],\"data_offsets\":[0,4]}}", 4, 0,
                  "tensor a: dtype F32 expected, F16 found");
     expect_error("{" META ",\"a\":{\"dtype\":7,\"shape\":[1],\"data_offsets\":[0,4]}}", 4, 0,
                  "tensor a: dtype");
-    expect_error("{" META ",\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4,8]}}", 4, 0,
+    expect_error("{" META ",\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4,8]}}", 4,
+                 0, "tensor a: data_offsets");
+    expect_error("{" META ",\"a\":{\"dtype\":\"F32\",\"shape\":[1]}}", 4, 0,
                  "tensor a: data_offsets");
-    expect_error("{" META ",\"a\":{\"dtype\":\"F32\",\"shape\":[1]}}", 4, 0, "tensor a: data_offsets");
-    expect_error("{" META ",\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"shape\":[1],\"data_offsets\":[0,4]}}",
+    expect_error("{" META
+                 ",\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"shape\":[1],\"data_offsets\":[0,4]}}",
                  4, 0, "tensor a: shape given twice");
-    expect_error("{" META ",\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4],\"x\":1}}", 4, 0,
-                 "tensor a: unknown field x");
+    expect_error("{" META
+                 ",\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4],\"x\":1}}",
+                 4, 0, "tensor a: unknown field x");
     expect_error("{" META ",\"a\":[]}", 4, 0, "tensor a: an object expected");
     expect_error("{" TENSOR("a", "[1]", 0, 4) "}", 4, 0, "denoised.config: missing");
     expect_error("{" META "," META "}", 0, 0, "__metadata__: given twice");
@@ -142,8 +151,9 @@ static void damaged_files_never_crash(void **state)
 {
     (void)state;
     size_t size;
-    uint8_t *good = file_of("{" META "," TENSOR("b", "[2,3]", 0, 24) "," TENSOR("a", "[1]", 24, 28) "}",
-                            28, 1.0f, &size);
+    uint8_t *good =
+        file_of("{" META "," TENSOR("b", "[2,3]", 0, 24) "," TENSOR("a", "[1]", 24, 28) "}", 28,
+                1.0f, &size);
     uint8_t *bytes = dn_alloc(size);
     assert_non_null(bytes);
     int errors = 0;
@@ -169,10 +179,16 @@ static void damaged_files_never_crash(void **state)
 static void utf8_is_checked(void **state)
 {
     (void)state;
-    static const char *const good[] = {"", "abc", "\xc3\xa9", "\xe2\x82\xac", "\xf0\x9f\x98\x80",
-                                       "\xf4\x8f\xbf\xbf"};
-    static const char *const bad[] = {"\x80",         "\xc3",         "\xc0\x80",         "\xe0\x80\x80",
-                                      "\xed\xa0\x80", "\xf4\x90\x80\x80", "\xf0\x80\x80\x80", "\xff",
+    static const char *const good[] = {
+        "", "abc", "\xc3\xa9", "\xe2\x82\xac", "\xf0\x9f\x98\x80", "\xf4\x8f\xbf\xbf"};
+    static const char *const bad[] = {"\x80",
+                                      "\xc3",
+                                      "\xc0\x80",
+                                      "\xe0\x80\x80",
+                                      "\xed\xa0\x80",
+                                      "\xf4\x90\x80\x80",
+                                      "\xf0\x80\x80\x80",
+                                      "\xff",
                                       "a\xe2\x82"};
     for (size_t i = 0; i < sizeof good / sizeof *good; i++)
         assert_true(dn_utf8_valid(good[i], strlen(good[i])));
@@ -181,7 +197,7 @@ static void utf8_is_checked(void **state)
     assert_false(dn_utf8_valid("a\0b", 3));
 }
 
-/* ---- the config ---------------------------------------------------------------------------------- */
+/* ---- the config ------------------------------------------------------------------------------ */
 
 static char *shipped_config(void)
 {
@@ -231,7 +247,8 @@ static void bad_configs_are_named(void **state)
                         "diffusion.timesteps: given twice");
     expect_config_error("\"timesteps\": 1000", "\"timesteps\": 10", "default.steps: more than");
     expect_config_error("\"timesteps\": 1000, ", "", "diffusion.timesteps: missing");
-    expect_config_error("\"height\": 28", "\"height\": 28, \"depth\": 3", "image.depth: unknown field");
+    expect_config_error("\"height\": 28", "\"height\": 28, \"depth\": 3",
+                        "image.depth: unknown field");
     expect_config_error("\"channels\": 1", "\"channels\": 2", "image.channels");
     expect_config_error("\"range\": [-1, 1]", "\"range\": [1, -1]", "image.range");
     expect_config_error("\"range\": [-1, 1]", "\"range\": [1]", "image.range");
@@ -259,7 +276,8 @@ static void odd_files_are_refused(void **state)
     assert_non_null(strstr(err.text, "No such file"));
 
     struct dn_model *model;
-    assert_int_equal(dn_model_open(&model, "Makefile", &(struct dn_model_options){0}, &err), DN_EFORMAT);
+    assert_int_equal(dn_model_open(&model, "Makefile", &(struct dn_model_options){0}, &err),
+                     DN_EFORMAT);
     assert_non_null(strstr(err.text, "load Makefile: "));
     assert_int_equal(dn_model_open(&model, "a b.safetensors", &(struct dn_model_options){0}, &err),
                      DN_EFORMAT);
@@ -269,10 +287,13 @@ static void odd_files_are_refused(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(a_good_file_is_read),       cmocka_unit_test(malformed_headers_are_named),
+        cmocka_unit_test(a_good_file_is_read),
+        cmocka_unit_test(malformed_headers_are_named),
         cmocka_unit_test(truncated_and_huge_lengths_are_named),
-        cmocka_unit_test(damaged_files_never_crash), cmocka_unit_test(utf8_is_checked),
-        cmocka_unit_test(bad_configs_are_named),     cmocka_unit_test(odd_files_are_refused),
+        cmocka_unit_test(damaged_files_never_crash),
+        cmocka_unit_test(utf8_is_checked),
+        cmocka_unit_test(bad_configs_are_named),
+        cmocka_unit_test(odd_files_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -212,8 +212,9 @@ static void ddpm_is_ddim_with_eta_one(void **state)
 }
 
 /*
- * For Gaussian data of deviation d the best v is known, v = a s (1 - d^2) / (a^2 d^2 + s^2) x, and so is
- * the solution of the probability-flow equation: x d / sqrt(a^2 d^2 + s^2). Largest error against it.
+ * For Gaussian data of deviation d the best v is known, v = a s (1 - d^2) / (a^2 d^2 + s^2) x, and
+ * so is the solution of the probability-flow equation: x d / sqrt(a^2 d^2 + s^2). Largest error
+ * against it.
  */
 static double gaussian_error(enum dn_sampler sampler, int n)
 {
@@ -243,10 +244,11 @@ static void deterministic_samplers_converge(void **state)
     (void)state;
     double ddim[] = {gaussian_error(DN_SAMPLER_DDIM, 10), gaussian_error(DN_SAMPLER_DDIM, 40),
                      gaussian_error(DN_SAMPLER_DDIM, 160)};
-    double dpm[] = {gaussian_error(DN_SAMPLER_DPMPP_2M, 10), gaussian_error(DN_SAMPLER_DPMPP_2M, 40),
+    double dpm[] = {gaussian_error(DN_SAMPLER_DPMPP_2M, 10),
+                    gaussian_error(DN_SAMPLER_DPMPP_2M, 40),
                     gaussian_error(DN_SAMPLER_DPMPP_2M, 160)};
-    print_message("  ddim %.2e %.2e %.2e  dpmpp_2m %.2e %.2e %.2e\n", ddim[0], ddim[1], ddim[2], dpm[0],
-                  dpm[1], dpm[2]);
+    print_message("  ddim %.2e %.2e %.2e  dpmpp_2m %.2e %.2e %.2e\n", ddim[0], ddim[1], ddim[2],
+                  dpm[0], dpm[1], dpm[2]);
     assert_true(ddim[1] < 0.35 * ddim[0] && ddim[2] < 0.35 * ddim[1]);
     assert_true(dpm[1] < 0.1 * dpm[0] && dpm[2] < dpm[1]);
     assert_true(dpm[0] < ddim[0] && dpm[1] < ddim[1] && dpm[2] < ddim[2]);
