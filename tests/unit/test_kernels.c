@@ -294,5 +294,7 @@ int main(void)
         cmocka_unit_test(names_resolve),
         cmocka_unit_test(a_changed_bit_and_a_touched_guard_are_seen),
     };
+    if (!dn_openblas_use_one_thread())
+        return 1;
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
