@@ -66,10 +66,6 @@ static int choose_kernels(struct dn_model *model, const struct dn_model_options 
                        dn_isa_name(options->isa));
     if (options->precision == DN_PRECISION_BF16)
         return dn_fail(err, DN_EUNSUPPORTED, "precision bf16: no kernels for it in this build");
-    if (kernels->isa == DN_ISA_OPENBLAS && !dn_openblas_use_one_thread())
-        return dn_fail(
-            err, DN_EUNSUPPORTED,
-            "isa openblas: this OpenBLAS cannot be held to one thread a call (OpenMP build?)");
     model->kernels = kernels;
     info->isa = kernels->isa;
     info->precision = DN_PRECISION_FP32;
@@ -118,6 +114,10 @@ int dn_model_plan(struct dn_plan **plan, struct dn_config *config, struct dn_saf
     if (!net)
         return dn_fail(err, DN_EFORMAT, "config: architecture.type: no architecture %s",
                        config->arch_type);
+    if (kernels->isa == DN_ISA_OPENBLAS && !dn_openblas_use_one_thread())
+        return dn_fail(
+            err, DN_EUNSUPPORTED,
+            "isa openblas: this OpenBLAS cannot be held to one thread a call (OpenMP build?)");
     int rc = dn_graph_new(&graph, &source, err);
     if (rc == 0)
         rc = net->record(graph, config, err);
