@@ -150,66 +150,87 @@ static int round_up(int n, int to)
     return (n + to - 1) / to * to;
 }
 
-/* Keys of one head, transposed and padded to whole lanes, then one row of scores. */
+/* One head's keys, transposed, and values, both padded to whole lanes, then one row of scores. */
 static size_t attention_scratch(int tokens, int channels, int heads)
 {
-    return (size_t)round_up(tokens, DN_LANES) * (size_t)(channels / heads + 1);
+    return (size_t)round_up(tokens, DN_LANES) * (size_t)(2 * (channels / heads) + 1);
+}
+
+/* Turn scores [padded] of `tokens` keys into softmax numerators, 0 beyond; returns 1 / their sum.
+ */
+static inline float softmax(float *restrict score, int tokens, int padded, float scale)
+{
+    float top[DN_LANES], sum[DN_LANES] = {0};
+    for (int j = 0; j < tokens; j++)
+        score[j] = score[j] * scale;
+    for (int j = tokens; j < padded; j++)
+        score[j] = -INFINITY;
+    for (int l = 0; l < DN_LANES; l++)
+        top[l] = score[l];
+    for (int j = DN_LANES; j < padded; j += DN_LANES)
+        for (int l = 0; l < DN_LANES; l++)
+            top[l] = score[j + l] > top[l] ? score[j + l] : top[l];
+    for (int half = DN_LANES / 2; half >= 1; half /= 2)
+        for (int l = 0; l < half; l++)
+            top[l] = top[l + half] > top[l] ? top[l + half] : top[l];
+    for (int j = 0; j < padded; j += DN_LANES)
+        for (int l = 0; l < DN_LANES; l++) {
+            score[j + l] = dn_expf(score[j + l] - top[0]);
+            sum[l] = sum[l] + score[j + l];
+        }
+    return 1.0f / add_lanes(sum);
 }
 
 static void attention(int heads, const struct dn_map *q, const struct dn_map *k,
                       const struct dn_map *v, const struct dn_map *out,
                       const struct dn_epilogue *epilogue, float *scratch)
 {
-    int tokens = q->h * q->w, w = q->w, d = q->c / heads, padded = round_up(tokens, DN_LANES);
+    int d = q->c / heads, padded = round_up(q->h * q->w, DN_LANES);
     float scale = 1.0f / sqrtf((float)d);
-    float *restrict keys = scratch; /* [D][padded] */
-    float *restrict score = scratch + (size_t)d * (size_t)padded;
+    float *restrict keys = scratch;                             /* [D][padded] */
+    float *restrict values = keys + (size_t)d * (size_t)padded; /* [padded][D] */
+    float *restrict score = values + (size_t)d * (size_t)padded;
 
+    memset(keys, 0, (size_t)d * (size_t)padded * sizeof *keys);
     for (int head = 0; head < heads; head++) {
-        memset(keys, 0, (size_t)d * (size_t)padded * sizeof *keys);
-        for (int j = 0; j < tokens; j++)
-            for (int e = 0; e < d; e++)
-                keys[e * padded + j] = pixel(k, j / w, j % w)[head * d + e];
-        for (int i = 0; i < tokens; i++) {
-            const float *query = pixel(q, i / w, i % w) + head * d;
-            for (int j = 0; j < padded; j++)
-                score[j] = 0.0f;
-            for (int e = 0; e < d; e++)
-                for (int j = 0; j < padded; j++)
-                    score[j] = score[j] + query[e] * keys[e * padded + j];
-            float top = -INFINITY;
-            for (int j = 0; j < tokens; j++) {
-                score[j] = score[j] * scale;
-                top = score[j] > top ? score[j] : top;
-            }
-            for (int j = 0; j < tokens; j++)
-                score[j] = dn_expf(score[j] - top);
-            for (int j = tokens; j < padded; j++)
-                score[j] = 0.0f;
-            float sum[DN_LANES] = {0};
-            for (int j = 0; j < padded; j += DN_LANES)
-                for (int l = 0; l < DN_LANES; l++)
-                    sum[l] = sum[l] + score[j + l];
-            float inverse = 1.0f / add_lanes(sum);
-            /* Sixteen channels of a head at a time stay in registers over the tokens. */
-            for (int e = 0; e < d; e += DN_LANES) {
-                int n = d - e < DN_LANES ? d - e : DN_LANES;
-                float acc[DN_LANES] = {0};
-                if (n == DN_LANES) {
-                    for (int j = 0; j < tokens; j++) {
-                        const float *restrict value = pixel(v, j / w, j % w) + head * d + e;
-                        for (int l = 0; l < DN_LANES; l++)
-                            acc[l] = acc[l] + score[j] * value[l];
-                    }
-                } else {
-                    for (int j = 0; j < tokens; j++)
-                        for (int l = 0; l < n; l++)
-                            acc[l] = acc[l] + score[j] * pixel(v, j / w, j % w)[head * d + e + l];
+        int tokens = 0;
+        for (int y = 0; y < k->h; y++) {
+            for (int x = 0; x < k->w; x++, tokens++) {
+                const float *key = pixel(k, y, x) + head * d, *value = pixel(v, y, x) + head * d;
+                for (int e = 0; e < d; e++) {
+                    keys[e * padded + tokens] = key[e];
+                    values[tokens * d + e] = value[e];
                 }
-                for (int l = 0; l < n; l++)
-                    acc[l] = acc[l] * inverse;
-                finish(epilogue, acc, pixel(out, i / w, i % w) + head * d + e, i / w, i % w,
-                       head * d + e, n);
+            }
+        }
+        for (int y = 0; y < q->h; y++) {
+            for (int x = 0; x < q->w; x++) {
+                const float *query = pixel(q, y, x) + head * d;
+                for (int j = 0; j < padded; j += DN_LANES) {
+                    float dot[DN_LANES] = {0};
+                    for (int e = 0; e < d; e++)
+                        for (int l = 0; l < DN_LANES; l++)
+                            dot[l] = dot[l] + query[e] * keys[e * padded + j + l];
+                    memcpy(score + j, dot, sizeof dot);
+                }
+                float inverse = softmax(score, tokens, padded, scale);
+                /* A lane a channel: sixteen sums stay in registers over the tokens. */
+                for (int e = 0; e < d; e += DN_LANES) {
+                    int n = d - e < DN_LANES ? d - e : DN_LANES;
+                    float sum[DN_LANES] = {0};
+                    if (n == DN_LANES) {
+                        for (int j = 0; j < tokens; j++)
+                            for (int l = 0; l < DN_LANES; l++)
+                                sum[l] = sum[l] + score[j] * values[j * d + e + l];
+                    } else {
+                        for (int j = 0; j < tokens; j++)
+                            for (int l = 0; l < n; l++)
+                                sum[l] = sum[l] + score[j] * values[j * d + e + l];
+                    }
+                    for (int l = 0; l < n; l++)
+                        sum[l] = sum[l] * inverse;
+                    finish(epilogue, sum, pixel(out, y, x) + head * d + e, y, x, head * d + e, n);
+                }
             }
         }
     }
@@ -254,10 +275,10 @@ static size_t conv_scratch(const struct dn_conv *conv, int h, int w)
 }
 
 /* One tile: `pixels` (a constant after inlining) neighbours in a row x `regs` registers of output
- * channels. sums[pixels][regs * V_LANES]; step: floats between the inputs of neighbours. */
+ * channels. The sums of pixel p go to sums + p * sums_ld. */
 static inline __attribute__((always_inline)) void
 conv_tile(int pixels, int regs, const struct dn_conv *cv, const float *in, int in_ld, int in_pitch,
-          const float *weights, const float *bias, float *sums)
+          const float *weights, const float *bias, float *sums, int sums_ld)
 {
     vfloat sum[P_MAX][V];
     int step = cv->stride * in_ld;
@@ -288,24 +309,26 @@ conv_tile(int pixels, int regs, const struct dn_conv *cv, const float *in, int i
     for (int p = 0; p < pixels; p++)
 #pragma GCC unroll 4
         for (int v = 0; v < regs; v++)
-            v_store(sums + (p * regs + v) * V_LANES, sum[p][v]);
+            v_store(sums + p * sums_ld + v * V_LANES, sum[p][v]);
 }
 
 /* The same with the number of pixels known only at run time. */
 static void conv_tile_of(int pixels, int regs, const struct dn_conv *cv, const float *in, int in_ld,
-                         int in_pitch, const float *weights, const float *bias, float *sums)
+                         int in_pitch, const float *weights, const float *bias, float *sums,
+                         int sums_ld)
 {
 #define CASE(P)                                                                                    \
     case P:                                                                                        \
         if (regs == V)                                                                             \
-            conv_tile(P, V, cv, in, in_ld, in_pitch, weights, bias, sums);                         \
+            conv_tile(P, V, cv, in, in_ld, in_pitch, weights, bias, sums, sums_ld);                \
         else                                                                                       \
-            conv_tile(P, 1, cv, in, in_ld, in_pitch, weights, bias, sums);                         \
+            conv_tile(P, 1, cv, in, in_ld, in_pitch, weights, bias, sums, sums_ld);                \
         break;
     switch (pixels) {
         CASE(1)
         CASE(2)
-        CASE(3) CASE(4) CASE(5) CASE(6)
+        CASE(3)
+        CASE(4) CASE(5) CASE(6)
 #if defined(__AVX512F__)
             CASE(7) CASE(8) CASE(9) CASE(10) CASE(11) CASE(12) CASE(13) CASE(14)
 #endif
@@ -326,15 +349,21 @@ static void conv(const struct dn_conv *cv, const struct dn_map *in, const struct
         int regs = (n + V_LANES - 1) / V_LANES;
         for (int o = 0; o < BLOCK; o++)
             bias[o] = cv->bias && o < n ? cv->bias[first + o] : 0.0f;
+        /* Whole registers with nothing to follow go straight to their place. */
+        bool plain = n == regs * V_LANES && epilogue->act == DN_ACT_NONE && !epilogue->residual &&
+                     !epilogue->channel;
         for (int y = 0; y < out->h; y++) {
             int x = 0;
             for (int t = tiles; t > 0; t--) {
                 int pixels = (out->w - x + t - 1) / t; /* tiles of equal size, as near as may be */
+                float *to = pixel(out, y, x) + first;
                 conv_tile_of(pixels, regs, cv, pixel(in, y * cv->stride, x * cv->stride), in->ld,
-                             in->pitch, weights, bias, sums);
-                for (int p = 0; p < pixels; p++, x++)
-                    finish(epilogue, sums + p * regs * V_LANES, pixel(out, y, x) + first, y, x,
-                           first, n);
+                             in->pitch, weights, bias, plain ? to : sums,
+                             plain ? out->ld : regs * V_LANES);
+                for (int p = 0; p < pixels && !plain; p++)
+                    finish(epilogue, sums + p * regs * V_LANES, to + p * out->ld, y, x + p, first,
+                           n);
+                x += pixels;
             }
         }
     }
