@@ -23,12 +23,13 @@ Q := $(if $(V),,@)
 
 comma := ,
 BUILD := build$(if $(SAN),-$(subst $(comma),-,$(SAN)))
-ARCH := $(firstword $(subst -, ,$(shell $(CC) -dumpmachine)))
+ARCH ?= $(shell uname -m)
 REVISION := $(shell git describe --always --dirty 2>/dev/null || echo unknown)
 
-PACKAGES := libmicrohttpd-dev libcjson-dev libpng-dev libopenblas-dev libuv1-dev nettle-dev pkg-config
+PACKAGES := gcc libc6-dev pkg-config python3-yaml libmicrohttpd-dev libcjson-dev libpng-dev \
+            libopenblas-dev libuv1-dev nettle-dev
 PKG_CONFIG_NAMES := libmicrohttpd libcjson libpng openblas libuv nettle
-TEST_PACKAGES := libcmocka-dev python3-pytest python3-requests python3-numpy python3-yaml python3-pil \
+TEST_PACKAGES := libcmocka-dev python3-pytest python3-requests python3-numpy python3-pil \
                  python3-jsonschema curl
 LINT_PACKAGES := clang-format clang-tidy cppcheck clang
 
@@ -115,7 +116,7 @@ $(BUILD)/.flags: FORCE
 # ---- what is missing gets installed -------------------------------------------------------------
 
 deps:
-	@tools/install-packages.sh $(PACKAGES) python3-yaml
+	@tools/install-packages.sh $(PACKAGES)
 test-deps:
 	@tools/install-packages.sh $(PACKAGES) $(TEST_PACKAGES)
 fuzz-deps:
