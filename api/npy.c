@@ -7,9 +7,10 @@
 void npy_header(uint8_t header[NPY_HEADER_BYTES], size_t n, int height, int width, int channels)
 {
     assert(height >= 1 && width >= 1 && channels >= 1);
-    /* Magic, version 1.0, length of the rest in little-endian 16 bits; then a Python literal, padded
-     * with blanks and closed by a newline so that the data begin on a multiple of 64. */
-    static const uint8_t start[10] = {0x93, 'N', 'U', 'M', 'P', 'Y', 1, 0, NPY_HEADER_BYTES - 10, 0};
+    /* Magic, version 1.0, length of the rest in little-endian 16 bits; then a Python literal,
+     * padded with blanks and closed by a newline so that the data begin on a multiple of 64. */
+    static const uint8_t start[10] = {0x93, 'N', 'U', 'M', 'P', 'Y', 1, 0, NPY_HEADER_BYTES - 10,
+                                      0};
     char channels_text[16] = "", dict[NPY_HEADER_BYTES];
     if (channels > 1)
         snprintf(channels_text, sizeof channels_text, ", %d", channels);

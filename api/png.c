@@ -14,9 +14,9 @@
 /* libpng's own limit on a side, PNG_USER_WIDTH_MAX. */
 #define SIDE_MAX 1000000
 
-/* Small images are encoded by the thousand, and at zlib's defaults (level 6, memory level 8) most of
- * the time goes into clearing its tables. Measured on 2000 MNIST digits with one iTXt chunk, Xeon
- * 2.1 GHz, one core: level/memory 6/8 35 us and 435 bytes; 6/4 22 us, 435; 3/4 16 us, 440; 1/4
+/* Small images are encoded by the thousand, and at zlib's defaults (level 6, memory level 8) most
+ * of the time goes into clearing its tables. Measured on 2000 MNIST digits with one iTXt chunk,
+ * Xeon 2.1 GHz, one core: level/memory 6/8 35 us and 435 bytes; 6/4 22 us, 435; 3/4 16 us, 440; 1/4
  * 15 us, 448; Z_RLE 14 us, 444. Scaled x8, level 3 halves the time but adds 42 % to the file.
  * Digits are flat black around thin strokes: every filter but none makes them larger. */
 #define SMALL_BYTES 16384

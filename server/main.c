@@ -9,14 +9,14 @@
 #include "server/commands.h"
 #include "server/options.h"
 
-/* Set while the program executes itself again, to the core type that OpenBLAS had chosen or "-" where
- * it had chosen well. */
+/* Set while the program executes itself again, to the core type that OpenBLAS had chosen or "-"
+ * where it had chosen well. */
 #define AGAIN "_DENOISED_AGAIN"
 
 /*
  * OpenBLAS reads its environment before main(): a wrong core type (see dn_blas_better_core) and its
- * pool of threads, which nothing here uses, can only be changed by executing the program again. What
- * the user has set stays. Returns the core type that was corrected, or NULL.
+ * pool of threads, which nothing here uses, can only be changed by executing the program again.
+ * What the user has set stays. Returns the core type that was corrected, or NULL.
  */
 static const char *correct_blas(char **argv)
 {

@@ -157,17 +157,19 @@ void option_print_help(int command)
     for (int i = 0; i < N_COMMANDS; i++)
         if (command < 0 || command == i)
             print_command(i);
-    printf("\ndenoised [COMMAND] --help     this text, of one command or of all\n"
-           "denoised --version            version and revision\n"
-           "\n"
-           "Each flag has an environment twin, in brackets above: the flag beats the variable, the\n"
-           "variable the default. Switches in the environment are on or off, and DENOISED_MODEL takes\n"
-           "several files with a colon between them. A variable of another command is not read; one\n"
-           "of no command is an error, but for those that Kubernetes sets for a Service\n"
-           "(DENOISED_SERVICE_HOST, DENOISED_PORT, ...) and those of the tools beside the program\n"
-           "(DENOISED_CACHE, DENOISED_BINARY, DENOISED_OPENAPI).\n"
-           "\n"
-           "Exit status: 0 done, 1 failed, 2 not understood.\n");
+    printf(
+        "\ndenoised [COMMAND] --help     this text, of one command or of all\n"
+        "denoised --version            version and revision\n"
+        "\n"
+        "Each flag has an environment twin, in brackets above: the flag beats the variable, the\n"
+        "variable the default. Switches in the environment are on or off, and DENOISED_MODEL "
+        "takes\n"
+        "several files with a colon between them. A variable of another command is not read; one\n"
+        "of no command is an error, but for those that Kubernetes sets for a Service\n"
+        "(DENOISED_SERVICE_HOST, DENOISED_PORT, ...) and those of the tools beside the program\n"
+        "(DENOISED_CACHE, DENOISED_BINARY, DENOISED_OPENAPI).\n"
+        "\n"
+        "Exit status: 0 done, 1 failed, 2 not understood.\n");
 }
 
 void option_print_version(void)

@@ -31,8 +31,8 @@ struct option_row {
     unsigned commands; /* bit (1 << enum command) */
     size_t offset;     /* of the field in struct options */
     double min, max;
-    const char *preset; /* the default as text; NULL: none, or said in `help` */
-    const char *value;  /* how --help writes the value */
+    const char *preset;               /* the default as text; NULL: none, or said in `help` */
+    const char *value;                /* how --help writes the value */
     int (*by_name)(const char *name); /* OPTION_NAME: negative when there is no such name */
     const char *help;
 };

@@ -71,7 +71,8 @@ static int check_listen(const char *source, const char *text)
     if (strncmp(text, "unix:", 5) == 0) {
         size_t length = strlen(text + 5), most = sizeof((struct sockaddr_un *)0)->sun_path - 1;
         if (length < 1 || length > most)
-            return refuse(source, "'%s': a path of 1 to %zu bytes expected after unix:", text, most);
+            return refuse(source, "'%s': a path of 1 to %zu bytes expected after unix:", text,
+                          most);
         return 0;
     }
     const char *colon = strrchr(text, ':');
@@ -234,7 +235,8 @@ static int find_flag(const char *name, size_t length, enum command command)
         bool is_long = length > 2 && strncmp(name, "--", 2) == 0 &&
                        strlen(row->name) == length - 2 &&
                        memcmp(row->name, name + 2, length - 2) == 0;
-        bool is_letter = length == 2 && row->letter != 0 && name[0] == '-' && name[1] == row->letter;
+        bool is_letter =
+            length == 2 && row->letter != 0 && name[0] == '-' && name[1] == row->letter;
         if (!is_long && !is_letter)
             continue;
         found = (int)i;
@@ -317,7 +319,8 @@ static bool is_from_kubernetes(const char *name)
     if (strstr(name, "_SERVICE_HOST") != NULL || strstr(name, "_SERVICE_PORT") != NULL)
         return true;
     const char *port = strstr(name, "_PORT");
-    return port != NULL && (port[5] == '\0' || (port[5] == '_' && port[6] >= '0' && port[6] <= '9'));
+    return port != NULL &&
+           (port[5] == '\0' || (port[5] == '_' && port[6] >= '0' && port[6] <= '9'));
 }
 
 static bool is_of_tools(const char *name)

@@ -95,8 +95,9 @@ static void test_texts(void **state)
     assert_non_null(longest);
     memset(longest, 'x', 20000);
     longest[20000] = '\0';
-    const struct png_text texts[] = {
-        {"denoised", "{\"label\":7,\"class\":\"se\xC3\xBCven\"}"}, {"Software", ""}, {"k", longest}};
+    const struct png_text texts[] = {{"denoised", "{\"label\":7,\"class\":\"se\xC3\xBCven\"}"},
+                                     {"Software", ""},
+                                     {"k", longest}};
     uint8_t pixels[16] = {0};
     struct reader reader;
     uint8_t *file;
@@ -153,9 +154,9 @@ static void test_bad_arguments(void **state)
     check_refused(4, 4, 1, 1, "key ", "text");
     check_refused(4, 4, 1, 1, "two  spaces", "text");
     check_refused(4, 4, 1, 1, "k\xC3\xBC", "text");
-    check_refused(4, 4, 1, 1,
-                  "a key of eighty characters, one more than the seventy-nine that PNG allows a key",
-                  "text");
+    check_refused(
+        4, 4, 1, 1,
+        "a key of eighty characters, one more than the seventy-nine that PNG allows a key", "text");
 }
 
 static void test_grid(void **state)
