@@ -5,6 +5,7 @@
 #   make test            every test that belongs to each change
 #   make fuzz            coverage-guided fuzzing (FUZZ_SECONDS=60 a target)
 #   make lint            formatting, static analysis, include directions
+#   make train, evaluate  the model's origin and its figures    (ARGS="--help")
 #   make install         DESTDIR= PREFIX=/usr/local
 #   SAN=address,undefined | SAN=thread   builds and tests with sanitizers, in build-SAN/
 #   CC=clang             any C17 compiler
@@ -28,9 +29,10 @@ REVISION := $(shell git describe --always --dirty 2>/dev/null || echo unknown)
 
 PACKAGES := gcc libc6-dev pkg-config python3-yaml libmicrohttpd-dev libcjson-dev libpng-dev \
             libopenblas-dev libuv1-dev nettle-dev
-PKG_CONFIG_NAMES := libmicrohttpd libcjson libpng openblas libuv nettle
+PKG_CONFIG_NAMES := libmicrohttpd libcjson libpng zlib openblas libuv nettle
 TEST_PACKAGES := libcmocka-dev python3-pytest python3-requests python3-numpy python3-pil \
                  python3-jsonschema curl
+TRAIN_PACKAGES := python3-torch python3-numpy python3-matplotlib python3-tqdm python3-pil
 LINT_PACKAGES := clang-format clang-tidy cppcheck clang
 
 PKG_CFLAGS = $(shell pkg-config --cflags $(PKG_CONFIG_NAMES))
@@ -119,6 +121,8 @@ deps:
 	@tools/install-packages.sh $(PACKAGES)
 test-deps:
 	@tools/install-packages.sh $(PACKAGES) $(TEST_PACKAGES)
+train-deps:
+	@tools/install-packages.sh $(TRAIN_PACKAGES) $$(command -v npm >/dev/null || echo npm)
 fuzz-deps:
 	@tools/install-packages.sh $(PACKAGES) clang libclang-rt-14-dev
 lint-deps:
@@ -169,6 +173,13 @@ test-python: $(BUILD)/denoised $(BUILD)/openapi.json
 	$(Q)DENOISED_BINARY=$(BUILD)/denoised DENOISED_OPENAPI=$(BUILD)/openapi.json \
 	    $(PYTHON) -m pytest -q -p no:cacheprovider $(PYTEST_ARGS) tests
 
+# Where the shipped model comes from (hours) and how it is judged (minutes); models/mnist.md says with
+# which ARGS.
+train: train-deps
+	$(PYTHON) -m tools.train $(ARGS)
+evaluate: all train-deps
+	$(PYTHON) -m tools.evaluate $(ARGS)
+
 lint: lint-deps deps
 	$(Q)tests/lint/run.sh
 
@@ -188,4 +199,4 @@ clean:
 -include $(wildcard $(BUILD)/tests/fuzz/*.d)
 -include $(CORE_OBJ:.o=.d) $(API_OBJ:.o=.d) $(SERVER_OBJ:.o=.d) $(TEST_BIN:%=%.d) $(TEST_LIB_OBJ:.o=.d)
 
-.PHONY: all deps test-deps fuzz-deps lint-deps run test test-unit test-python test-fuzz-corpus fuzz fuzz-run lint install uninstall clean FORCE
+.PHONY: all deps test-deps train-deps fuzz-deps lint-deps run train evaluate test test-unit test-python test-fuzz-corpus fuzz fuzz-run lint install uninstall clean FORCE
