@@ -21,6 +21,9 @@ void progress_begin(struct progress *p);
 /* Draw: `done` of `total` units of work, of which `per_image` make one image. Rate in images. */
 void progress_show(struct progress *p, uint64_t done, uint64_t total, uint64_t per_image);
 
+/* Draw how much of a time of `total_s` is over. */
+void progress_show_time(struct progress *p, double total_s);
+
 /* Wipe the line. */
 void progress_end(struct progress *p);
 

@@ -1,0 +1,332 @@
+/*
+ * `denoised bench`: how long a step takes. Each thread advances a batch of unguided rows of its
+ * own, a new one for each that is done, so one evaluation is one image-step.
+ */
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+
+#include "api/text.h"
+#include "server/commands.h"
+#include "server/progress.h"
+
+#define WARM_UP_STEPS 3
+#define WARM_UP_SHARE 0.15 /* of --seconds, at least */
+
+/* Where threads wait for one another: a barrier that opens for good when a thread is missing. */
+struct gate {
+    pthread_mutex_t lock;
+    pthread_cond_t opened;
+    size_t n_threads, n_waiting;
+    unsigned n_openings;
+    bool is_given_up;
+};
+
+struct bench_thread {
+    const struct dn_model *model;
+    const struct options *options;
+    struct gate *gate;
+    struct dn_workspace *workspace;
+    struct dn_row **rows; /* [batch] */
+    size_t n_rows;
+    uint32_t n_made;
+    double *step_ms; /* [n_steps] */
+    size_t n_steps, steps_capacity;
+    uint64_t began_ns, ended_ns;
+    struct dn_error err;
+};
+
+struct bench_result {
+    double median_ms, p10_ms, p90_ms; /* of one image-step */
+    double image_steps_per_s;
+    size_t n_steps;
+};
+
+/* False when the gate was given up. */
+static bool gate_wait(struct gate *g)
+{
+    pthread_mutex_lock(&g->lock);
+    unsigned n_openings = g->n_openings;
+    if (++g->n_waiting == g->n_threads) {
+        g->n_waiting = 0;
+        g->n_openings++;
+        pthread_cond_broadcast(&g->opened);
+    }
+    while (g->n_openings == n_openings && !g->is_given_up)
+        pthread_cond_wait(&g->opened, &g->lock);
+    bool is_open = !g->is_given_up;
+    pthread_mutex_unlock(&g->lock);
+    return is_open;
+}
+
+static void gate_give_up(struct gate *g)
+{
+    pthread_mutex_lock(&g->lock);
+    g->is_given_up = true;
+    pthread_cond_broadcast(&g->opened);
+    pthread_mutex_unlock(&g->lock);
+}
+
+static int bench_error(struct bench_thread *t, int code)
+{
+    t->err.code = code;
+    snprintf(t->err.text, sizeof t->err.text, "%s", dn_strerror(code));
+    return code;
+}
+
+/* Rows of all labels, each a step longer than the one before, so that their timesteps mix. */
+static int row_make(struct bench_thread *t, struct dn_row **row)
+{
+    const struct dn_model_info *info = dn_model_info(t->model);
+    uint32_t i = t->n_made++;
+    uint32_t steps = (uint32_t)info->default_steps + i % 8;
+    const struct dn_row_params params = {
+        .seed = 1,
+        .index = i,
+        .label = i % (uint32_t)info->n_classes,
+        .steps = steps < (uint32_t)info->timesteps ? steps : (uint32_t)info->timesteps,
+        .sampler = info->default_sampler,
+        .guidance_scale = 1};
+    return dn_row_new(row, t->model, &params, &t->err);
+}
+
+static int bench_step(struct bench_thread *t)
+{
+    uint64_t before_ns = clock_now_ns();
+    int code = dn_step(t->workspace, t->rows, t->n_rows);
+    uint64_t after_ns = clock_now_ns();
+    if (code < 0)
+        return bench_error(t, code);
+    if (t->n_steps == t->steps_capacity) {
+        size_t capacity = 2 * t->steps_capacity + 1024;
+        double *grown = realloc(t->step_ms, capacity * sizeof *grown);
+        if (grown == NULL)
+            return bench_error(t, DN_ENOMEM);
+        t->step_ms = grown;
+        t->steps_capacity = capacity;
+    }
+    t->step_ms[t->n_steps++] = (double)(after_ns - before_ns) * 1e-6;
+    for (size_t i = 0; i < t->n_rows; i++) {
+        if (!dn_row_done(t->rows[i]))
+            continue;
+        dn_row_free(t->rows[i]);
+        t->rows[i] = NULL;
+        code = row_make(t, &t->rows[i]);
+        if (code < 0)
+            return code;
+    }
+    return 0;
+}
+
+static int bench_init(struct bench_thread *t)
+{
+    size_t batch = (size_t)t->options->batch;
+    t->rows = calloc(batch, sizeof(struct dn_row *));
+    if (t->rows == NULL)
+        return bench_error(t, DN_ENOMEM);
+    for (; t->n_rows < batch; t->n_rows++) {
+        int code = row_make(t, &t->rows[t->n_rows]);
+        if (code < 0)
+            return code;
+    }
+    return dn_workspace_new(&t->workspace, t->model, (uint32_t)batch, &t->err);
+}
+
+static void bench_deinit(struct bench_thread *t)
+{
+    for (size_t i = 0; i < t->n_rows; i++)
+        dn_row_free(t->rows[i]);
+    free(t->rows);
+    free(t->step_ms);
+    dn_workspace_free(t->workspace);
+}
+
+static void *bench_run(void *argument)
+{
+    struct bench_thread *t = argument;
+    uint64_t measure_ns = (uint64_t)(t->options->seconds * 1e9);
+    uint64_t warm_ns = (uint64_t)(t->options->seconds * WARM_UP_SHARE * 1e9);
+    if (!gate_wait(t->gate))
+        return NULL;
+    int code = 0;
+    uint64_t began_ns = clock_now_ns();
+    while (code == 0 && (t->n_steps < WARM_UP_STEPS || clock_now_ns() - began_ns < warm_ns))
+        code = bench_step(t);
+    t->n_steps = 0;
+    /* All threads measure while all others are at work. */
+    gate_wait(t->gate);
+    t->began_ns = clock_now_ns();
+    while (code == 0 && (t->n_steps == 0 || clock_now_ns() - t->began_ns < measure_ns))
+        code = bench_step(t);
+    t->ended_ns = clock_now_ns();
+    return NULL;
+}
+
+static int compare_numbers(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+/* All threads' steps together. Returns 0 or DN_ENOMEM. */
+static int bench_summarise(struct bench_result *r, const struct bench_thread *threads,
+                           size_t n_threads, int batch)
+{
+    *r = (struct bench_result){.n_steps = 0};
+    for (size_t i = 0; i < n_threads; i++) {
+        const struct bench_thread *t = &threads[i];
+        r->n_steps += t->n_steps;
+        r->image_steps_per_s +=
+            (double)t->n_steps * batch / ((double)(t->ended_ns - t->began_ns) * 1e-9);
+    }
+    double *ms = malloc(r->n_steps * sizeof *ms);
+    if (ms == NULL)
+        return DN_ENOMEM;
+    size_t n = 0;
+    for (size_t i = 0; i < n_threads; i++)
+        for (size_t step = 0; step < threads[i].n_steps; step++)
+            ms[n++] = threads[i].step_ms[step] / batch;
+    qsort(ms, n, sizeof *ms, compare_numbers);
+    r->p10_ms = ms[(n - 1) / 10];
+    r->median_ms = n % 2 == 1 ? ms[n / 2] : (ms[n / 2 - 1] + ms[n / 2]) / 2;
+    r->p90_ms = ms[(n - 1) * 9 / 10];
+    free(ms);
+    return 0;
+}
+
+static int print_json(const struct bench_result *r, const struct options *o,
+                      const struct dn_model_info *info)
+{
+    struct text t = TEXT_INIT;
+    text_puts(&t, "{\"model\":");
+    text_json_string(&t, info->name);
+    text_puts(&t, ",\"digest\":");
+    text_json_string(&t, info->digest);
+    text_printf(&t, ",\"isa\":\"%s\",\"precision\":\"%s\",\"kernels\":", dn_isa_name(info->isa),
+                dn_precision_name(info->precision));
+    text_json_string(&t, info->kernels);
+    text_puts(&t, ",\"blas_core\":");
+    text_json_string(&t, dn_blas_core());
+    text_printf(&t, ",\"batch\":%d,\"threads\":%d,\"seconds\":%g,\"steps\":%zu,", o->batch,
+                o->threads, o->seconds, r->n_steps);
+    text_printf(&t,
+                "\"ms_per_image_step\":%.6g,\"ms_per_image_step_p10\":%.6g,"
+                "\"ms_per_image_step_p90\":%.6g,\"image_steps_per_s\":%.6g,"
+                "\"macs_per_image_step\":%.0f,\"gflops\":%.4g}",
+                r->median_ms, r->p10_ms, r->p90_ms, r->image_steps_per_s, info->macs,
+                2e-9 * info->macs * r->image_steps_per_s);
+    char *json = text_take(&t, NULL);
+    if (json == NULL)
+        return DN_ENOMEM;
+    puts(json);
+    free(json);
+    return 0;
+}
+
+static int print_result(const struct bench_result *r, const struct options *o,
+                        const struct dn_model_info *info)
+{
+    if (o->json)
+        return print_json(r, o, info);
+    printf("%s, %s, batch %d, %d thread%s, %zu steps in %g s\n", info->name, info->kernels,
+           o->batch, o->threads, o->threads == 1 ? "" : "s", r->n_steps, o->seconds);
+    printf("%10.4g ms per image-step, median (p10 %.4g, p90 %.4g)\n", r->median_ms, r->p10_ms,
+           r->p90_ms);
+    printf("%10.4g image-steps/s, all threads together\n", r->image_steps_per_s);
+    printf("%10.4g GFLOP/s (%.4g M multiply-adds an image-step)\n",
+           2e-9 * info->macs * r->image_steps_per_s, info->macs * 1e-6);
+    return 0;
+}
+
+static void watch(const struct options *o)
+{
+    struct progress progress;
+    double total_s = o->seconds * (1 + WARM_UP_SHARE);
+    const struct timespec interval = {.tv_nsec = PROGRESS_INTERVAL_MS * 1000000L};
+    progress_begin(&progress);
+    while (progress.is_shown && (double)(clock_now_ns() - progress.began_ns) * 1e-9 < total_s) {
+        progress_show_time(&progress, total_s);
+        nanosleep(&interval, NULL);
+    }
+    progress_end(&progress);
+}
+
+/* Run the threads, all made ready before any starts. Returns 0 or a negative dn_code. */
+static int measure(struct bench_thread *threads, size_t n_threads, const struct options *o,
+                   struct dn_error *err)
+{
+    struct gate gate = {.lock = PTHREAD_MUTEX_INITIALIZER,
+                        .opened = PTHREAD_COND_INITIALIZER,
+                        .n_threads = n_threads};
+    pthread_t *ids = malloc(n_threads * sizeof *ids);
+    if (ids == NULL) {
+        snprintf(err->text, sizeof err->text, "%s", dn_strerror(DN_ENOMEM));
+        return DN_ENOMEM;
+    }
+    int code = 0;
+    size_t n_started = 0;
+    for (; n_started < n_threads; n_started++) {
+        threads[n_started].gate = &gate;
+        if (pthread_create(&ids[n_started], NULL, bench_run, &threads[n_started]) != 0)
+            break;
+    }
+    if (n_started < n_threads) {
+        gate_give_up(&gate);
+        snprintf(err->text, sizeof err->text, "cannot start thread %zu of %zu", n_started + 1,
+                 n_threads);
+        code = DN_ENOMEM;
+    } else {
+        watch(o);
+    }
+    for (size_t i = 0; i < n_started; i++)
+        pthread_join(ids[i], NULL);
+    for (size_t i = 0; i < n_started && code == 0; i++) {
+        code = threads[i].err.code;
+        *err = threads[i].err;
+    }
+    free(ids);
+    return code;
+}
+
+/* Measure on an open model. Returns 0 or a negative dn_code with *err filled. */
+static int bench_model(const struct dn_model *model, const struct options *o, struct dn_error *err)
+{
+    size_t n_threads = (size_t)o->threads, n_ready = 0;
+    struct bench_thread *threads = calloc(n_threads, sizeof *threads);
+    int code = threads == NULL ? DN_ENOMEM : 0;
+    for (; code == 0 && n_ready < n_threads; n_ready++) {
+        struct bench_thread *t = &threads[n_ready];
+        *t = (struct bench_thread){.model = model, .options = o};
+        code = bench_init(t);
+        if (code < 0)
+            *err = t->err;
+    }
+    if (code == 0)
+        code = measure(threads, n_threads, o, err);
+    struct bench_result result;
+    if (code == 0)
+        code = bench_summarise(&result, threads, n_threads, o->batch);
+    if (code == 0)
+        code = print_result(&result, o, dn_model_info(model));
+    for (size_t i = 0; i < n_ready; i++)
+        bench_deinit(&threads[i]);
+    free(threads);
+    return code;
+}
+
+int cmd_bench(const struct options *o)
+{
+    struct dn_error err = {.code = DN_OK};
+    struct dn_model *model;
+    const struct dn_model_options model_options = {.isa = o->isa, .precision = o->precision};
+    int code = dn_model_open(&model, o->models[0], &model_options, &err);
+    if (code == 0) {
+        code = bench_model(model, o, &err);
+        dn_model_free(model);
+    }
+    if (code < 0)
+        fprintf(stderr, "denoised: %s\n", err.text[0] != '\0' ? err.text : dn_strerror(code));
+    return code < 0 ? 1 : 0;
+}
