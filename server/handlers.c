@@ -1,0 +1,268 @@
+#include "server/handlers.h"
+
+#include <cjson/cJSON.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "api/accept.h"
+#include "api/document.h"
+#include "api/query.h"
+#include "api/unicode.h"
+#include "openapi_json.h"
+#include "server/server.h"
+
+#define JSON "application/json"
+
+/* ---- what the headers say ------------------------------------------------------------------- */
+
+static int check_route(struct request *r, struct problem *problem)
+{
+    size_t uri_bytes = strlen(r->path) + (r->query ? strlen(r->query) + 1 : 0);
+    if (uri_bytes > REQUEST_MAX_URI_BYTES) {
+        problem_set(problem, PROBLEM_URI_TOO_LONG, "The URI has more than %d bytes.",
+                    REQUEST_MAX_URI_BYTES);
+        return -1;
+    }
+    if (!r->route.path_exists) {
+        char shown[128];
+        bool printable = unicode_valid(r->path, strlen(r->path));
+        unicode_copy(shown, sizeof shown, printable ? r->path : "(not UTF-8)");
+        problem_set(problem, PROBLEM_NOT_FOUND, "There is nothing at %s; GET / lists the routes.",
+                    shown);
+        return -1;
+    }
+    if (r->route.id < 0 && strcmp(r->method, "OPTIONS") != 0) {
+        problem_set(problem, PROBLEM_METHOD_NOT_ALLOWED, "This resource understands %s.",
+                    r->route.allow);
+        return -1;
+    }
+    return 0;
+}
+
+static int check_body(struct request *r, struct problem *problem)
+{
+    bool takes_body = r->route.id == ROUTE_SAMPLES;
+    if (!takes_body) {
+        if (r->has_body) {
+            problem_set(problem, PROBLEM_INVALID_REQUEST, "This request takes no body.");
+            return -1;
+        }
+        return 0;
+    }
+    if (r->body_too_large) {
+        problem_set(problem, PROBLEM_BODY_TOO_LARGE, "The body has more than %d bytes.",
+                    r->server->options->max_body_bytes);
+        return -1;
+    }
+    if (!request_header(r, MHD_HTTP_HEADER_CONTENT_LENGTH) &&
+        !request_header(r, MHD_HTTP_HEADER_TRANSFER_ENCODING)) {
+        problem_set(problem, PROBLEM_LENGTH_REQUIRED, "A body and its length are required.");
+        return -1;
+    }
+    const char *coding = request_header(r, MHD_HTTP_HEADER_CONTENT_ENCODING);
+    if (!accept_is_json_body(request_header(r, MHD_HTTP_HEADER_CONTENT_TYPE)) ||
+        (coding && strcasecmp(coding, "identity") != 0)) {
+        problem_set(problem, PROBLEM_UNSUPPORTED_MEDIA_TYPE,
+                    "The body must be application/json in UTF-8, without a content coding.");
+        return -1;
+    }
+    return 0;
+}
+
+int handlers_check(struct request *r, struct problem *problem)
+{
+    if (check_route(r, problem) != 0) {
+        return -1;
+    }
+    if (check_body(r, problem) != 0) {
+        return -1;
+    }
+    if (r->route.id < 0) {
+        return 0; /* OPTIONS */
+    }
+    const struct route *route = &routes[r->route.id];
+    r->media = route->any_accept ? 0
+                                 : accept_choose(request_header(r, MHD_HTTP_HEADER_ACCEPT),
+                                                 route->types, ROUTE_MAX_TYPES);
+    if (r->media < 0) {
+        problem_set(problem, PROBLEM_NOT_ACCEPTABLE, "This resource is %s%s%s.", route->types[0],
+                    route->types[1] ? " or " : "", route->types[1] ? route->types[1] : "");
+        return -1;
+    }
+    return 0;
+}
+
+/* ---- small routes --------------------------------------------------------------------------- */
+
+static void reply_document(struct request *r, char *body, size_t bytes)
+{
+    request_reply(r, 200, JSON, body, bytes);
+    request_add_header(r, MHD_HTTP_HEADER_CACHE_CONTROL, "no-cache");
+}
+
+static void handle_options(struct request *r)
+{
+    request_reply_static(r, 204, NULL, "", 0);
+    request_add_header(r, MHD_HTTP_HEADER_ALLOW, r->route.allow);
+}
+
+static void handle_discovery(struct request *r)
+{
+    size_t bytes;
+    char *body = document_discovery(&bytes);
+    reply_document(r, body, bytes);
+}
+
+static void handle_models(struct request *r)
+{
+    size_t bytes;
+    char *body = document_models(&r->server->api, &bytes);
+    reply_document(r, body, bytes);
+}
+
+static void handle_model(struct request *r)
+{
+    struct problem problem;
+    char id[128] = "";
+    if (r->route.segment_bytes < sizeof id) {
+        memcpy(id, r->route.segment, r->route.segment_bytes);
+        id[r->route.segment_bytes] = '\0';
+    }
+    int model_idx = query_decode(id, 0) == 0 ? api_model_find(&r->server->api, id) : -1;
+    if (model_idx < 0) {
+        problem_set(&problem, PROBLEM_MODEL_NOT_FOUND,
+                    "There is no such model here; /v1/models lists what there is.");
+        problem_add(&problem, "/id", "no such model");
+        request_reply_problem(r, &problem);
+        return;
+    }
+    size_t bytes;
+    char *body = document_model(&r->server->api, (size_t)model_idx, &bytes);
+    reply_document(r, body, bytes);
+}
+
+static void handle_capabilities(struct request *r)
+{
+    size_t bytes;
+    char *body = document_capabilities(&r->server->api, &bytes);
+    reply_document(r, body, bytes);
+}
+
+static void handle_livez(struct request *r)
+{
+    static const char alive[] = "{\"status\":\"alive\"}\n";
+    request_reply_static(r, 200, JSON, alive, sizeof alive - 1);
+    request_add_header(r, MHD_HTTP_HEADER_CACHE_CONTROL, "no-store");
+}
+
+static void handle_readyz(struct request *r)
+{
+    static const char ready[] = "{\"status\":\"ready\"}\n";
+    if (r->server->state != SERVER_READY) {
+        struct problem problem;
+        problem_not_ready(&problem, r->server);
+        request_reply_problem(r, &problem);
+        return;
+    }
+    request_reply_static(r, 200, JSON, ready, sizeof ready - 1);
+    request_add_header(r, MHD_HTTP_HEADER_CACHE_CONTROL, "no-store");
+}
+
+static void handle_metrics(struct request *r)
+{
+    struct server *server = r->server;
+    size_t bytes;
+    server->metrics.ready = server->state == SERVER_READY;
+    char *body = metrics_text(&server->metrics, &server->api, &bytes);
+    request_reply(r, 200, "text/plain; version=0.0.4; charset=utf-8", body, bytes);
+    request_add_header(r, MHD_HTTP_HEADER_CACHE_CONTROL, "no-store");
+}
+
+static void handle_version(struct request *r)
+{
+    char body[640];
+    int bytes = snprintf(body, sizeof body,
+                         "{\"name\":\"denoised\",\"version\":\"%s\",\"revision\":\"%s\","
+                         "\"api\":\"v1\",\"libraries\":{\"libmicrohttpd\":\"%s\","
+                         "\"libuv\":\"%s\",\"cjson\":\"%s\",\"openblas\":\"%.256s\"}}\n",
+                         DENOISED_VERSION, DENOISED_REVISION, MHD_get_version(),
+                         uv_version_string(), cJSON_Version(), dn_blas_config());
+    reply_document(r, strdup(body), (size_t)bytes);
+}
+
+static void handle_openapi(struct request *r)
+{
+    request_reply_static(r, 200, JSON, openapi_json, sizeof openapi_json - 1);
+    request_add_header(r, MHD_HTTP_HEADER_CACHE_CONTROL, "no-cache");
+}
+
+/* ---- the table ------------------------------------------------------------------------------ */
+
+static const struct {
+    void (*run)(struct request *r);
+    bool needs_models;
+    bool takes_query;
+} handlers[ROUTE_COUNT] = {
+    [ROUTE_DISCOVERY] = {handle_discovery, false, false},
+    [ROUTE_SAMPLES] = {samples_create, true, false},
+    [ROUTE_SAMPLE_PNG] = {samples_get_png, true, true},
+    [ROUTE_MODELS] = {handle_models, true, false},
+    [ROUTE_MODEL] = {handle_model, true, false},
+    [ROUTE_CAPABILITIES] = {handle_capabilities, true, false},
+    [ROUTE_LIVEZ] = {handle_livez, false, true}, /* probes like to add parameters */
+    [ROUTE_READYZ] = {handle_readyz, false, true},
+    [ROUTE_METRICS] = {handle_metrics, false, true},
+    [ROUTE_VERSION] = {handle_version, false, false},
+    [ROUTE_OPENAPI] = {handle_openapi, false, false},
+};
+
+void problem_not_ready(struct problem *problem, const struct server *server)
+{
+    if (server->state == SERVER_LOADING) {
+        problem_set(problem, PROBLEM_LOADING, "The models are still being loaded.");
+    } else {
+        problem_set(problem, PROBLEM_DRAINING, "The server finishes its work and shuts down.");
+    }
+}
+
+/* A query on a route that has no parameters would be ignored silently. */
+static int check_query(const struct request *r, struct problem *problem)
+{
+    if (handlers[r->route.id].takes_query || !r->query || !*r->query) {
+        return 0;
+    }
+    struct query query;
+    if (query_parse(&query, r->query, problem) == 0) {
+        problem_set(problem, PROBLEM_INVALID_REQUEST, "This resource has no query parameters.");
+        for (size_t i = 0; i < query.n_pairs; i++) {
+            char pointer[PROBLEM_POINTER_BYTES] = "";
+            problem_pointer_push(pointer, query.pairs[i].key);
+            problem_add(problem, pointer, "unknown parameter");
+        }
+    }
+    query_free(&query);
+    return -1;
+}
+
+void handlers_run(struct request *r)
+{
+    struct problem problem;
+    int rc = handlers_check(r, &problem);
+    if (rc == 0 && r->route.id < 0) {
+        handle_options(r);
+        return;
+    }
+    if (rc == 0 && handlers[r->route.id].needs_models && r->server->api.n_models == 0) {
+        problem_not_ready(&problem, r->server);
+        rc = -1;
+    }
+    if (rc == 0) {
+        rc = check_query(r, &problem);
+    }
+    if (rc != 0) {
+        request_reply_problem(r, &problem);
+        return;
+    }
+    handlers[r->route.id].run(r);
+}

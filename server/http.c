@@ -1,0 +1,330 @@
+#include "server/http.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "api/unicode.h"
+#include "server/handlers.h"
+#include "server/http_internal.h"
+#include "server/random.h"
+#include "server/request.h"
+
+#define FIRST_BODY_CAPACITY 1024
+/* A body that is announced larger is refused at once instead of being read and thrown away. */
+#define MAX_DRAINED_BYTES (UINT64_C(16) << 20)
+
+/* ---- one request ---------------------------------------------------------------------------- */
+
+/* An id of the client's own, if it is one that is safe to repeat. */
+static bool id_is_valid(const char *id)
+{
+    size_t bytes = strlen(id);
+    return bytes >= 1 && bytes < REQUEST_ID_BYTES &&
+           strspn(id, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-") == bytes;
+}
+
+static void request_free(struct request *r)
+{
+    if (r->response) {
+        MHD_destroy_response(r->response);
+    }
+    free(r->path);
+    free(r->body);
+    free(r);
+}
+
+static void log_access(const struct request *r, const char *remote, bool aborted, double seconds)
+{
+    const char *path = unicode_valid(r->path, strlen(r->path)) ? r->path : "(not UTF-8)";
+    log_event(&r->server->log, LOG_INFO, "request", LOG_S("request_id", r->id),
+              LOG_S("remote", remote), LOG_S("method", r->method), LOG_S("path", path),
+              LOG_S("query", r->query && unicode_valid(r->query, strlen(r->query)) ? r->query : NULL),
+              LOG_I("status", r->status), LOG_I("bytes", r->response_bytes),
+              LOG_MS("duration_ms", 1e3 * seconds), LOG_I("rows", r->n_rows),
+              LOG_MS("queue_ms", r->queue_ms), LOG_MS("sample_ms", r->sample_ms),
+              LOG_S("aborted", aborted ? "yes" : NULL));
+}
+
+/* The request is over, well or not: count it, log it, free it. */
+static void request_end(struct request *r, bool aborted)
+{
+    struct connection *c = r->connection;
+    if (r->status == 0) {
+        r->status = c->late ? 408 : 499;
+    }
+    if (!r->begun) { /* its method is not known */
+        r->route.id = -1;
+    }
+    double seconds = 1e-9 * (double)(uv_hrtime() - r->started_ns);
+    metrics_count_request(&r->server->metrics, r->route.id, r->method, (int)r->status, seconds);
+    if (r->server->options->log_access) {
+        char remote[64];
+        connection_remote(c, remote, sizeof remote);
+        log_access(r, remote, aborted, seconds);
+    }
+    c->request = NULL;
+    connection_enter(&r->http->connections, c, PHASE_IDLE, 0);
+    struct server *server = r->server;
+    request_free(r);
+    server_check_idle(server);
+}
+
+static struct request *request_new(struct http *http, struct MHD_Connection *mhd,
+                                   struct connection *c, const char *uri)
+{
+    struct request *r = calloc(1, sizeof *r);
+    if (!r) {
+        return NULL;
+    }
+    r->path = strdup(uri);
+    if (!r->path || random_id(r->id, sizeof r->id, "req_") != 0) {
+        free(r->path);
+        free(r);
+        return NULL;
+    }
+    r->http = http;
+    r->server = http->server;
+    r->mhd = mhd;
+    r->connection = c;
+    r->started_ns = uv_hrtime();
+    r->route.id = -1;
+    char *mark = strchr(r->path, '?');
+    if (mark) {
+        *mark = '\0';
+        r->query = mark + 1;
+    }
+    return r;
+}
+
+static enum MHD_Result request_send(struct request *r)
+{
+    if (!r->response) {
+        return MHD_NO; /* nothing can be said: the connection is closed */
+    }
+    enum MHD_Result rc = MHD_queue_response(r->mhd, r->status, r->response);
+    MHD_destroy_response(r->response); /* the library has its own reference */
+    r->response = NULL;
+    if (rc == MHD_YES) {
+        connection_enter(&r->http->connections, r->connection, PHASE_SENDING, r->response_bytes);
+    }
+    return rc;
+}
+
+/* The headers are in. A request that is already known to be refused is still read to its end, so
+ * that the answer is not lost in a reset, except where the client waits for "100 Continue". */
+static enum MHD_Result request_begin(struct request *r, const char *method)
+{
+    r->begun = true;
+    size_t bytes = strlen(method);
+    memcpy(r->method, method, bytes < sizeof r->method ? bytes : sizeof r->method - 1);
+    const char *id = request_header(r, "X-Request-Id");
+    if (id && id_is_valid(id)) {
+        memcpy(r->id, id, strlen(id) + 1);
+    }
+    const char *length = request_header(r, MHD_HTTP_HEADER_CONTENT_LENGTH);
+    uint64_t announced = length ? strtoull(length, NULL, 10) : 0;
+    r->has_body = announced > 0 || request_header(r, MHD_HTTP_HEADER_TRANSFER_ENCODING);
+    r->body_too_large = announced > (uint64_t)r->server->options->max_body_bytes;
+    route_find(&r->route, r->method, r->path);
+
+    struct problem problem;
+    bool waits = request_header(r, MHD_HTTP_HEADER_EXPECT) != NULL;
+    if (r->has_body && (waits || announced > MAX_DRAINED_BYTES) &&
+        handlers_check(r, &problem) != 0) {
+        request_reply_problem(r, &problem);
+        return request_send(r);
+    }
+    return MHD_YES;
+}
+
+static void request_receive(struct request *r, const char *data, size_t bytes)
+{
+    r->has_body = true;
+    size_t max = (size_t)r->server->options->max_body_bytes;
+    if (r->body_too_large || r->out_of_memory || bytes > max - r->body_bytes) {
+        r->body_too_large = !r->out_of_memory;
+        return;
+    }
+    size_t need = r->body_bytes + bytes;
+    if (need > r->body_capacity) {
+        size_t capacity = r->body_capacity ? r->body_capacity : FIRST_BODY_CAPACITY;
+        while (capacity < need) {
+            capacity *= 2;
+        }
+        char *body = realloc(r->body, capacity);
+        if (!body) {
+            r->out_of_memory = true;
+            return;
+        }
+        r->body = body;
+        r->body_capacity = capacity;
+    }
+    memcpy(r->body + r->body_bytes, data, bytes);
+    r->body_bytes = need;
+}
+
+/* ---- the library's callbacks ---------------------------------------------------------------- */
+
+static struct connection *connection_of(struct MHD_Connection *mhd)
+{
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
+    return info ? info->socket_context : NULL;
+}
+
+static void on_connection(void *cls, struct MHD_Connection *mhd, void **socket_context,
+                          enum MHD_ConnectionNotificationCode what)
+{
+    struct http *http = cls;
+    if (what == MHD_CONNECTION_NOTIFY_STARTED) {
+        const union MHD_ConnectionInfo *info =
+            MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_CONNECTION_FD);
+        *socket_context = connection_add(&http->connections, info->connect_fd);
+        return;
+    }
+    struct connection *c = *socket_context;
+    if (c) {
+        if (c->request) {
+            request_end(c->request, true);
+        }
+        connection_remove(&http->connections, c);
+    }
+}
+
+static void *on_request_line(void *cls, const char *uri, struct MHD_Connection *mhd)
+{
+    struct http *http = cls;
+    struct connection *c = connection_of(mhd);
+    if (!c) {
+        return NULL;
+    }
+    assert(!c->request);
+    c->request = request_new(http, mhd, c, uri);
+    if (c->request) {
+        connection_enter(&http->connections, c, PHASE_RECEIVING, 0);
+    }
+    return c->request;
+}
+
+static enum MHD_Result on_request(void *cls, struct MHD_Connection *mhd, const char *url,
+                                  const char *method, const char *version, const char *data,
+                                  size_t *data_bytes, void **context)
+{
+    (void)cls, (void)mhd, (void)url, (void)version;
+    struct request *r = *context;
+    if (!r || r->gone) {
+        return MHD_NO;
+    }
+    if (!r->begun) {
+        return request_begin(r, method);
+    }
+    if (*data_bytes > 0) {
+        request_receive(r, data, *data_bytes);
+        *data_bytes = 0;
+        return MHD_YES;
+    }
+    if (!r->complete) {
+        r->complete = true;
+        connection_enter(&r->http->connections, r->connection, PHASE_WORKING, 0);
+        handlers_run(r);
+        if (r->suspended) {
+            return MHD_YES;
+        }
+    }
+    return request_send(r);
+}
+
+static void on_completed(void *cls, struct MHD_Connection *mhd, void **context,
+                         enum MHD_RequestTerminationCode why)
+{
+    (void)cls, (void)mhd;
+    struct request *r = *context;
+    *context = NULL;
+    if (r) {
+        request_end(r, why != MHD_REQUEST_TERMINATED_COMPLETED_OK);
+    }
+}
+
+/* Paths and queries are decoded strictly by api/; the library must leave them as they came. */
+static size_t on_unescape(void *cls, struct MHD_Connection *mhd, char *text)
+{
+    (void)cls, (void)mhd;
+    return strlen(text);
+}
+
+/* ---- the loop ------------------------------------------------------------------------------- */
+
+static void http_run(struct http *http);
+
+static void on_timer(uv_timer_t *timer) { http_run(timer->data); }
+
+static void on_readable(uv_poll_t *poll, int status, int events)
+{
+    (void)status, (void)events;
+    http_run(poll->data);
+}
+
+static void http_run(struct http *http)
+{
+    MHD_UNSIGNED_LONG_LONG timeout_ms;
+    MHD_run(http->mhd);
+    if (MHD_get_timeout(http->mhd, &timeout_ms) == MHD_YES) {
+        uv_timer_start(&http->timer, on_timer, timeout_ms, 0);
+    } else {
+        uv_timer_stop(&http->timer);
+    }
+}
+
+void http_wake(struct http *http) { uv_timer_start(&http->timer, on_timer, 0, 0); }
+
+int http_open(struct http **out, struct server *server)
+{
+    struct http *http = calloc(1, sizeof *http);
+    if (!http) {
+        return -1;
+    }
+    http->server = server;
+    http->mhd = MHD_start_daemon(
+        MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME, 0, NULL, NULL, on_request, http,
+        MHD_OPTION_LISTEN_SOCKET, (MHD_socket)server->listener.fd, MHD_OPTION_CONNECTION_LIMIT,
+        (unsigned)server->options->max_connections, MHD_OPTION_CONNECTION_TIMEOUT, 0u,
+        MHD_OPTION_NOTIFY_CONNECTION, on_connection, http, MHD_OPTION_URI_LOG_CALLBACK,
+        on_request_line, http, MHD_OPTION_NOTIFY_COMPLETED, on_completed, NULL,
+        MHD_OPTION_UNESCAPE_CALLBACK, on_unescape, NULL, MHD_OPTION_SIGPIPE_HANDLED_BY_APP, 1,
+        MHD_OPTION_END);
+    if (!http->mhd) {
+        free(http);
+        return -1;
+    }
+    const union MHD_DaemonInfo *info = MHD_get_daemon_info(http->mhd, MHD_DAEMON_INFO_EPOLL_FD);
+    if (uv_poll_init(&server->loop, &http->poll, info->epoll_fd) != 0) {
+        MHD_stop_daemon(http->mhd);
+        free(http);
+        return -1;
+    }
+    http->poll.data = http;
+    uv_timer_init(&server->loop, &http->timer);
+    http->timer.data = http;
+    connection_list_init(&http->connections, server);
+    uv_poll_start(&http->poll, UV_READABLE, on_readable);
+    *out = http;
+    http_run(http);
+    return 0;
+}
+
+size_t http_requests(const struct http *http) { return http->connections.n_busy; }
+
+void http_close(struct http *http)
+{
+    if (!http) {
+        return;
+    }
+    uv_close((uv_handle_t *)&http->poll, NULL);
+    uv_close((uv_handle_t *)&http->timer, NULL);
+    connection_list_close(&http->connections);
+    MHD_stop_daemon(http->mhd);
+}
+
+void http_free(struct http *http) { free(http); }

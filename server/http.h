@@ -1,0 +1,24 @@
+/*
+ * HTTP: libmicrohttpd inside the libuv loop.
+ *
+ * The library has no thread of its own: its epoll descriptor is a uv_poll_t, its timeout a
+ * uv_timer_t. The time limits on clients are ours (see connection.h). Loop thread only.
+ */
+#ifndef SERVER_HTTP_H
+#define SERVER_HTTP_H
+
+#include "server/server.h"
+
+/* Serve the listening socket, which from now on is the library's to close. Returns 0 or -1. */
+int http_open(struct http **out, struct server *server);
+
+/* Requests that are being received, worked on or answered. */
+size_t http_requests(const struct http *http);
+
+/* Close every connection; no request may be suspended. NULL allowed. */
+void http_close(struct http *http);
+
+/* Free what is left, once the loop has run the close callbacks. NULL allowed. */
+void http_free(struct http *http);
+
+#endif

@@ -1,0 +1,154 @@
+#include "server/listen.h"
+
+#include <errno.h>
+#include <netdb.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#define BACKLOG 1024
+#define SOCKET_FLAGS (SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK)
+
+/* Does somebody accept connections at this Unix address? */
+static bool unix_is_served(const struct sockaddr_un *address)
+{
+    int fd = socket(AF_UNIX, SOCKET_FLAGS, 0);
+    if (fd < 0) {
+        return true; /* not known: keep away from it */
+    }
+    int rc = connect(fd, (const struct sockaddr *)address, sizeof *address);
+    bool served = rc == 0 || errno != ECONNREFUSED;
+    close(fd);
+    return served;
+}
+
+static int listen_unix(struct listener *l, const char *path, char *error, size_t error_bytes)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    if (!*path || strlen(path) >= sizeof address.sun_path) {
+        snprintf(error, error_bytes, "a Unix socket's path has 1 to %zu bytes",
+                 sizeof address.sun_path - 1);
+        return -1;
+    }
+    memcpy(address.sun_path, path, strlen(path) + 1);
+    struct stat st;
+    if (lstat(path, &st) == 0 && S_ISSOCK(st.st_mode) && !unix_is_served(&address)) {
+        unlink(path);
+    }
+    l->fd = socket(AF_UNIX, SOCKET_FLAGS, 0);
+    if (l->fd < 0 || bind(l->fd, (const struct sockaddr *)&address, sizeof address) != 0) {
+        snprintf(error, error_bytes, "%s", strerror(errno));
+        return -1;
+    }
+    memcpy(l->unix_path, path, strlen(path) + 1);
+    if (listen(l->fd, BACKLOG) != 0) {
+        snprintf(error, error_bytes, "%s", strerror(errno));
+        return -1;
+    }
+    snprintf(l->url, sizeof l->url, "unix:%s", path);
+    return 0;
+}
+
+/* Split HOST:PORT into `host` (brackets removed, may be empty) and the port's text. */
+static const char *split_host_port(const char *address, char *host, size_t host_bytes)
+{
+    const char *colon = strrchr(address, ':');
+    if (!colon || !colon[1] || strspn(colon + 1, "0123456789") != strlen(colon + 1) ||
+        strlen(colon + 1) > 5) {
+        return NULL;
+    }
+    size_t bytes = (size_t)(colon - address);
+    if (bytes >= 2 && address[0] == '[' && address[bytes - 1] == ']') {
+        address++;
+        bytes -= 2;
+    } else if (memchr(address, ':', bytes)) {
+        return NULL; /* an IPv6 address goes in brackets */
+    }
+    if (bytes >= host_bytes) {
+        return NULL;
+    }
+    memcpy(host, address, bytes);
+    host[bytes] = '\0';
+    return colon + 1;
+}
+
+static int write_url(struct listener *l)
+{
+    struct sockaddr_storage bound;
+    socklen_t length = sizeof bound;
+    char host[80], port[8];
+    if (getsockname(l->fd, (struct sockaddr *)&bound, &length) != 0 ||
+        getnameinfo((const struct sockaddr *)&bound, length, host, sizeof host, port, sizeof port,
+                    NI_NUMERICHOST | NI_NUMERICSERV) != 0) {
+        return -1;
+    }
+    bool v6 = bound.ss_family == AF_INET6;
+    snprintf(l->url, sizeof l->url, "http://%s%s%s:%s", v6 ? "[" : "", host, v6 ? "]" : "", port);
+    return 0;
+}
+
+static int listen_tcp(struct listener *l, const char *address, char *error, size_t error_bytes)
+{
+    char host[256];
+    const char *port = split_host_port(address, host, sizeof host);
+    if (!port || strtol(port, NULL, 10) > 65535) {
+        snprintf(error, error_bytes, "HOST:PORT, [IPV6]:PORT or unix:PATH is expected");
+        return -1;
+    }
+    const struct addrinfo hints = {.ai_family = AF_UNSPEC,
+                                   .ai_socktype = SOCK_STREAM,
+                                   .ai_flags = AI_PASSIVE | AI_NUMERICSERV};
+    struct addrinfo *found;
+    bool any = !*host || strcmp(host, "*") == 0;
+    int rc = getaddrinfo(any ? NULL : host, port, &hints, &found);
+    if (rc != 0) {
+        snprintf(error, error_bytes, "%s", gai_strerror(rc));
+        return -1;
+    }
+    for (struct addrinfo *a = found; a && l->fd < 0; a = a->ai_next) {
+        int on = 1;
+        l->fd = socket(a->ai_family, SOCKET_FLAGS, 0);
+        if (l->fd < 0) {
+            snprintf(error, error_bytes, "%s", strerror(errno));
+            continue;
+        }
+        setsockopt(l->fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+        if (bind(l->fd, a->ai_addr, a->ai_addrlen) != 0 || listen(l->fd, BACKLOG) != 0) {
+            snprintf(error, error_bytes, "%s", strerror(errno));
+            close(l->fd);
+            l->fd = -1;
+        }
+    }
+    freeaddrinfo(found);
+    if (l->fd >= 0 && write_url(l) != 0) {
+        snprintf(error, error_bytes, "the bound address cannot be read");
+        return -1;
+    }
+    return l->fd >= 0 ? 0 : -1;
+}
+
+int listen_open(struct listener *l, const char *address, char *error, unsigned long error_bytes)
+{
+    *l = (struct listener){.fd = -1};
+    int rc = strncmp(address, "unix:", 5) == 0 ? listen_unix(l, address + 5, error, error_bytes)
+                                               : listen_tcp(l, address, error, error_bytes);
+    if (rc != 0 && l->fd >= 0) {
+        close(l->fd);
+        l->fd = -1;
+        listen_close(l);
+    }
+    return rc;
+}
+
+void listen_close(struct listener *l)
+{
+    if (l->unix_path[0]) {
+        unlink(l->unix_path);
+        l->unix_path[0] = '\0';
+    }
+}

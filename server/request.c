@@ -1,0 +1,108 @@
+#include "server/request.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "server/connection.h"
+#include "server/http_internal.h"
+#include "server/server.h"
+
+static const char no_memory[] =
+    "{\"type\":\"urn:denoised:problem:out-of-memory\",\"title\":\"Out of memory\","
+    "\"status\":503,\"detail\":\"There was no memory for the answer.\",\"errors\":[]}\n";
+
+const char *request_header(const struct request *r, const char *name)
+{
+    return MHD_lookup_connection_value(r->mhd, MHD_HEADER_KIND, name);
+}
+
+void request_add_header(struct request *r, const char *name, const char *value)
+{
+    if (r->response) {
+        /* Fails only without memory or for a malformed value; values are ours. */
+        (void)MHD_add_response_header(r->response, name, value);
+    }
+}
+
+static void reply_common(struct request *r, unsigned status, const char *type, size_t bytes)
+{
+    r->status = status;
+    r->response_bytes = bytes;
+    if (type) {
+        request_add_header(r, MHD_HTTP_HEADER_CONTENT_TYPE, type);
+    }
+    request_add_header(r, "X-Request-Id", r->id);
+    request_add_header(r, "X-Content-Type-Options", "nosniff");
+    if (r->server->state >= SERVER_DRAINING) {
+        request_add_header(r, MHD_HTTP_HEADER_CONNECTION, "close");
+    }
+}
+
+static void drop_response(struct request *r)
+{
+    if (r->response) {
+        MHD_destroy_response(r->response);
+        r->response = NULL;
+    }
+}
+
+void request_reply_static(struct request *r, unsigned status, const char *type, const char *body,
+                          size_t bytes)
+{
+    drop_response(r);
+    r->response =
+        MHD_create_response_from_buffer(bytes, (void *)(uintptr_t)body, MHD_RESPMEM_PERSISTENT);
+    reply_common(r, status, type, bytes);
+}
+
+void request_reply(struct request *r, unsigned status, const char *type, char *body, size_t bytes)
+{
+    if (!body) {
+        request_reply_static(r, 503, PROBLEM_MEDIA_TYPE, no_memory, sizeof no_memory - 1);
+        request_add_header(r, MHD_HTTP_HEADER_RETRY_AFTER, "1");
+        return;
+    }
+    drop_response(r);
+    r->response = MHD_create_response_from_buffer(bytes, body, MHD_RESPMEM_MUST_FREE);
+    if (!r->response) {
+        free(body);
+    }
+    reply_common(r, status, type, bytes);
+}
+
+void request_reply_problem(struct request *r, const struct problem *problem)
+{
+    size_t bytes;
+    char *body = problem_json(problem, r->id, &bytes);
+    request_reply(r, (unsigned)problem_status(problem->kind), PROBLEM_MEDIA_TYPE, body, bytes);
+    request_add_header(r, MHD_HTTP_HEADER_CACHE_CONTROL, "no-store");
+    if (problem->kind == PROBLEM_METHOD_NOT_ALLOWED) {
+        request_add_header(r, MHD_HTTP_HEADER_ALLOW, r->route.allow);
+    }
+    if (problem->kind == PROBLEM_LOADING || problem->kind == PROBLEM_OUT_OF_MEMORY) {
+        request_add_header(r, MHD_HTTP_HEADER_RETRY_AFTER, "1");
+    }
+}
+
+int request_watch(struct request *r, void (*gone)(struct request *request))
+{
+    return connection_watch(&r->http->connections, r->connection, gone) == 0 ? 0 : -1;
+}
+
+void request_unwatch(struct request *r) { connection_unwatch(r->connection); }
+
+void request_suspend(struct request *r)
+{
+    MHD_suspend_connection(r->mhd);
+    r->suspended = true;
+}
+
+void request_resume(struct request *r)
+{
+    assert(r->suspended);
+    connection_unwatch(r->connection);
+    r->suspended = false;
+    MHD_resume_connection(r->mhd);
+    http_wake(r->http);
+}

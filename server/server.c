@@ -1,0 +1,231 @@
+#include "server/server.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#include "server/http.h"
+
+#define LAST_ANSWERS_MS 1000 /* for the answers to what was canceled to leave */
+
+static void server_finish(struct server *server)
+{
+    if (!server->finished) {
+        server->finished = true;
+        uv_stop(&server->loop);
+    }
+}
+
+void server_check_idle(struct server *server)
+{
+    if (server->state < SERVER_DRAINING || !server->scheduler) {
+        return; /* a load in progress comes by here when it ends */
+    }
+    if (scheduler_is_idle(server->scheduler) && http_requests(server->http) == 0) {
+        server_finish(server);
+    }
+}
+
+/* ---- going down ----------------------------------------------------------------------------- */
+
+static void on_last_answers_timeout(uv_timer_t *timer)
+{
+    struct server *server = timer->data;
+    if (scheduler_is_idle(server->scheduler)) {
+        server_finish(server);
+    } else { /* requests are suspended as long as a worker holds their rows */
+        uv_timer_start(timer, on_last_answers_timeout, LAST_ANSWERS_MS / 10, 0);
+    }
+}
+
+static void server_stop_now(struct server *server, const char *why)
+{
+    server->state = SERVER_STOPPING;
+    if (!server->scheduler) {
+        return; /* on_loaded() goes on from here */
+    }
+    log_event(&server->log, LOG_WARN, "stopping", LOG_S("reason", why),
+              LOG_I("jobs_canceled", scheduler_jobs(server->scheduler)));
+    scheduler_cancel_all(server->scheduler, REASON_SHUTDOWN);
+    uv_timer_start(&server->stop_timer, on_last_answers_timeout, LAST_ANSWERS_MS, 0);
+    server_check_idle(server);
+}
+
+static void on_drain_timeout(uv_timer_t *timer)
+{
+    server_stop_now(timer->data, "the drain's time is up");
+}
+
+static void on_signal(uv_signal_t *handle, int signum)
+{
+    struct server *server = handle->data;
+    if (server->state == SERVER_STOPPING) {
+        return;
+    }
+    if (server->state == SERVER_DRAINING) {
+        server_stop_now(server, "a second signal");
+        return;
+    }
+    server->state = SERVER_DRAINING;
+    log_event(&server->log, LOG_INFO, "draining",
+              LOG_S("signal", signum == SIGTERM ? "SIGTERM" : "SIGINT"),
+              LOG_I("jobs", server->metrics.queue_jobs), LOG_I("rows", server->metrics.queue_rows));
+    uv_timer_start(&server->stop_timer, on_drain_timeout,
+                   (uint64_t)server->options->drain_timeout_s * 1000, 0);
+    server_check_idle(server);
+}
+
+/* ---- coming up ------------------------------------------------------------------------------ */
+
+static void server_fail(struct server *server, const char *event, const char *reason)
+{
+    log_event(&server->log, LOG_ERROR, event, LOG_S("reason", reason));
+    server->exit_status = 1;
+    server_finish(server);
+}
+
+static void on_warm(void *arg, int rc)
+{
+    struct server *server = arg;
+    if (rc != 0) {
+        server_fail(server, "warming_failed", dn_strerror(rc));
+        return;
+    }
+    if (server->state >= SERVER_DRAINING) {
+        server_check_idle(server);
+        return;
+    }
+    server->state = SERVER_READY;
+    log_event(&server->log, LOG_INFO, "ready", LOG_S("listening", server->listener.url),
+              LOG_I("workers", server->n_workers));
+    printf("denoised: listening on %s\n", server->listener.url);
+    fflush(stdout);
+}
+
+static void log_models(const struct server *server)
+{
+    char features[256];
+    dn_cpu_features(features, sizeof features);
+    log_event(&server->log, LOG_INFO, "blas", LOG_S("config", dn_blas_config()),
+              LOG_S("core", dn_blas_core()), LOG_S("cpu", features));
+    if (dn_blas_better_core()) {
+        log_event(&server->log, LOG_WARN, "blas_core_wrong", LOG_S("core", dn_blas_core()),
+                  LOG_S("better", dn_blas_better_core()));
+    }
+    for (size_t i = 0; i < server->models.n_models; i++) {
+        const struct dn_model_info *info = dn_model_info(server->models.models[i]);
+        log_event(&server->log, LOG_INFO, "model", LOG_S("model", info->name),
+                  LOG_S("digest", info->digest), LOG_S("kernels", info->kernels),
+                  LOG_S("isa", dn_isa_name(info->isa)),
+                  LOG_S("precision", dn_precision_name(info->precision)),
+                  LOG_I("parameters", info->n_parameters));
+    }
+}
+
+/* A worker thread: files are read and memory is taken while the loop already answers probes. */
+static void load_work(uv_work_t *work)
+{
+    struct server *server = work->data;
+    server->load_rc = model_set_open(&server->models, server->options, &server->load_error);
+    if (server->load_rc == 0) {
+        server->load_rc =
+            scheduler_open(&server->loaded_scheduler, server->options, server->n_workers,
+                           &server->models, &server->metrics, &server->load_error);
+    }
+}
+
+static void on_loaded(uv_work_t *work, int status)
+{
+    struct server *server = work->data;
+    (void)status;
+    if (server->load_rc != 0) {
+        server_fail(server, "loading_failed", server->load_error.text);
+        return;
+    }
+    const struct options *options = server->options;
+    int max_rows = options->max_rows_per_request < options->max_queue_rows
+                       ? options->max_rows_per_request
+                       : options->max_queue_rows; /* more could never be admitted */
+    server->scheduler = server->loaded_scheduler;
+    server->api = (struct api_context){
+        .models = server->models.models,
+        .n_models = server->models.n_models,
+        .max_rows_per_request = (uint32_t)max_rows,
+        .max_queue_rows = (uint32_t)options->max_queue_rows,
+        .max_body_bytes = (uint32_t)options->max_body_bytes,
+    };
+    log_models(server);
+    if (server->state >= SERVER_DRAINING) {
+        server_check_idle(server);
+        return;
+    }
+    scheduler_warm(server->scheduler, &server->loop, on_warm, server);
+}
+
+static int server_open_signals(struct server *server)
+{
+    struct {
+        uv_signal_t *handle;
+        int signum;
+    } signals[] = {{&server->sigterm, SIGTERM}, {&server->sigint, SIGINT}};
+    for (size_t i = 0; i < 2; i++) {
+        uv_signal_init(&server->loop, signals[i].handle);
+        signals[i].handle->data = server;
+        if (uv_signal_start(signals[i].handle, on_signal, signals[i].signum) != 0) {
+            return -1;
+        }
+    }
+    return 0;
+}
+
+static void close_handle(uv_handle_t *handle, void *arg)
+{
+    (void)arg;
+    if (!uv_is_closing(handle)) {
+        uv_close(handle, NULL);
+    }
+}
+
+/* ---- the whole life ------------------------------------------------------------------------- */
+
+int server_run(struct server *server)
+{
+    char error[256];
+    if (listen_open(&server->listener, server->options->listen, error, sizeof error) != 0) {
+        log_event(&server->log, LOG_ERROR, "listen_failed",
+                  LOG_S("address", server->options->listen), LOG_S("reason", error));
+        return 1;
+    }
+    if (uv_loop_init(&server->loop) != 0) {
+        close(server->listener.fd);
+        listen_close(&server->listener);
+        log_event(&server->log, LOG_ERROR, "loop_failed", LOG_S("reason", "no event loop"));
+        return 1;
+    }
+    metrics_init(&server->metrics);
+    uv_timer_init(&server->loop, &server->stop_timer);
+    server->stop_timer.data = server;
+    if (http_open(&server->http, server) != 0) {
+        close(server->listener.fd);
+        server_fail(server, "http_failed", "the HTTP library did not start");
+    } else if (server_open_signals(server) != 0) {
+        server_fail(server, "signals_failed", "signals cannot be watched");
+    } else {
+        server->load.data = server;
+        uv_queue_work(&server->loop, &server->load, load_work, on_loaded);
+        uv_run(&server->loop, UV_RUN_DEFAULT);
+    }
+
+    server->finished = true;
+    http_close(server->http);
+    listen_close(&server->listener);
+    uv_walk(&server->loop, close_handle, NULL);
+    uv_run(&server->loop, UV_RUN_DEFAULT);
+    int rc = uv_loop_close(&server->loop);
+    http_free(server->http);
+    scheduler_close(server->loaded_scheduler);
+    model_set_close(&server->models);
+    log_event(&server->log, LOG_INFO, "stopped", LOG_I("exit_status", server->exit_status),
+              LOG_S("loop", rc == 0 ? NULL : "busy"));
+    return server->exit_status;
+}

@@ -1,0 +1,58 @@
+/*
+ * The daemon as a whole: what its parts share. One struct server on the stack of cmd_serve(); the
+ * loop thread owns all of it.
+ *
+ *     LOADING --> READY --> DRAINING --> STOPPING
+ *        |                     ^            ^
+ *        +---------------------+            |      a second signal, or the drain's time is up:
+ *        +----------------------------------+      what still runs is canceled
+ */
+#ifndef SERVER_SERVER_H
+#define SERVER_SERVER_H
+
+#include <uv.h>
+
+#include "api/params.h"
+#include "server/listen.h"
+#include "server/log.h"
+#include "server/metrics.h"
+#include "server/models.h"
+#include "server/options.h"
+#include "server/scheduler.h"
+
+struct http;
+
+enum server_state { SERVER_LOADING, SERVER_READY, SERVER_DRAINING, SERVER_STOPPING };
+
+struct server {
+    uv_loop_t loop;
+    const struct options *options;
+    struct log log;
+    struct metrics metrics;
+    enum server_state state;
+    bool finished; /* the loop has been told to end */
+    int exit_status;
+    uint32_t n_workers;
+
+    /* set once loading is over, const from then on */
+    struct model_set models;
+    struct api_context api;
+    struct scheduler *scheduler; /* NULL while loading */
+    struct scheduler *loaded_scheduler; /* the load's, before the loop has seen it */
+
+    struct listener listener;
+    struct http *http;
+    uv_signal_t sigterm, sigint;
+    uv_timer_t stop_timer; /* the drain's limit, then the last answers' */
+    uv_work_t load;
+    struct dn_error load_error;
+    int load_rc;
+};
+
+/* Listen, load, serve until a signal or a failure, and clean up. Returns the exit status. */
+int server_run(struct server *server);
+
+/* Something ended: see whether a server that is going down has nothing left to do. */
+void server_check_idle(struct server *server);
+
+#endif
