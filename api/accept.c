@@ -4,7 +4,10 @@
 #include <string.h>
 #include <strings.h>
 
-static const char *skip_space(const char *s) { return s + strspn(s, " \t"); }
+static const char *skip_space(const char *s)
+{
+    return s + strspn(s, " \t");
+}
 
 /* The end of the list element at `s`: its comma or the terminator, past any quoted string. */
 static const char *element_end(const char *s)

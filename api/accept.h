@@ -11,7 +11,8 @@
 int accept_choose(const char *header, const char *const types[], int max);
 
 /* May a body of this Content-Type be read as our JSON? application/json and +json, UTF-8 only; no
- * header at all; and application/x-www-form-urlencoded, which is what `curl -d` says of any body. */
+ * header at all; and application/x-www-form-urlencoded, which is what `curl -d` says of any body.
+ */
 bool accept_is_json_body(const char *content_type);
 
 /* Does an If-None-Match header hold this ETag (with its quotes), or "*"? Weak comparison. */

@@ -196,8 +196,7 @@ static void put_model(struct text *t, const struct dn_model_info *info, bool is_
     put_string(t, "digest", info->digest);
     text_printf(t, ",\"default\":%s,", is_default ? "true" : "false");
     put_string(t, "architecture", info->arch);
-    text_printf(t, ",\"parameters\":%zu,\"file_bytes\":%zu,", info->n_parameters,
-                info->file_bytes);
+    text_printf(t, ",\"parameters\":%zu,\"file_bytes\":%zu,", info->n_parameters, info->file_bytes);
     put_number(t, "multiply_adds", info->macs);
     text_printf(t, ",\"image\":{\"height\":%d,\"width\":%d,\"channels\":%d},\"classes\":[",
                 info->height, info->width, info->channels);
@@ -250,8 +249,7 @@ static void put_sampler(struct text *t, const struct dn_sampler_info *info)
     text_puts(t, ",");
     put_string(t, "source", info->source);
     text_printf(t, ",\"has_eta\":%s,\"stochastic\":%s,\"order\":%d}",
-                info->has_eta ? "true" : "false", info->stochastic ? "true" : "false",
-                info->order);
+                info->has_eta ? "true" : "false", info->stochastic ? "true" : "false", info->order);
 }
 
 char *document_capabilities(const struct api_context *context, size_t *bytes)

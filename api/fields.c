@@ -34,7 +34,10 @@ static const char *const type_names[] = {
     [TYPE_LIST] = "an array",
 };
 
-const char *field_pointer(enum field field) { return field_rows[field].pointer; }
+const char *field_pointer(enum field field)
+{
+    return field_rows[field].pointer;
+}
 
 static int field_by_name(const char *name)
 {

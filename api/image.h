@@ -35,7 +35,8 @@ int image_encode_sheet(struct image *image, const struct sample_params *p, const
 void image_free(struct image *image);
 
 /* The strong ETag, quotes included, of the PNG of a one-row request: a digest of everything that
- * its bytes depend on, known before any work. `version` is the encoder's. Returns 0 or DN_ENOMEM. */
+ * its bytes depend on, known before any work. `version` is the encoder's. Returns 0 or DN_ENOMEM.
+ */
 int image_etag(char etag[IMAGE_ETAG_BYTES], const struct sample_params *p, const char *version);
 
 #endif

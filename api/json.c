@@ -26,14 +26,21 @@ static bool scan_fail(struct scan *s, const char *why)
 
 static void scan_space(struct scan *s)
 {
-    while (s->at < s->end && (*s->at == ' ' || *s->at == '\t' || *s->at == '\n' || *s->at == '\r')) {
+    while (s->at < s->end &&
+           (*s->at == ' ' || *s->at == '\t' || *s->at == '\n' || *s->at == '\r')) {
         s->at++;
     }
 }
 
-static bool scan_is(const struct scan *s, char c) { return s->at < s->end && *s->at == c; }
+static bool scan_is(const struct scan *s, char c)
+{
+    return s->at < s->end && *s->at == c;
+}
 
-static bool is_digit(char c) { return c >= '0' && c <= '9'; }
+static bool is_digit(char c)
+{
+    return c >= '0' && c <= '9';
+}
 
 /* The length of the number that starts at `s` by the grammar of RFC 8259 part 6, or 0. */
 static size_t number_length(const char *s, const char *end)

@@ -42,8 +42,8 @@ static void read_integer(const struct fields *f, enum field field, uint64_t min,
     }
 }
 
-static void read_real(const struct fields *f, enum field field, double min, double max,
-                      double *out, struct problem *problem)
+static void read_real(const struct fields *f, enum field field, double min, double max, double *out,
+                      struct problem *problem)
 {
     if (!f->has[field]) {
         return;
@@ -89,7 +89,7 @@ static bool read_label(const struct sample_params *p, const struct field_value *
             problem_add(problem, pointer, "model %s has no class of that name", info->name);
             return false;
         }
-        *out = (uint32_t)class;
+        *out = (uint32_t) class;
         return true;
     }
     double number = value->number;
@@ -216,8 +216,8 @@ static void resolve_images(struct sample_params *p, const struct fields *f,
     p->columns = (uint32_t)columns;
 
     uint64_t cells = p->columns ? (uint64_t)params_grid_rows(p) * p->columns : p->n_rows;
-    uint64_t cell_bytes = (uint64_t)info->height * (uint64_t)info->width *
-                          (uint64_t)info->channels * scale * scale;
+    uint64_t cell_bytes =
+        (uint64_t)info->height * (uint64_t)info->width * (uint64_t)info->channels * scale * scale;
     if (cells * cell_bytes > PARAMS_MAX_PIXEL_BYTES) {
         problem_add(problem, "/scale", "%llu images of this size are more than %u MiB of pixels",
                     (unsigned long long)cells, PARAMS_MAX_PIXEL_BYTES >> 20);

@@ -20,8 +20,8 @@ static const struct problem_row problem_rows[] = {
 };
 
 /* Formatted text cut to the buffer, between characters. */
-__attribute__((format(printf, 3, 0))) static void
-problem_format(char *out, size_t size, const char *format, va_list args)
+__attribute__((format(printf, 3, 0))) static void problem_format(char *out, size_t size,
+                                                                 const char *format, va_list args)
 {
     char whole[1024];
     vsnprintf(whole, sizeof whole, format, args);
@@ -71,7 +71,10 @@ void problem_pointer_push(char pointer[PROBLEM_POINTER_BYTES], const char *key)
     text_free(&(struct text){.bytes = whole});
 }
 
-int problem_status(enum problem_kind kind) { return problem_rows[kind].status; }
+int problem_status(enum problem_kind kind)
+{
+    return problem_rows[kind].status;
+}
 
 char *problem_json(const struct problem *p, const char *request_id, size_t *bytes)
 {

@@ -3,20 +3,20 @@
 #include <stdio.h>
 #include <string.h>
 
-#define JSON {"application/json", NULL, NULL}
+#define JSON "application/json"
 
 const struct route routes[ROUTE_COUNT] = {
-    [ROUTE_DISCOVERY] = {"GET", "/", JSON, false},
-    [ROUTE_SAMPLES] = {"POST", "/v1/samples", {"application/json", "image/png", NULL}, false},
-    [ROUTE_SAMPLE_PNG] = {"GET", "/v1/samples/{label}.png", {"image/png", NULL, NULL}, false},
-    [ROUTE_MODELS] = {"GET", "/v1/models", JSON, false},
-    [ROUTE_MODEL] = {"GET", "/v1/models/{id}", JSON, false},
-    [ROUTE_CAPABILITIES] = {"GET", "/v1/capabilities", JSON, false},
-    [ROUTE_LIVEZ] = {"GET", "/livez", JSON, true},
-    [ROUTE_READYZ] = {"GET", "/readyz", JSON, true},
-    [ROUTE_METRICS] = {"GET", "/metrics", {"text/plain", NULL, NULL}, false},
-    [ROUTE_VERSION] = {"GET", "/version", JSON, false},
-    [ROUTE_OPENAPI] = {"GET", "/openapi.json", JSON, false},
+    [ROUTE_DISCOVERY] = {"GET", "/", {JSON}, false},
+    [ROUTE_SAMPLES] = {"POST", "/v1/samples", {JSON, "image/png"}, false},
+    [ROUTE_SAMPLE_PNG] = {"GET", "/v1/samples/{label}.png", {"image/png"}, false},
+    [ROUTE_MODELS] = {"GET", "/v1/models", {JSON}, false},
+    [ROUTE_MODEL] = {"GET", "/v1/models/{id}", {JSON}, false},
+    [ROUTE_CAPABILITIES] = {"GET", "/v1/capabilities", {JSON}, false},
+    [ROUTE_LIVEZ] = {"GET", "/livez", {JSON}, true},
+    [ROUTE_READYZ] = {"GET", "/readyz", {JSON}, true},
+    [ROUTE_METRICS] = {"GET", "/metrics", {"text/plain"}, false},
+    [ROUTE_VERSION] = {"GET", "/version", {JSON}, false},
+    [ROUTE_OPENAPI] = {"GET", "/openapi.json", {JSON}, false},
 };
 
 /* Does `path` fit `pattern`? A {name} stands for one segment, not empty. */

@@ -26,16 +26,16 @@ enum route_id {
 #define ROUTE_MAX_TYPES 3
 
 struct route {
-    const char *method;  /* "GET" or "POST" */
-    const char *pattern; /* as in openapi.yaml: "/v1/samples/{label}.png" */
+    const char *method;                 /* "GET" or "POST" */
+    const char *pattern;                /* as in openapi.yaml: "/v1/samples/{label}.png" */
     const char *types[ROUTE_MAX_TYPES]; /* media types it answers with, the default first */
-    bool any_accept;     /* a probe: answers whatever the Accept header says */
+    bool any_accept;                    /* a probe: answers whatever the Accept header says */
 };
 
 extern const struct route routes[ROUTE_COUNT];
 
 struct route_match {
-    int id;              /* enum route_id, or -1: no such path, or not this method */
+    int id; /* enum route_id, or -1: no such path, or not this method */
     bool path_exists;
     char allow[48];      /* for the Allow header when the path exists */
     const char *segment; /* what {...} stands for, raw; points into the path */

@@ -44,7 +44,10 @@ void text_append(struct text *t, const char *data, size_t bytes)
     t->bytes[t->length] = '\0';
 }
 
-void text_puts(struct text *t, const char *s) { text_append(t, s, strlen(s)); }
+void text_puts(struct text *t, const char *s)
+{
+    text_append(t, s, strlen(s));
+}
 
 void text_printf(struct text *t, const char *format, ...)
 {

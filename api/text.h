@@ -18,7 +18,10 @@ struct text {
     bool failed;
 };
 
-#define TEXT_INIT {NULL, 0, 0, false}
+#define TEXT_INIT                                                                                  \
+    {                                                                                              \
+        NULL, 0, 0, false                                                                          \
+    }
 
 /* Append `bytes` bytes of `data`. */
 void text_append(struct text *t, const char *data, size_t bytes);
@@ -38,7 +41,8 @@ void text_json_number(struct text *t, double number);
 /* Append `data` in base64 (RFC 4648 part 4, padded), without quotes. */
 void text_base64(struct text *t, const uint8_t *data, size_t bytes);
 
-/* Hand the text over: the caller frees. NULL when memory ran out on the way. `length` may be NULL. */
+/* Hand the text over: the caller frees. NULL when memory ran out on the way. `length` may be NULL.
+ */
 char *text_take(struct text *t, size_t *length);
 
 /* Forget the text. */

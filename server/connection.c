@@ -152,7 +152,10 @@ void connection_remote(const struct connection *c, char *out, size_t bytes)
     }
 }
 
-static void on_watch_closed(uv_handle_t *handle) { free(handle->data); }
+static void on_watch_closed(uv_handle_t *handle)
+{
+    free(handle->data);
+}
 
 static void on_hangup(uv_poll_t *poll, int status, int events)
 {

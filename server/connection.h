@@ -1,9 +1,10 @@
 /*
  * A client's connection and its clock. Loop thread only.
  *
- * libmicrohttpd only knows a limit on inactivity, which a client that sends a byte now and then never
- * meets, and none at all for suspended requests. So each connection has one deadline for the phase
- * it is in, checked by one timer; a late one is shut down, which the library sees as a hang-up.
+ * libmicrohttpd only knows a limit on inactivity, which a client that sends a byte now and then
+ * never meets, and none at all for suspended requests. So each connection has one deadline for the
+ * phase it is in, checked by one timer; a late one is shut down, which the library sees as a
+ * hang-up.
  */
 #ifndef SERVER_CONNECTION_H
 #define SERVER_CONNECTION_H

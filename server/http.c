@@ -38,13 +38,14 @@ static void request_free(struct request *r)
 static void log_access(const struct request *r, const char *remote, bool aborted, double seconds)
 {
     const char *path = unicode_valid(r->path, strlen(r->path)) ? r->path : "(not UTF-8)";
-    log_event(&r->server->log, LOG_INFO, "request", LOG_S("request_id", r->id),
-              LOG_S("remote", remote), LOG_S("method", r->method), LOG_S("path", path),
-              LOG_S("query", r->query && unicode_valid(r->query, strlen(r->query)) ? r->query : NULL),
-              LOG_I("status", r->status), LOG_I("bytes", r->response_bytes),
-              LOG_MS("duration_ms", 1e3 * seconds), LOG_I("rows", r->n_rows),
-              LOG_MS("queue_ms", r->queue_ms), LOG_MS("sample_ms", r->sample_ms),
-              LOG_S("aborted", aborted ? "yes" : NULL));
+    log_event(
+        &r->server->log, LOG_INFO, "request", LOG_S("request_id", r->id), LOG_S("remote", remote),
+        LOG_S("method", r->method), LOG_S("path", path),
+        LOG_S("query", r->query && unicode_valid(r->query, strlen(r->query)) ? r->query : NULL),
+        LOG_I("status", r->status), LOG_I("bytes", r->response_bytes),
+        LOG_MS("duration_ms", 1e3 * seconds), LOG_I("rows", r->n_rows),
+        LOG_MS("queue_ms", r->queue_ms), LOG_MS("sample_ms", r->sample_ms),
+        LOG_S("aborted", aborted ? "yes" : NULL));
 }
 
 /* The request is over, well or not: count it, log it, free it. */
@@ -258,7 +259,10 @@ static size_t on_unescape(void *cls, struct MHD_Connection *mhd, char *text)
 
 static void http_run(struct http *http);
 
-static void on_timer(uv_timer_t *timer) { http_run(timer->data); }
+static void on_timer(uv_timer_t *timer)
+{
+    http_run(timer->data);
+}
 
 static void on_readable(uv_poll_t *poll, int status, int events)
 {
@@ -277,7 +281,10 @@ static void http_run(struct http *http)
     }
 }
 
-void http_wake(struct http *http) { uv_timer_start(&http->timer, on_timer, 0, 0); }
+void http_wake(struct http *http)
+{
+    uv_timer_start(&http->timer, on_timer, 0, 0);
+}
 
 int http_open(struct http **out, struct server *server)
 {
@@ -314,7 +321,10 @@ int http_open(struct http **out, struct server *server)
     return 0;
 }
 
-size_t http_requests(const struct http *http) { return http->connections.n_busy; }
+size_t http_requests(const struct http *http)
+{
+    return http->connections.n_busy;
+}
 
 void http_close(struct http *http)
 {
@@ -327,4 +337,7 @@ void http_close(struct http *http)
     MHD_stop_daemon(http->mhd);
 }
 
-void http_free(struct http *http) { free(http); }
+void http_free(struct http *http)
+{
+    free(http);
+}

@@ -40,27 +40,27 @@ struct job {
     const struct job_ops *ops;
     size_t model_idx;
     uint32_t n_rows;
-    uint32_t steps;             /* of each row */
-    uint32_t evaluations;       /* of each step of each row: 2 when guided */
+    uint32_t steps;       /* of each row */
+    uint32_t evaluations; /* of each step of each row: 2 when guided */
 
     enum job_state state;
-    enum job_reason reason;     /* why it failed or was canceled */
-    int error;                  /* dn_code of a failure */
+    enum job_reason reason; /* why it failed or was canceled */
+    int error;              /* dn_code of a failure */
 
-    struct dn_row **rows;       /* [n_rows], NULL before the first step and after encoding */
-    uint32_t next_row;          /* the first row without a step yet */
-    uint32_t *started;          /* stack of rows that wait for a further step */
+    struct dn_row **rows; /* [n_rows], NULL before the first step and after encoding */
+    uint32_t next_row;    /* the first row without a step yet */
+    uint32_t *started;    /* stack of rows that wait for a further step */
     uint32_t n_started;
-    uint32_t *drawn;            /* stack of rows that wait for an encoder */
+    uint32_t *drawn; /* stack of rows that wait for an encoder */
     uint32_t n_drawn;
-    uint32_t n_rows_drawn;      /* rows that had their last step */
+    uint32_t n_rows_drawn; /* rows that had their last step */
     uint32_t n_encoded;
-    uint32_t n_encoding;        /* rows that encoders hold */
-    uint32_t n_busy;            /* rows and encodings that workers hold: the job cannot end */
+    uint32_t n_encoding; /* rows that encoders hold */
+    uint32_t n_busy;     /* rows and encodings that workers hold: the job cannot end */
     uint64_t steps_done;
     uint64_t evaluations_done;
 
-    uint32_t credit;            /* deficit round-robin, in evaluations */
+    uint32_t credit; /* deficit round-robin, in evaluations */
     bool in_ring, in_encode_queue;
     struct job *ring_prev, *ring_next;
     struct job *encode_next;
@@ -72,7 +72,10 @@ struct job {
 /* Move to another state; asserts that the edge exists. */
 void job_move(struct job *job, enum job_state to);
 
-static inline bool job_is_over(const struct job *job) { return job->state >= JOB_SUCCEEDED; }
+static inline bool job_is_over(const struct job *job)
+{
+    return job->state >= JOB_SUCCEEDED;
+}
 
 /* Rows that wait for a step. */
 static inline uint32_t job_ready_rows(const struct job *job)

@@ -22,7 +22,8 @@ static void put_timestamp(struct text *t)
     text_printf(t, "%s.%03ldZ", date, now.tv_nsec / 1000000);
 }
 
-/* A value that holds a space, a quote or the like stands in JSON's quotes in the text format too. */
+/* A value that holds a space, a quote or the like stands in JSON's quotes in the text format too.
+ */
 static void put_string(struct text *t, enum log_format format, const char *s)
 {
     if (format == LOG_TEXT && *s && !strpbrk(s, " =\"\\\t\r\n\v\f")) {

@@ -26,9 +26,18 @@ struct log_field {
     double ms;
 };
 
-#define LOG_S(k, v) {.key = (k), .type = LOG_FIELD_STRING, .string = (v)}
-#define LOG_I(k, v) {.key = (k), .type = LOG_FIELD_INTEGER, .integer = (int64_t)(v)}
-#define LOG_MS(k, v) {.key = (k), .type = LOG_FIELD_MS, .ms = (v)}
+#define LOG_S(k, v)                                                                                \
+    {                                                                                              \
+        .key = (k), .type = LOG_FIELD_STRING, .string = (v)                                        \
+    }
+#define LOG_I(k, v)                                                                                \
+    {                                                                                              \
+        .key = (k), .type = LOG_FIELD_INTEGER, .integer = (int64_t)(v)                             \
+    }
+#define LOG_MS(k, v)                                                                               \
+    {                                                                                              \
+        .key = (k), .type = LOG_FIELD_MS, .ms = (v)                                                \
+    }
 
 /* Write one event: log_event(log, LOG_INFO, "listening", LOG_S("url", url)); */
 #define log_event(log, level, event, ...)                                                          \

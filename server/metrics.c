@@ -14,7 +14,10 @@ static_assert(sizeof seconds_bounds / sizeof *seconds_bounds <= METRICS_MAX_BUCK
 static_assert(sizeof step_bounds / sizeof *step_bounds <= METRICS_MAX_BUCKETS, "buckets");
 static_assert(sizeof rows_bounds / sizeof *rows_bounds <= METRICS_MAX_BUCKETS, "buckets");
 
-#define BOUNDS(array) {.bounds = (array), .n_bounds = sizeof(array) / sizeof *(array)}
+#define BOUNDS(array)                                                                              \
+    {                                                                                              \
+        .bounds = (array), .n_bounds = sizeof(array) / sizeof *(array)                             \
+    }
 
 void metrics_init(struct metrics *m)
 {
@@ -47,8 +50,8 @@ const char *const metrics_methods[METRICS_METHODS + 1] = {"GET", "HEAD", "POST",
                                                           "other"};
 
 /* Every status that the daemon answers with; 499 is a client that went away. */
-const int metrics_codes[METRICS_MAX_CODES] = {200, 204, 304, 400, 404, 405, 406,
-                                              408, 411, 413, 414, 415, 499, 500, 503};
+const int metrics_codes[METRICS_MAX_CODES] = {200, 204, 304, 400, 404, 405, 406, 408,
+                                              411, 413, 414, 415, 499, 500, 503};
 
 void metrics_count_request(struct metrics *m, int route, const char *method, int status,
                            double seconds)

@@ -56,6 +56,19 @@ void request_reply_static(struct request *r, unsigned status, const char *type, 
     reply_common(r, status, type, bytes);
 }
 
+static ssize_t read_nothing(void *cls, uint64_t position, char *out, size_t max)
+{
+    (void)cls, (void)position, (void)out, (void)max;
+    return MHD_CONTENT_READER_END_OF_STREAM;
+}
+
+void request_reply_head(struct request *r, unsigned status, const char *type)
+{
+    drop_response(r);
+    r->response = MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, 1, read_nothing, NULL, NULL);
+    reply_common(r, status, type, 0);
+}
+
 void request_reply(struct request *r, unsigned status, const char *type, char *body, size_t bytes)
 {
     if (!body) {
@@ -90,7 +103,10 @@ int request_watch(struct request *r, void (*gone)(struct request *request))
     return connection_watch(&r->http->connections, r->connection, gone) == 0 ? 0 : -1;
 }
 
-void request_unwatch(struct request *r) { connection_unwatch(r->connection); }
+void request_unwatch(struct request *r)
+{
+    connection_unwatch(r->connection);
+}
 
 void request_suspend(struct request *r)
 {

@@ -41,10 +41,10 @@ struct request {
     size_t body_bytes, body_capacity;
     bool body_too_large, out_of_memory;
 
-    bool begun;     /* headers are in */
-    bool complete;  /* all of it is in and a handler has it */
+    bool begun;    /* headers are in */
+    bool complete; /* all of it is in and a handler has it */
     bool suspended;
-    bool gone;      /* the client hung up */
+    bool gone; /* the client hung up */
 
     struct MHD_Response *response;
     unsigned status;
@@ -64,6 +64,10 @@ void request_reply(struct request *r, unsigned status, const char *type, char *b
 /* Answer with bytes that live as long as the process. */
 void request_reply_static(struct request *r, unsigned status, const char *type, const char *body,
                           size_t bytes);
+
+/* Answer without a body where the body that there would be has a length that is not known: to a
+ * HEAD, and 304. */
+void request_reply_head(struct request *r, unsigned status, const char *type);
 
 /* Answer with a problem. */
 void request_reply_problem(struct request *r, const struct problem *problem);

@@ -40,7 +40,10 @@ static int sample_encode(struct job *job, size_t i, const struct dn_row *row)
     return image_encode(&s->images[i], &s->params, i, pixels);
 }
 
-static double ms_between(uint64_t from_ns, uint64_t to_ns) { return 1e-6 * (double)(to_ns - from_ns); }
+static double ms_between(uint64_t from_ns, uint64_t to_ns)
+{
+    return 1e-6 * (double)(to_ns - from_ns);
+}
 
 static int sample_finish(struct job *job)
 {
@@ -236,8 +239,8 @@ static void sample_start(struct request *r, struct sample_params *params, bool i
     snprintf(s->etag, sizeof s->etag, "%s", etag);
     r->n_rows = s->job.n_rows;
 
-    int rc = request_watch(r, on_gone) == 0 ? scheduler_submit(server->scheduler, &s->job)
-                                            : DN_ENOMEM;
+    int rc =
+        request_watch(r, on_gone) == 0 ? scheduler_submit(server->scheduler, &s->job) : DN_ENOMEM;
     if (rc == 0) {
         r->sample = s;
         request_suspend(r);
@@ -274,8 +277,8 @@ void samples_create(struct request *r)
         reply_no_memory(r);
         return;
     }
-    int rc = params_from_body(&params, &r->server->api, r->body ? r->body : "", r->body_bytes,
-                              &problem);
+    int rc =
+        params_from_body(&params, &r->server->api, r->body ? r->body : "", r->body_bytes, &problem);
     bool is_png = strcmp(routes[ROUTE_SAMPLES].types[r->media], "image/png") == 0;
     if (rc == 0 && is_png && params.layout == LAYOUT_LIST && params.n_rows > 1) {
         problem_add(&problem, "/layout",
@@ -297,7 +300,11 @@ void samples_create(struct request *r)
 static void reply_without_drawing(struct request *r, const struct sample_params *params,
                                   const char *etag, bool not_modified)
 {
-    request_reply_static(r, not_modified ? 304 : 200, not_modified ? NULL : "image/png", "", 0);
+    if (not_modified) {
+        request_reply_head(r, 304, NULL);
+    } else {
+        request_reply_head(r, 200, "image/png");
+    }
     if (params->has_seed) {
         add_seed(r, params->seed);
     }

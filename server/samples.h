@@ -1,8 +1,8 @@
 /*
  * A sampling request at work: the job, its pixels and images, and the HTTP request that waits.
  *
- * Made by a handler on the loop thread; the worker threads fill in one row's image each; back on the
- * loop thread it becomes the request's answer and is freed.
+ * Made by a handler on the loop thread; the worker threads fill in one row's image each; back on
+ * the loop thread it becomes the request's answer and is freed.
  */
 #ifndef SERVER_SAMPLES_H
 #define SERVER_SAMPLES_H
@@ -16,7 +16,7 @@ struct sample {
     struct server *server;
     struct request *request;
     struct sample_params params;
-    bool is_png;    /* the answer is a picture, not a document */
+    bool is_png; /* the answer is a picture, not a document */
     bool is_get;
     char etag[IMAGE_ETAG_BYTES]; /* "" without one */
     char id[40];

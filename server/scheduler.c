@@ -1,9 +1,9 @@
 /*
- * DESIGN. A job with rows that wait for a step stands in its model's ring; the ring's head is served
- * next. Serving gives a job QUANTUM evaluations of credit and takes rows for it, then the job goes
- * to the tail. A worker's batch is filled until its limit: the model's load divided by the workers,
- * at most max_batch. Rows that had their last step wait on the job for an encoder; the job then
- * stands in the encode queue, which goes first because it frees memory and ends requests.
+ * DESIGN. A job with rows that wait for a step stands in its model's ring; the ring's head is
+ * served next. Serving gives a job QUANTUM evaluations of credit and takes rows for it, then the
+ * job goes to the tail. A worker's batch is filled until its limit: the model's load divided by the
+ * workers, at most max_batch. Rows that had their last step wait on the job for an encoder; the job
+ * then stands in the encode queue, which goes first because it frees memory and ends requests.
  */
 #include "server/scheduler.h"
 
@@ -302,7 +302,10 @@ static void worker_after(uv_work_t *work, int status)
 
 /* ---- work goes out -------------------------------------------------------------------------- */
 
-static void worker_work(uv_work_t *work) { worker_run(work->data); }
+static void worker_work(uv_work_t *work)
+{
+    worker_run(work->data);
+}
 
 static void worker_start(struct scheduler *s, struct worker *w, enum work_kind kind)
 {
@@ -508,9 +511,15 @@ void scheduler_cancel_all(struct scheduler *s, enum job_reason reason)
     }
 }
 
-size_t scheduler_jobs(const struct scheduler *s) { return s->n_jobs; }
+size_t scheduler_jobs(const struct scheduler *s)
+{
+    return s->n_jobs;
+}
 
-bool scheduler_is_idle(const struct scheduler *s) { return s->n_jobs == 0 && s->n_busy == 0; }
+bool scheduler_is_idle(const struct scheduler *s)
+{
+    return s->n_jobs == 0 && s->n_busy == 0;
+}
 
 uint32_t scheduler_eta_s(const struct scheduler *s)
 {

@@ -2,8 +2,8 @@
  * The scheduler: which rows take their next step now, on which worker.
  *
  * Continuous batching: each time a worker is free, its batch is filled from whatever rows wait; a
- * new job joins at the next batch, a finished or canceled row leaves at its next step. Jobs share by
- * deficit round-robin counted in network evaluations, so one image is not held up by a thousand.
+ * new job joins at the next batch, a finished or canceled row leaves at its next step. Jobs share
+ * by deficit round-robin counted in network evaluations, so one image is not held up by a thousand.
  * While there is little to do, rows are spread over the workers instead of filling one batch.
  *
  * Loop thread only, but for scheduler_open().

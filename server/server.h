@@ -37,7 +37,7 @@ struct server {
     /* set once loading is over, const from then on */
     struct model_set models;
     struct api_context api;
-    struct scheduler *scheduler; /* NULL while loading */
+    struct scheduler *scheduler;        /* NULL while loading */
     struct scheduler *loaded_scheduler; /* the load's, before the loop has seen it */
 
     struct listener listener;
