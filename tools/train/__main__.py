@@ -114,6 +114,7 @@ def main():
     total = args.epochs * per_epoch
     last = min(total, args.max_steps or total)
     recipe = {k: v for k, v in vars(args).items() if k not in ("run", "resume", "export", "threads")}
+    commit = commit_id()  # of the code that runs, whatever is committed meanwhile
     csv_path = args.run / "loss.csv"
     if step == 0:
         csv_path.write_text("step,epoch,loss,lr,seconds\n")
@@ -126,7 +127,7 @@ def main():
     def keep():
         save(checkpoint, {"model": net.state_dict(), "ema": ema.state_dict(),
                           "optimizer": optimizer.state_dict(), "step": step, "epoch": step / per_epoch,
-                          "seconds": seconds, "recipe": recipe, "commit": commit_id()})
+                          "seconds": seconds, "recipe": recipe, "commit": commit})
 
     bar = tqdm(total=last, initial=step, unit="step", smoothing=0.02, mininterval=1)
     window, order, saved_at = [], None, time.monotonic()
