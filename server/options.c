@@ -53,7 +53,7 @@ static bool parse_whole(long long *out, const char *text)
 /* A decimal number: no blanks, no hexadecimal, no inf or nan. */
 static bool parse_number(double *out, const char *text)
 {
-    if (text[0] == '\0' || text[strspn(text, "+-.0123456789eE")] != '\0')
+    if (text[0] == '\0' || text[0] == '+' || text[strspn(text, "+-.0123456789eE")] != '\0')
         return false;
     char *end;
     *out = strtod(text, &end);
@@ -78,8 +78,9 @@ static int check_listen(const char *source, const char *text)
     const char *colon = strrchr(text, ':');
     if (colon == NULL || colon == text)
         return refuse(source, "'%s': HOST:PORT or unix:PATH expected", text);
-    bool has_brackets = text[0] == '[' && colon[-1] == ']' && colon - text > 2;
-    if (!has_brackets && memchr(text, ':', (size_t)(colon - text)) != NULL)
+    size_t host_bytes = (size_t)(colon - text);
+    bool has_brackets = host_bytes > 2 && text[0] == '[' && colon[-1] == ']';
+    if (!has_brackets && strcspn(text, "[]:") < host_bytes)
         return refuse(source, "'%s': an IPv6 address stands in brackets, [ADDRESS]:PORT", text);
     long long port;
     if (!parse_whole(&port, colon + 1) || port < 0 || port > 65535)

@@ -1,0 +1,118 @@
+"""`denoised info` and `denoised bench`, and how the default model and OpenBLAS's core are found."""
+
+import hashlib
+import json
+import platform
+import shutil
+
+import pytest
+
+from tests.cli.conftest import BINARY, MODEL
+
+
+def info(run, *arguments, **more):
+    done = run("info", "--json", *arguments, **more)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def test_info_json(run):
+    told = info(run)
+    assert set(told) == {"version", "revision", "processors", "cpu_features", "isas", "blas",
+                         "libraries", "models"}
+    assert told["processors"] >= 1
+    assert {"scalar", "openblas"} <= set(told["isas"])
+    assert set(told["libraries"]) == {"libmicrohttpd", "libuv", "cjson", "libpng", "zlib", "nettle",
+                                      "openblas"}
+    for version in told["libraries"].values():
+        assert version[0].isdigit() and "." in version
+    [model] = told["models"]
+    assert model["id"] == "mnist"
+    assert model["digest"] == "sha256:" + hashlib.sha256(MODEL.read_bytes()).hexdigest()
+    assert model["file_bytes"] == MODEL.stat().st_size
+    assert model["image"] == {"channels": 1, "height": 28, "width": 28}
+    assert model["classes"][7] == "seven" and len(model["classes"]) == 10
+    assert model["samplers"] == ["ddpm", "ddim", "dpmpp_2m"]
+    assert model["timesteps"] == 1000 and model["prediction"] == "v_prediction"
+    assert model["default"] == model["config"]["sampling"]["default"]
+    assert 85e6 < model["macs"] < 92e6, "design: 89 M multiply-adds"
+    assert model["isa"] in told["isas"] and model["precision"] == "fp32"
+
+
+def test_info_of_several_models(run, tmp_path):
+    shutil.copy(MODEL, tmp_path / "other.safetensors")
+    flags = ("--model", MODEL, "--model", "other.safetensors", "--isa", "scalar")
+    models = info(run, *flags)["models"]
+    assert [m["id"] for m in models] == ["mnist", "other"]
+    assert {m["isa"] for m in models} == {"scalar"}
+    text = run("info", *flags).stdout
+    for word in ("model       mnist", "model       other", "7=seven", "OpenBLAS", "libuv"):
+        assert word in text
+
+
+def test_info_broken_model(run):
+    done = run("info", "--json", "--model", MODEL, "--model", "none.safetensors")
+    assert done.returncode == 1 and done.stdout == "" and "none.safetensors" in done.stderr
+
+
+@pytest.mark.parametrize("place", ["models", "share/denoised/models"])
+def test_default_model_is_found(run, tmp_path, place):
+    """Beside the program: in a source tree, and where it was installed."""
+    (tmp_path / "bin").mkdir()
+    program = shutil.copy(BINARY, tmp_path / "bin")
+    (tmp_path / place).mkdir(parents=True)
+    shutil.copy(MODEL, tmp_path / place)
+    [model] = info(run, binary=program)["models"]
+    assert model["file"].endswith(f"/../{place}/mnist.safetensors")
+    assert model["file"].startswith(str(tmp_path))
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="OpenBLAS's x86 core types")
+def test_blas_core_is_right_or_the_users(run):
+    assert info(run)["blas"]["better_core"] is None
+    mine = info(run, env={"OPENBLAS_CORETYPE": "Haswell"})["blas"]
+    assert (mine["core"], mine["corrected_from"]) == ("Haswell", None)
+    slow = info(run, env={"OPENBLAS_CORETYPE": "Prescott"})["blas"]
+    assert (slow["core"], slow["corrected_from"]) == ("Prescott", None)
+    assert slow["better_core"] in ("Haswell", "SkylakeX")
+
+
+@pytest.mark.parametrize("batch, threads", [(1, 1), (4, 2)])
+def test_bench_json(run, batch, threads):
+    done = run("bench", "--batch", batch, "--threads", threads, "--seconds", 0.3, "--json")
+    assert done.returncode == 0 and done.stderr == "", done.stderr
+    told = json.loads(done.stdout)
+    assert {"ms_per_image_step", "ms_per_image_step_p10", "ms_per_image_step_p90",
+            "image_steps_per_s", "batch", "threads", "precision", "isa", "kernels", "gflops", "model",
+            "digest", "seconds", "steps"} <= set(told)
+    assert (told["batch"], told["threads"], told["precision"]) == (batch, threads, "fp32")
+    assert told["steps"] >= threads
+    assert 0 < told["ms_per_image_step_p10"] <= told["ms_per_image_step"]
+    assert told["ms_per_image_step"] <= told["ms_per_image_step_p90"]
+    # All threads together cannot be faster than each at its fastest tenth, by more than that tenth
+    # itself can be: steps faster than p10 are one in ten.
+    assert told["image_steps_per_s"] <= 1.5 * threads * 1000 / told["ms_per_image_step_p10"]
+    flops = 2 * told["macs_per_image_step"] * told["image_steps_per_s"]
+    assert told["gflops"] == pytest.approx(flops / 1e9, rel=1e-3)
+
+
+def test_bench_of_each_isa(run):
+    for isa in info(run)["isas"]:
+        done = run("bench", "--isa", isa, "--seconds", 0.1, "--json")
+        assert done.returncode == 0, done.stderr
+        assert json.loads(done.stdout)["isa"] == isa
+
+
+def test_bench_text(run):
+    done = run("bench", "--seconds", 0.1)
+    assert done.returncode == 0
+    assert "ms per image-step" in done.stdout and "image-steps/s" in done.stdout
+
+
+def test_isa_that_is_not_there(run):
+    isas = info(run)["isas"]
+    missing = [i for i in ("avx2", "avx512", "amx", "neon") if i not in isas]
+    assert missing, "no processor has both AVX and NEON"
+    for isa in missing:
+        done = run("bench", "--isa", isa, "--seconds", 0.1)
+        assert done.returncode == 1 and isa in done.stderr and done.stderr.count("\n") == 1
