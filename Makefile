@@ -188,9 +188,15 @@ install: all
 	install -D -m 644 models/mnist.safetensors $(DESTDIR)$(PREFIX)/share/denoised/models/mnist.safetensors
 	install -D -m 644 models/mnist.md $(DESTDIR)$(PREFIX)/share/doc/denoised/mnist.md
 	install -D -m 644 openapi.yaml $(DESTDIR)$(PREFIX)/share/doc/denoised/openapi.yaml
+	install -d $(DESTDIR)$(PREFIX)/lib/systemd/system
+	sed 's|@PREFIX@|$(PREFIX)|' systemd/denoised.service \
+	    > $(DESTDIR)$(PREFIX)/lib/systemd/system/denoised.service
+	install -D -m 644 systemd/denoised.env $(DESTDIR)/etc/denoised/denoised.env.example
 
 uninstall:
 	rm -f $(DESTDIR)$(PREFIX)/bin/denoised
+	rm -f $(DESTDIR)$(PREFIX)/lib/systemd/system/denoised.service
+	rm -f $(DESTDIR)/etc/denoised/denoised.env.example
 	rm -rf $(DESTDIR)$(PREFIX)/share/denoised $(DESTDIR)$(PREFIX)/share/doc/denoised
 
 clean:
