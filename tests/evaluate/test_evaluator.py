@@ -1,0 +1,185 @@
+"""The evaluator network, the reference figures, the tool, and the shipped model's images judged."""
+
+import json
+import sys
+
+import numpy as np
+import pytest
+
+from tests.cli.conftest import BINARY
+from tools import mnist
+from tools.evaluate import __main__ as tool
+from tools.evaluate import network, reference
+from tools.evaluate.generate import Settings, generate
+from tools.evaluate.metrics import accuracy, frechet_distance, moments
+from tools.evaluate.network import Evaluator
+
+
+@pytest.fixture(scope="module")
+def evaluator():
+    return Evaluator()
+
+
+@pytest.fixture(scope="module")
+def drawn():
+    """100 digits by the shipped model with its default sampler, in 10 steps; and their labels."""
+    images, labels, _, resolved = generate(Settings(steps=10), 100, 1, binary=str(BINARY))
+    assert resolved["steps"] == 10
+    return images, labels
+
+
+def test_convolution():
+    rng = np.random.default_rng(1)
+    x = rng.standard_normal((2, 5, 4, 3)).astype(np.float32)
+    weight = rng.standard_normal((6, 3, 3, 3)).astype(np.float32)
+    bias = rng.standard_normal(6).astype(np.float32)
+    want = np.zeros((2, 5, 4, 6))
+    for n, y, xx, o in np.ndindex(want.shape):
+        total = float(bias[o])
+        for i, dy, dx in np.ndindex(3, 3, 3):
+            v, u = y + dy - 1, xx + dx - 1
+            if 0 <= v < 5 and 0 <= u < 4:
+                total += float(x[n, v, u, i]) * float(weight[o, i, dy, dx])
+        want[n, y, xx, o] = max(total, 0)
+    # 27 products of float32 values of order 1.
+    np.testing.assert_allclose(network.conv3x3_relu(x, weight, bias), want, atol=1e-5)
+
+
+def test_pooling():
+    x = np.arange(2 * 4 * 6 * 3).reshape(2, 4, 6, 3)
+    want = np.maximum.reduce([x[:, a::2, b::2] for a in (0, 1) for b in (0, 1)])
+    np.testing.assert_array_equal(network.max_pool2(x), want)
+
+
+def test_shipped_weights(evaluator):
+    shapes = {name: w.shape for name, w in evaluator.weights.items()}
+    assert shapes == {"conv0.weight": (32, 1, 3, 3), "conv0.bias": (32,),
+                      "conv1.weight": (32, 32, 3, 3), "conv1.bias": (32,),
+                      "conv2.weight": (64, 32, 3, 3), "conv2.bias": (64,),
+                      "conv3.weight": (64, 64, 3, 3), "conv3.bias": (64,),
+                      "fc.weight": (64, 3136), "fc.bias": (64,),
+                      "head.weight": (10, 64), "head.bias": (10,)}
+
+
+def test_changed_weights_are_refused(tmp_path, monkeypatch):
+    changed = bytearray(network.SHIPPED.read_bytes())
+    changed[-1] ^= 1
+    copy = tmp_path / "evaluator.safetensors"
+    copy.write_bytes(changed)
+    monkeypatch.setattr(network, "SHIPPED", copy)
+    with pytest.raises(ValueError, match="SHA-256"):
+        Evaluator(copy)
+
+
+def test_blocks_do_not_matter(evaluator, drawn):
+    images = drawn[0][:30]
+    whole, predicted = evaluator.run(images, batch=30)
+    parts, again = evaluator.run(images, batch=7)
+    # The matrix product may order its sums by its size.
+    np.testing.assert_allclose(parts, whole, rtol=1e-4, atol=1e-4)
+    np.testing.assert_array_equal(again, predicted)
+
+
+@pytest.mark.parametrize("bad", [np.zeros((2, 28, 28), np.float32), np.zeros((2, 28, 27), np.uint8),
+                                 np.zeros((2, 28, 28, 1), np.uint8)])
+def test_bad_images_are_refused(evaluator, bad):
+    with pytest.raises(ValueError, match="uint8 images"):
+        evaluator.run(bad)
+
+
+def test_the_model_draws_what_it_is_asked_for(evaluator, drawn):
+    """A gate on quality: full figures take 10,000 images and stand in the model's card."""
+    images, labels = drawn
+    _, predicted = evaluator.run(images)
+    assert accuracy(predicted, labels) >= 0.94
+    # The gate can fail: noise is not digits, nor is any digit all of them.
+    noise = np.random.default_rng(1).integers(0, 256, images.shape, np.uint8)
+    assert accuracy(evaluator.run(noise)[1], labels) < 0.5
+    assert accuracy(predicted, (labels + 1) % 10) < 0.1
+
+
+def test_features_tell_digits_from_noise(evaluator, drawn):
+    images = drawn[0]
+    one, other = (moments(evaluator.run(half)[0]) for half in (images[::2], images[1::2]))
+    noisy = images // 2 + np.random.default_rng(1).integers(0, 128, images.shape, np.uint8)
+    assert frechet_distance(one, other) < frechet_distance(one, moments(evaluator.run(noisy)[0])) / 3
+
+
+@pytest.fixture
+def small_reference(evaluator, drawn, tmp_path, monkeypatch):
+    """A reference measured on the drawn digits as if they were the real ones."""
+    images, labels = drawn
+    sets = {"train": (images[::2], labels[::2]), "t10k": (images[1::2], labels[1::2])}
+    monkeypatch.setenv("DENOISED_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(mnist, "load", sets.__getitem__)
+    return reference.load(evaluator)
+
+
+def test_reference_is_kept(evaluator, small_reference, monkeypatch):
+    monkeypatch.setattr(mnist, "load", None)
+    again = reference.load(evaluator)
+    assert again.floor == small_reference.floor > 0
+    assert again.test_accuracy == small_reference.test_accuracy
+    assert (again.train.n, again.test.n) == (50, 50)
+    np.testing.assert_array_equal(again.scale, small_reference.scale)
+    # Standardised: each feature that fires has unit variance (of 50, not 49) in the training set.
+    variance = np.diag(again.train.covariance) * 49 / 50
+    assert np.all(np.isclose(variance, 1, atol=1e-6) | (variance == 0))
+
+
+def test_judge(evaluator, small_reference, drawn):
+    images, labels = drawn
+    found = reference.judge(evaluator, small_reference, images[1::2], labels[1::2])
+    assert found["rfd"] == pytest.approx(1, rel=1e-9), "the test set against the floor"
+    assert found["fd_test"] == pytest.approx(0, abs=1e-6)
+    assert found["ca"] == small_reference.test_accuracy
+    assert set(found["ca_by_label"]) == set("0123456789")
+
+
+def run_tool(monkeypatch, capsys, *arguments):
+    monkeypatch.setattr(sys, "argv", ["tools.evaluate", *map(str, arguments)])
+    tool.main()
+    return capsys.readouterr().out
+
+
+def test_tool_on_files(small_reference, drawn, tmp_path, monkeypatch, capsys):
+    images, labels = drawn
+    np.save(tmp_path / "x.npy", images)
+    np.save(tmp_path / "labels.npy", labels)
+    one = run_tool(monkeypatch, capsys, "--images", tmp_path / "x.npy", "--labels",
+                   tmp_path / "labels.npy", "--json", tmp_path / "a.json")
+    assert one == run_tool(monkeypatch, capsys, "--images", tmp_path / "x.npy", "--labels",
+                           "0,1,2,3,4,5,6,7,8,9")
+    report = json.loads((tmp_path / "a.json").read_text())
+    assert report["evaluator"]["sha256"] == network.SHIPPED_SHA256
+    assert report["real"]["floor"] == small_reference.floor
+    assert report["results"][0]["count"] == 100
+    assert "real test digits" in one and f"{report['results'][0]['rfd']:.2f}" in one
+    for bad in ("0,1,2", tmp_path / "x.npy"):
+        with pytest.raises(SystemExit, match="--labels"):
+            run_tool(monkeypatch, capsys, "--images", tmp_path / "x.npy", "--labels", bad)
+
+
+def test_tool_sweeps(small_reference, tmp_path, monkeypatch, capsys):
+    out = run_tool(monkeypatch, capsys, "--sweep", "--count", 20, "--sweep-samplers", "ddim,ddpm",
+                   "--sweep-steps", "2", "--sweep-guidance", "1,1.5", "--binary", BINARY,
+                   "--json", tmp_path / "a.json", "--markdown", tmp_path / "a.md")
+    results = json.loads((tmp_path / "a.json").read_text())["results"]
+    assert [(r["sampler"], r["steps"], r["guidance_scale"], r["evaluations"]) for r in results] == [
+        ("ddim", 2, 1, 2), ("ddim", 2, 1.5, 4), ("ddpm", 2, 1, 2), ("ddpm", 2, 1.5, 4)]
+    assert (tmp_path / "a.md").read_text() == out
+    assert out.count("\n") == 2 + 4 + 1
+
+
+@pytest.mark.parametrize("bad", [["--images", "x.npy"], ["--labels", "1"], ["--sweep", "--steps", "3"],
+                                 ["--count", "ten"]])
+def test_tool_refuses(bad, capsys):
+    with pytest.raises(SystemExit):
+        tool.parse(bad)
+    assert "error:" in capsys.readouterr().err
+
+
+def test_count_must_divide():
+    for count in (0, 15, 10):
+        with pytest.raises(ValueError, match="--count"):
+            generate(Settings(), count, 1)

@@ -1,0 +1,1 @@
+"""Judge generated digits with an independent classifier: agreement and Frechet distance."""
