@@ -1,0 +1,92 @@
+"""The deployment files: nginx and systemd accept them where they are installed, and what they name exists."""
+
+import os
+import pathlib
+import re
+import shutil
+import subprocess
+
+import pytest
+import yaml
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
+BINARY = pathlib.Path(os.environ.get("DENOISED_BINARY", "build/denoised")).resolve()
+
+
+def serve_defaults():
+    """{DENOISED_X: default or None} of the flags of serve, from the program's own help."""
+    text = subprocess.run([str(BINARY), "serve", "--help"], capture_output=True, text=True,
+                          check=True).stdout
+    found = re.findall(r"^        \[(DENOISED_\w+)([^\]]*)\]$", text, re.M)
+    assert len(found) > 10
+    return {name: rest.split("default ")[1] if "default " in rest else None for name, rest in found}
+
+
+def nginx_check(tmp_path, text):
+    """`nginx -t` on the configuration in an http block of its own, with the upstream on loopback."""
+    text = text.replace("server denoised:8080;", "server 127.0.0.1:9;")
+    text = text.replace("/var/cache/nginx/denoised", str(tmp_path / "cache"))
+    text = text.replace("listen 80;", f"listen unix:{tmp_path}/s;")
+    (tmp_path / "nginx.conf").write_text(
+        f"pid {tmp_path}/pid;\nerror_log {tmp_path}/log;\nevents {{}}\n"
+        f"http {{\naccess_log off;\n{text}\n}}\n")
+    return subprocess.run(["nginx", "-t", "-p", str(tmp_path), "-c", str(tmp_path / "nginx.conf")],
+                          capture_output=True, text=True)
+
+
+needs_nginx = pytest.mark.skipif(not shutil.which("nginx"), reason="no nginx on this machine")
+
+
+@needs_nginx
+def test_nginx_accepts_the_configuration(tmp_path):
+    done = nginx_check(tmp_path, (ROOT / "deploy/nginx/denoised.conf").read_text())
+    assert done.returncode == 0, done.stderr
+
+
+@needs_nginx
+def test_nginx_check_can_fail(tmp_path):
+    text = (ROOT / "deploy/nginx/denoised.conf").read_text()
+    assert nginx_check(tmp_path, text.replace("proxy_cache_lock on;", "proxy_cache_lok on;")).returncode
+
+
+def test_compose_names_what_exists():
+    compose = yaml.safe_load((ROOT / "deploy/compose.yaml").read_text())
+    services = compose["services"]
+    assert (ROOT / "deploy" / services["denoised"]["build"] / "Dockerfile").is_file()
+    for service in services.values():
+        for volume in service.get("volumes", []):
+            source = volume.split(":")[0]
+            if source.startswith("."):
+                assert (ROOT / "deploy" / source).is_file(), source
+            else:
+                assert source in compose["volumes"], source
+    known = serve_defaults()
+    assert set(services["denoised"]["environment"]) <= set(known)
+
+
+def test_dockerfile_names_what_exists():
+    text = (ROOT / "Dockerfile").read_text()
+    for name in re.findall(r"\bDENOISED_\w+", text):
+        assert name in serve_defaults(), name
+    allowed = [line[1:] for line in (ROOT / ".dockerignore").read_text().split() if line[0] == "!"]
+    assert all((ROOT / name).exists() for name in allowed)
+    assert "USER 10001:10001" in text and 'ENTRYPOINT ["/usr/bin/denoised"]' in text
+
+
+def test_environment_file_lists_every_variable_with_its_default():
+    text = (ROOT / "systemd/denoised.env").read_text()
+    listed = dict(re.findall(r"^#(DENOISED_\w+)=(.*)$", text, re.M))
+    defaults = serve_defaults()
+    assert set(listed) == set(defaults)
+    for name, default in defaults.items():
+        if default:
+            assert listed[name] == default, name
+
+
+@pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="no systemd on this machine")
+def test_systemd_accepts_the_unit(tmp_path):
+    unit = tmp_path / "denoised.service"
+    unit.write_text((ROOT / "systemd/denoised.service").read_text().replace(
+        "@PREFIX@/bin/denoised", str(BINARY)))
+    done = subprocess.run(["systemd-analyze", "verify", str(unit)], capture_output=True, text=True)
+    assert done.returncode == 0 and "denoised.service" not in done.stderr, done.stderr
