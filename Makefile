@@ -31,7 +31,7 @@ PACKAGES := gcc libc6-dev pkg-config python3-yaml libmicrohttpd-dev libcjson-dev
             libopenblas-dev libuv1-dev nettle-dev
 PKG_CONFIG_NAMES := libmicrohttpd libcjson libpng zlib openblas libuv nettle
 TEST_PACKAGES := libcmocka-dev python3-pytest python3-requests python3-numpy python3-pil \
-                 python3-jsonschema curl
+                 python3-jsonschema python3-tqdm curl
 TRAIN_PACKAGES := python3-torch python3-numpy python3-matplotlib python3-tqdm python3-pil
 LINT_PACKAGES := clang-format clang-tidy cppcheck clang
 
