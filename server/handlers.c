@@ -1,12 +1,12 @@
 #include "server/handlers.h"
 
-#include <cjson/cJSON.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "api/accept.h"
 #include "api/document.h"
+#include "api/libraries.h"
 #include "api/query.h"
 #include "api/unicode.h"
 #include "openapi_json.h"
@@ -182,12 +182,14 @@ static void handle_metrics(struct request *r)
 static void handle_version(struct request *r)
 {
     char body[640];
+    struct api_libraries libraries;
+    api_libraries(&libraries);
     int bytes = snprintf(body, sizeof body,
                          "{\"name\":\"denoised\",\"version\":\"%s\",\"revision\":\"%s\","
                          "\"api\":\"v1\",\"libraries\":{\"libmicrohttpd\":\"%s\","
                          "\"libuv\":\"%s\",\"cjson\":\"%s\",\"openblas\":\"%.256s\"}}\n",
                          DENOISED_VERSION, DENOISED_REVISION, MHD_get_version(),
-                         uv_version_string(), cJSON_Version(), dn_blas_config());
+                         uv_version_string(), libraries.cjson, dn_blas_config());
     reply_document(r, strdup(body), (size_t)bytes);
 }
 
