@@ -273,7 +273,13 @@ static void on_readable(uv_poll_t *poll, int status, int events)
 static void http_run(struct http *http)
 {
     MHD_UNSIGNED_LONG_LONG timeout_ms;
+    uint64_t before = http->server->metrics.connections;
     MHD_run(http->mhd);
+    if (http->server->metrics.connections < before) {
+        /* At its limit the library stops listening, and looks whether it may again only at the
+         * start of a run: without this one nothing would ever wake it. */
+        MHD_run(http->mhd);
+    }
     if (MHD_get_timeout(http->mhd, &timeout_ms) == MHD_YES) {
         uv_timer_start(&http->timer, on_timer, timeout_ms, 0);
     } else {

@@ -10,7 +10,8 @@
 
 static const char no_memory[] =
     "{\"type\":\"urn:denoised:problem:out-of-memory\",\"title\":\"Out of memory\","
-    "\"status\":503,\"detail\":\"There was no memory for the answer.\",\"errors\":[]}\n";
+    "\"status\":503,\"detail\":\"There was no memory for the answer.\",\"errors\":[],"
+    "\"request_id\":\"\"}\n";
 
 const char *request_header(const struct request *r, const char *name)
 {
@@ -67,6 +68,9 @@ void request_reply_head(struct request *r, unsigned status, const char *type)
     drop_response(r);
     r->response = MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, 1, read_nothing, NULL, NULL);
     reply_common(r, status, type, 0);
+    if (r->server->state < SERVER_DRAINING) { /* then it is there already */
+        request_add_header(r, MHD_HTTP_HEADER_CONNECTION, "close");
+    }
 }
 
 void request_reply(struct request *r, unsigned status, const char *type, char *body, size_t bytes)

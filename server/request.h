@@ -65,8 +65,8 @@ void request_reply(struct request *r, unsigned status, const char *type, char *b
 void request_reply_static(struct request *r, unsigned status, const char *type, const char *body,
                           size_t bytes);
 
-/* Answer without a body where the body that there would be has a length that is not known: to a
- * HEAD, and 304. */
+/* Answer a HEAD whose GET would have a body of a length that is not known. It closes the
+ * connection: the library would otherwise end a body that is not there, and spoil what follows. */
 void request_reply_head(struct request *r, unsigned status, const char *type);
 
 /* Answer with a problem. */

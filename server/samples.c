@@ -301,7 +301,7 @@ static void reply_without_drawing(struct request *r, const struct sample_params 
                                   const char *etag, bool not_modified)
 {
     if (not_modified) {
-        request_reply_head(r, 304, NULL);
+        request_reply_static(r, 304, NULL, "", 0);
     } else {
         request_reply_head(r, 200, "image/png");
     }

@@ -143,14 +143,11 @@ static void on_loaded(uv_work_t *work, int status)
         return;
     }
     const struct options *options = server->options;
-    int max_rows = options->max_rows_per_request < options->max_queue_rows
-                       ? options->max_rows_per_request
-                       : options->max_queue_rows; /* more could never be admitted */
     server->scheduler = server->loaded_scheduler;
     server->api = (struct api_context){
         .models = server->models.models,
         .n_models = server->models.n_models,
-        .max_rows_per_request = (uint32_t)max_rows,
+        .max_rows_per_request = (uint32_t)options->max_rows_per_request,
         .max_queue_rows = (uint32_t)options->max_queue_rows,
         .max_body_bytes = (uint32_t)options->max_body_bytes,
     };

@@ -1,0 +1,165 @@
+"""The real daemon on a free port, and what the tests need to talk to it."""
+
+import json
+import os
+import pathlib
+import re
+import signal
+import socket
+import subprocess
+import threading
+import time
+
+import pytest
+import requests
+
+BINARY = os.environ.get("DENOISED_BINARY", "build/denoised")
+MODEL = "models/mnist.safetensors"
+# A generous limit for anything awaited: sanitizer builds on a busy machine are slow.
+DEADLINE_S = 120
+
+
+def wait_for(condition, what, deadline_s=DEADLINE_S):
+    """Poll until condition() is truthy and return it; fail after the deadline."""
+    pause = threading.Event()
+    end = time.monotonic() + deadline_s
+    while True:
+        value = condition()
+        if value:
+            return value
+        assert time.monotonic() < end, f"waited {deadline_s} s for {what}"
+        pause.wait(0.01)
+
+
+def parse_metrics(text):
+    """{'name{labels}': value} of a Prometheus exposition; checks its grammar on the way."""
+    values = {}
+    types = {}
+    sample = re.compile(r'^([a-z_]+)(\{(?:[a-z_]+="(?:[^"\\]|\\.)*",?)*\})? (\S+)$')
+    for line in text.splitlines():
+        if line.startswith("# TYPE "):
+            _, _, name, kind = line.split()
+            assert name not in types, f"{name} is described twice"
+            types[name] = kind
+        elif not line.startswith("#"):
+            match = sample.match(line)
+            assert match, f"not a sample: {line}"
+            base = re.sub(r"_(bucket|sum|count)$", "", match[1])
+            assert match[1] in types or types.get(base) == "histogram", f"{match[1]} has no TYPE"
+            key = match[1] + (match[2] or "")
+            assert key not in values, f"{key} occurs twice"
+            values[key] = float(match[3])
+    return values
+
+
+class Daemon:
+    """A running `denoised serve`."""
+
+    def __init__(self, folder, *arguments, listen="127.0.0.1:0", model=MODEL, wait=True,
+                 log_format="json"):
+        self.log_path = pathlib.Path(folder) / "log"
+        self.log = open(self.log_path, "wb")
+        env = {k: v for k, v in os.environ.items() if not k.startswith("DENOISED_")}
+        command = [BINARY, "serve", "--listen", listen, "--model", model, "--log-format", log_format,
+                   *arguments]
+        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=self.log, env=env)
+        self.line = None
+        if wait:
+            self.await_line()
+
+    def await_line(self):
+        timer = threading.Timer(DEADLINE_S, self.process.kill)
+        timer.start()
+        self.line = self.process.stdout.readline().decode()
+        timer.cancel()
+        assert self.line.startswith("denoised: listening on "), self.log_path.read_text()
+        self.url = self.line.split()[-1]
+        if self.url.startswith("http://"):
+            self.host, port = self.url.removeprefix("http://").rsplit(":", 1)
+            self.port = int(port)
+
+    def events(self):
+        return [json.loads(line) for line in self.log_path.read_text().splitlines()]
+
+    def post(self, body, **more):
+        if isinstance(body, dict):
+            more["json"] = body
+        else:
+            more["data"] = body
+        return requests.post(self.url + "/v1/samples", timeout=DEADLINE_S, **more)
+
+    def get(self, path, **more):
+        return requests.get(self.url + path, timeout=DEADLINE_S, **more)
+
+    def metrics(self):
+        return parse_metrics(self.get("/metrics").text)
+
+    def metric(self, name):
+        return self.metrics()["denoised_" + name]
+
+    def connect(self):
+        s = socket.create_connection((self.host, self.port), timeout=DEADLINE_S)
+        return s
+
+    def send_post(self, body):
+        """A POST on a socket of its own, whose answer nobody has read yet."""
+        s = self.connect()
+        data = json.dumps(body).encode()
+        s.sendall(b"POST /v1/samples HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+                  b"Content-Length: %d\r\n\r\n%s" % (len(data), data))
+        return s
+
+    def signal(self, signum=signal.SIGTERM):
+        self.process.send_signal(signum)
+
+    def wait(self):
+        status = self.process.wait(DEADLINE_S)
+        self.log.close()
+        self.process.stdout.close()
+        text = self.log_path.read_text()
+        assert "Sanitizer" not in text and "runtime error" not in text, text
+        return status
+
+    def stop(self):
+        if self.process.poll() is None:
+            self.signal()
+        if not self.log.closed:
+            assert self.wait() == 0
+
+
+def read_response(stream):
+    """One HTTP response from a socket's makefile("rb"): (status, headers, body)."""
+    first = stream.readline().decode()
+    assert first.startswith("HTTP/1."), repr(first)
+    headers = {}
+    while (line := stream.readline().decode().rstrip()):
+        key, value = line.split(": ", 1)
+        headers[key.lower()] = value
+    return int(first.split()[1]), headers, stream.read(int(headers.get("content-length", 0)))
+
+
+# So much work that it lasts until it is canceled.
+ENDLESS = {"label": 3, "n": 64, "steps": 1000, "sampler": "ddpm", "guidance_scale": 1, "seed": 5}
+
+
+@pytest.fixture
+def start_daemon(tmp_path_factory):
+    """start_daemon("--workers", "1", ...) -> Daemon, stopped after the test."""
+    daemons = []
+
+    def start(*arguments, **more):
+        daemon = Daemon(tmp_path_factory.mktemp("daemon"), *map(str, arguments), **more)
+        daemons.append(daemon)
+        return daemon
+
+    yield start
+    for daemon in daemons:
+        daemon.stop()
+
+
+@pytest.fixture(scope="session")
+def daemon(tmp_path_factory):
+    """One daemon for the tests that leave it as they found it."""
+    daemon = Daemon(tmp_path_factory.mktemp("daemon"))
+    yield daemon
+    daemon.stop()
