@@ -33,7 +33,7 @@ PKG_CONFIG_NAMES := libmicrohttpd libcjson libpng zlib openblas libuv nettle
 TEST_PACKAGES := libcmocka-dev python3-pytest python3-requests python3-numpy python3-pil \
                  python3-jsonschema python3-tqdm curl
 TRAIN_PACKAGES := python3-torch python3-numpy python3-matplotlib python3-tqdm python3-pil
-LINT_PACKAGES := clang-format clang-tidy cppcheck clang
+LINT_PACKAGES := clang-format clang-tidy clang
 
 PKG_CFLAGS = $(shell pkg-config --cflags $(PKG_CONFIG_NAMES))
 PKG_LIBS = $(shell pkg-config --libs $(PKG_CONFIG_NAMES))
@@ -180,7 +180,7 @@ train: train-deps
 evaluate: all train-deps
 	$(PYTHON) -m tools.evaluate $(ARGS)
 
-lint: lint-deps deps
+lint: lint-deps deps $(BUILD)/gen/openapi_json.h
 	$(Q)tests/lint/run.sh
 
 install: all
