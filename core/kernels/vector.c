@@ -324,16 +324,14 @@ static void conv_tile_of(int pixels, int regs, const struct dn_conv *cv, const f
         else                                                                                       \
             conv_tile(P, 1, cv, in, in_ld, in_pitch, weights, bias, sums, sums_ld);                \
         break;
+    /* clang-format off */
     switch (pixels) {
-        CASE(1)
-        CASE(2)
-        CASE(3)
-        CASE(4)
-        CASE(5) CASE(6)
+        CASE(1) CASE(2) CASE(3) CASE(4) CASE(5) CASE(6)
 #if defined(__AVX512F__)
-            CASE(7) CASE(8) CASE(9) CASE(10) CASE(11) CASE(12) CASE(13) CASE(14)
+        CASE(7) CASE(8) CASE(9) CASE(10) CASE(11) CASE(12) CASE(13) CASE(14)
 #endif
     }
+    /* clang-format on */
 #undef CASE
 }
 
