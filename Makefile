@@ -18,7 +18,7 @@ MAKEFLAGS += -rR
 
 VERSION := 0.1.0
 PREFIX ?= /usr/local
-CC := $(if $(filter default,$(origin CC)),gcc,$(CC))
+CC := $(if $(filter default undefined,$(origin CC)),gcc,$(CC))
 PYTHON ?= /usr/bin/python3
 Q := $(if $(V),,@)
 
