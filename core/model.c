@@ -45,6 +45,9 @@ static int read_samplers(struct dn_model *model, struct dn_error *err)
         if (sampler < 0)
             return dn_fail(err, DN_EFORMAT, "config: sampling.samplers: no sampler %s",
                            c->samplers[i]);
+        if (model->info.samplers >> sampler & 1)
+            return dn_fail(err, DN_EFORMAT, "config: sampling.samplers: %s given twice",
+                           c->samplers[i]);
         model->info.samplers |= UINT32_C(1) << sampler;
     }
     int sampler = dn_sampler_by_name(c->default_sampler);

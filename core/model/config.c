@@ -179,6 +179,7 @@ static void read_sampling(struct object *o, struct dn_config *config)
     cJSON_Delete(list);
 
     struct object def = take_object(&s, "default");
+    def.path = "sampling.default";
     take_string(&def, "sampler", config->default_sampler);
     take_int(&def, "steps", 1, DN_MAX_TIMESTEPS, &config->default_steps);
     if (def.rc == 0 && config->default_steps > config->timesteps)

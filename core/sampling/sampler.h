@@ -3,7 +3,7 @@
  * row's own timestep list (never k - T / n), and to the clean image after the last.
  *
  * Adding one: a file beside this one that defines a struct dn_sampler_ops, its name in enum
- * dn_sampler, one line in the table of samplers.c, a golden test.
+ * dn_sampler, one line in the table of sampler.c, a golden test.
  */
 #ifndef CORE_SAMPLING_SAMPLER_H
 #define CORE_SAMPLING_SAMPLER_H

@@ -245,7 +245,8 @@ static void bad_configs_are_named(void **state)
     expect_config_error("\"timesteps\": 1000", "\"timesteps\": \"1000\"", "diffusion.timesteps");
     expect_config_error("\"timesteps\": 1000", "\"timesteps\": 1000, \"timesteps\": 1000",
                         "diffusion.timesteps: given twice");
-    expect_config_error("\"timesteps\": 1000", "\"timesteps\": 10", "default.steps: more than");
+    expect_config_error("\"timesteps\": 1000", "\"timesteps\": 10",
+                        "sampling.default.steps: more than");
     expect_config_error("\"timesteps\": 1000, ", "", "diffusion.timesteps: missing");
     expect_config_error("\"height\": 28", "\"height\": 28, \"depth\": 3",
                         "image.depth: unknown field");
