@@ -1,6 +1,6 @@
 # One image for every x86-64 processor: the kernels are chosen when it starts.
 #
-#   docker build -t denoised .
+#   docker build -t denoised --build-arg REVISION="$(git describe --always --dirty)" .
 #   docker run --read-only --cap-drop ALL --security-opt no-new-privileges -p 8080:8080 denoised
 
 FROM debian:bookworm-slim AS build
@@ -11,7 +11,8 @@ COPY Makefile ./
 COPY tools ./tools
 RUN make deps
 COPY . .
-RUN make -j"$(nproc)" && make install DESTDIR=/out PREFIX=/usr
+ARG REVISION=unknown
+RUN make -j"$(nproc)" REVISION="$REVISION" install DESTDIR=/out PREFIX=/usr
 
 FROM debian:bookworm-slim
 # The serial OpenBLAS: the daemon's workers are the parallelism.
@@ -22,9 +23,11 @@ RUN apt-get update \
 COPY --from=build /out/usr/bin/denoised /usr/bin/denoised
 COPY --from=build /out/usr/share/denoised /usr/share/denoised
 
+ARG REVISION=unknown
 LABEL org.opencontainers.image.title="denoised" \
       org.opencontainers.image.description="Serves images from a class-conditional diffusion UNet over HTTP" \
       org.opencontainers.image.version="0.1.0" \
+      org.opencontainers.image.revision="$REVISION" \
       org.opencontainers.image.licenses="MIT" \
       org.opencontainers.image.base.name="docker.io/library/debian:bookworm-slim"
 
