@@ -138,8 +138,8 @@ static void read_image(struct object *o, struct dn_config *config)
     take_int(&image, "height", 1, DN_MAX_SIDE, &config->height);
     take_int(&image, "width", 1, DN_MAX_SIDE, &config->width);
     cJSON *range = take(&image, "range");
-    if (range && (cJSON_GetArraySize(range) != 2 || !cJSON_IsNumber(range->child) ||
-                  !cJSON_IsNumber(range->child->next))) {
+    if (range && (!cJSON_IsArray(range) || cJSON_GetArraySize(range) != 2 ||
+                  !cJSON_IsNumber(range->child) || !cJSON_IsNumber(range->child->next))) {
         fail(&image, "range", "two numbers expected");
     } else if (range) {
         config->range[0] = range->child->valuedouble;

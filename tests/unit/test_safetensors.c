@@ -253,6 +253,7 @@ static void bad_configs_are_named(void **state)
     expect_config_error("\"channels\": 1", "\"channels\": 2", "image.channels");
     expect_config_error("\"range\": [-1, 1]", "\"range\": [1, -1]", "image.range");
     expect_config_error("\"range\": [-1, 1]", "\"range\": [1]", "image.range");
+    expect_config_error("\"range\": [-1, 1]", "\"range\": {\"lo\": -1, \"hi\": 1}", "image.range");
     expect_config_error("\"one\"", "\"zero\"", "classes: a name given twice");
     expect_config_error("\"one\"", "1", "classes");
     expect_config_error("\"one\"", "\"\"", "classes");
