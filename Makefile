@@ -111,9 +111,14 @@ $(SERVER_OBJ): CFLAGS_ALL += -I$(BUILD)/gen
 $(SERVER_OBJ): | $(BUILD)/gen/openapi_json.h
 
 # A change of compiler or flags rebuilds everything.
-FLAGS_NOW = $(CC) $(OPT) $(SAN) $(CFLAGS) $(LDFLAGS) $(REVISION_FOR_FLAGS)
+FLAGS_NOW = $(CC) $(OPT) $(SAN) $(CFLAGS) $(LDFLAGS)
 $(BUILD)/.flags: FORCE
 	@mkdir -p $(BUILD); echo '$(FLAGS_NOW)' | cmp -s - $@ || echo '$(FLAGS_NOW)' > $@
+
+# What prints the revision is compiled again when there is a new one.
+$(patsubst %.c,$(BUILD)/%.o,$(shell grep -l DENOISED_REVISION server/*.c)): $(BUILD)/.revision
+$(BUILD)/.revision: FORCE
+	@mkdir -p $(BUILD); echo '$(REVISION)' | cmp -s - $@ || echo '$(REVISION)' > $@
 
 # ---- what is missing gets installed -------------------------------------------------------------
 
