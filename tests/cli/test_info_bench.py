@@ -89,9 +89,6 @@ def test_bench_json(run, batch, threads):
     assert told["steps"] >= threads
     assert 0 < told["ms_per_image_step_p10"] <= told["ms_per_image_step"]
     assert told["ms_per_image_step"] <= told["ms_per_image_step_p90"]
-    # All threads together cannot be faster than each at its fastest tenth, by more than that tenth
-    # itself can be: steps faster than p10 are one in ten.
-    assert told["image_steps_per_s"] <= 1.5 * threads * 1000 / told["ms_per_image_step_p10"]
     flops = 2 * told["macs_per_image_step"] * told["image_steps_per_s"]
     assert told["gflops"] == pytest.approx(flops / 1e9, rel=1e-3)
 
