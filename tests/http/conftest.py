@@ -82,7 +82,9 @@ class Daemon:
             self.port = int(port)
 
     def events(self):
-        return [json.loads(line) for line in self.log_path.read_text().splitlines()]
+        # The last line may still be on its way.
+        lines = self.log_path.read_text().splitlines(keepends=True)
+        return [json.loads(line) for line in lines if line.endswith("\n")]
 
     def post(self, body, **more):
         if isinstance(body, dict):
