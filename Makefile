@@ -56,15 +56,15 @@ SERVER_SRC := $(wildcard server/*.c)
 TEST_SRC := $(wildcard tests/unit/test_*.c tests/golden/test_*.c)
 TEST_LIB_SRC := $(wildcard tests/lib/*.c)
 
-# kernels/vector.c is one source compiled once for each instruction set.
-VECTOR_SRC := core/kernels/vector.c
+# The sources in kernels/vector/ are compiled once for each instruction set.
+VECTOR_SRC := $(wildcard core/kernels/vector/*.c)
 VECTOR_ISAS := baseline $(if $(filter x86_64,$(ARCH)),avx2 avx512)
 MFLAGS_baseline :=
 MFLAGS_avx2 := -mavx2 -mfma
 MFLAGS_avx512 := -mavx512f -mavx512bw -mavx512dq -mavx512vl -mfma -mprefer-vector-width=512
 
-CORE_OBJ := $(patsubst %.c,$(BUILD)/%.o,$(filter-out $(VECTOR_SRC),$(CORE_SRC))) \
-            $(VECTOR_ISAS:%=$(BUILD)/core/kernels/vector_%.o)
+VECTOR_OBJ := $(foreach isa,$(VECTOR_ISAS),$(VECTOR_SRC:%.c=$(BUILD)/%_$(isa).o))
+CORE_OBJ := $(CORE_SRC:%.c=$(BUILD)/%.o) $(VECTOR_OBJ)
 API_OBJ := $(API_SRC:%.c=$(BUILD)/%.o)
 SERVER_OBJ := $(SERVER_SRC:%.c=$(BUILD)/%.o)
 TEST_BIN := $(TEST_SRC:%.c=$(BUILD)/%)
@@ -86,10 +86,13 @@ $(BUILD)/denoised: $(SERVER_OBJ) $(BUILD)/libapi.a $(BUILD)/libdenoise.a
 	@echo "  LINK  $@"
 	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS_ALL)
 
-$(BUILD)/core/kernels/vector_%.o: $(VECTOR_SRC) $(BUILD)/.flags | deps
-	@echo "  CC    $< ($*)"
-	$(Q)mkdir -p $(@D)
-	$(Q)$(CC) $(CFLAGS_ALL) -O3 $(MFLAGS_$*) -DVECTOR_ISA=$* -MMD -MP -c -o $@ $<
+define vector_rule
+$(BUILD)/core/kernels/vector/%_$(1).o: core/kernels/vector/%.c $(BUILD)/.flags | deps
+	@echo "  CC    $$< ($(1))"
+	$$(Q)mkdir -p $$(@D)
+	$$(Q)$$(CC) $$(CFLAGS_ALL) -O3 $$(MFLAGS_$(1)) -DVECTOR_ISA=$(1) -MMD -MP -c -o $$@ $$<
+endef
+$(foreach isa,$(VECTOR_ISAS),$(eval $(call vector_rule,$(isa))))
 
 $(BUILD)/%.o: %.c $(BUILD)/.flags | deps
 	@echo "  CC    $<"

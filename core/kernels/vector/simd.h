@@ -1,9 +1,9 @@
 /*
- * One vector register of floats for the instruction set that a file is compiled for. Only vector.c
+ * One vector register of floats for the instruction set that a file is compiled for. Only vector.h
  * includes it. v_fma rounds once.
  */
-#ifndef CORE_KERNELS_SIMD_H
-#define CORE_KERNELS_SIMD_H
+#ifndef CORE_KERNELS_VECTOR_SIMD_H
+#define CORE_KERNELS_VECTOR_SIMD_H
 
 #if defined(__AVX512F__)
 
