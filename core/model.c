@@ -62,22 +62,23 @@ static int choose_kernels(struct dn_model *model, const struct dn_model_options 
                           struct dn_error *err)
 {
     struct dn_model_info *info = &model->info;
-    const struct dn_kernels *kernels = dn_kernels_for(options->isa);
+    const struct dn_kernels *kernels = dn_kernels_for(options->isa, options->precision);
 
-    if (!kernels)
+    if (!dn_isa_available(options->isa))
         return dn_fail(err, DN_EUNSUPPORTED, "isa %s: not on this processor or in this build",
                        dn_isa_name(options->isa));
-    if (options->precision == DN_PRECISION_BF16)
-        return dn_fail(err, DN_EUNSUPPORTED, "precision bf16: no kernels for it in this build");
+    if (!kernels)
+        return dn_fail(err, DN_EUNSUPPORTED,
+                       "precision %s: isa %s has no kernels for it on this processor",
+                       dn_precision_name(options->precision), dn_isa_name(options->isa));
     model->kernels = kernels;
     info->isa = kernels->isa;
-    info->precision = DN_PRECISION_FP32;
-    /* The native tables and plain C agree bit for bit, so they share one name. */
+    info->precision = kernels->precision;
     if (kernels->isa == DN_ISA_OPENBLAS)
-        snprintf(model->kernels_name, sizeof model->kernels_name, "fp32-openblas-%s",
+        snprintf(model->kernels_name, sizeof model->kernels_name, "%s-%s", kernels->domain,
                  dn_blas_core());
     else
-        snprintf(model->kernels_name, sizeof model->kernels_name, "fp32-native-1");
+        snprintf(model->kernels_name, sizeof model->kernels_name, "%s", kernels->domain);
     info->kernels = model->kernels_name;
     return 0;
 }

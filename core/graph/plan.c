@@ -93,16 +93,17 @@ static int finish_conv(struct lowering *l, struct instruction *in, const float *
 {
     const struct dn_kernels *k = l->plan->kernels;
     struct dn_conv *cv = &in->conv;
-    size_t floats = k->conv_packed(cv->n_taps, cv->in_c, cv->out_c);
 
-    in->owned[0] = dn_alloc(floats * sizeof(float));
+    cv->h = in->out.h;
+    cv->w = in->out.w;
+    in->owned[0] = dn_alloc(k->conv_packed(cv));
     if (!in->owned[0])
         return dn_fail(l->err, DN_ENOMEM, "out of memory");
-    k->conv_pack(in->owned[0], ordered, cv->n_taps, cv->in_c, cv->out_c);
+    k->conv_pack(in->owned[0], cv, ordered);
     cv->weights = in->owned[0];
     int rc = copy_vector(&in->owned[1], bias, cv->out_c, l->err);
     cv->bias = in->owned[1];
-    size_t scratch = k->conv_scratch(cv, in->out.h, in->out.w);
+    size_t scratch = k->conv_scratch(cv);
     if (scratch > l->plan->scratch_floats)
         l->plan->scratch_floats = scratch;
     l->plan->macs += (double)(in->out.h * in->out.w) * cv->n_taps * cv->in_c * cv->out_c;
@@ -375,7 +376,7 @@ double dn_plan_macs(const struct dn_plan *plan)
 
 static struct dn_map map_of(const struct dn_view *v, float *base)
 {
-    return (struct dn_map){base + v->offset, v->h, v->w, v->c, v->ld, v->pitch};
+    return (struct dn_map){base + v->offset, DN_FP32, v->h, v->w, v->c, v->ld, v->pitch};
 }
 
 static const float *row_of(const struct dn_table *t, const struct dn_evaluation *e)
@@ -391,7 +392,8 @@ static void load_input(const struct dn_map *map, const float *input)
     for (int y = 0; y < map->h; y++)
         for (int x = 0; x < map->w; x++)
             for (int c = 0; c < map->c; c++)
-                map->data[(ptrdiff_t)y * map->pitch + (ptrdiff_t)x * map->ld + c] = *input++;
+                ((float *)map->data)[(ptrdiff_t)y * map->pitch + (ptrdiff_t)x * map->ld + c] =
+                    *input++;
 }
 
 static void store_output(float *output, const struct dn_map *map)
@@ -399,7 +401,8 @@ static void store_output(float *output, const struct dn_map *map)
     for (int y = 0; y < map->h; y++)
         for (int x = 0; x < map->w; x++)
             for (int c = 0; c < map->c; c++)
-                *output++ = map->data[(ptrdiff_t)y * map->pitch + (ptrdiff_t)x * map->ld + c];
+                *output++ =
+                    ((float *)map->data)[(ptrdiff_t)y * map->pitch + (ptrdiff_t)x * map->ld + c];
 }
 
 static void execute(const struct dn_plan *plan, const struct instruction *in, float *base,

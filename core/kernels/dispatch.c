@@ -58,7 +58,7 @@ static bool has_avx512(void)
 }
 #endif
 
-const struct dn_kernels *dn_kernels_for(enum dn_isa isa)
+static const struct dn_kernels *fp32_kernels_for(enum dn_isa isa)
 {
     switch (isa) {
     case DN_ISA_SCALAR:
@@ -86,9 +86,14 @@ const struct dn_kernels *dn_kernels_for(enum dn_isa isa)
     }
 }
 
+const struct dn_kernels *dn_kernels_for(enum dn_isa isa, enum dn_precision precision)
+{
+    return precision == DN_PRECISION_BF16 ? NULL : fp32_kernels_for(isa);
+}
+
 bool dn_isa_available(enum dn_isa isa)
 {
-    return dn_kernels_for(isa) != NULL;
+    return dn_kernels_for(isa, DN_PRECISION_AUTO) != NULL;
 }
 
 void dn_cpu_features(char *text, size_t bytes)

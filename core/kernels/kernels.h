@@ -2,8 +2,13 @@
  * The compute kernels: one table of typed functions for each instruction set.
  *
  * A map is one image's feature map or its tokens, channels last. Every kernel works on one image
- * at a time, so that a result cannot depend on batch mates, and fixes the order of its sums: the
- * scalar, AVX2 and AVX-512 tables agree bit for bit (the OpenBLAS table within one core type).
+ * at a time, so that a result cannot depend on batch mates, and fixes the order of its sums: tables
+ * of one domain (see struct dn_kernels) agree bit for bit.
+ *
+ * Precision: fp32 tables know fp32 maps alone. In a bf16 table a convolution multiplies bf16 by
+ * bf16 and sums in fp32 where its input map is bf16, and is an fp32 convolution where that is fp32;
+ * norms and pointwise operations compute in fp32 and read and write maps of both types; attention
+ * takes fp32 maps alone.
  *
  * Kernels allocate nothing, keep no state and may run on any thread. Broken shapes are broken
  * invariants of the graph and are asserted there.
@@ -20,13 +25,16 @@
 
 #include "core/denoise.h"
 
-/* [H,W,C] floats: pixel (y,x) is data[y * pitch + x * ld .. + C). A map that a 3x3 convolution
+enum dn_type { DN_FP32, DN_BF16 };
+
+/* [H,W,C] values: pixel (y,x) is data[y * pitch + x * ld .. + C). A map that a 3x3 convolution
  * reads has a border of zero pixels around it; a slice of a concatenation has ld > C. */
 struct dn_map {
-    float *data;
+    void *data; /* float, or uint16_t holding a bf16 */
+    enum dn_type type;
     int h, w, c;
-    int ld;    /* floats from one pixel to the next */
-    int pitch; /* floats from one row to the next */
+    int ld;    /* values from one pixel to the next */
+    int pitch; /* values from one row to the next */
 };
 
 enum dn_act { DN_ACT_NONE, DN_ACT_RELU, DN_ACT_SILU };
@@ -49,12 +57,14 @@ enum {
  * a phase of a stride-2 transposed convolution one, two or four.
  */
 struct dn_conv {
+    enum dn_type type; /* of the input map: a bf16 table computes in it */
+    int h, w;          /* of the output */
     int in_c, out_c;
     int stride;
     int n_taps;
     int8_t dy[DN_MAX_TAPS], dx[DN_MAX_TAPS];
-    const float *weights; /* as the table's conv_pack left them */
-    const float *bias;    /* [O], or NULL */
+    const void *weights; /* as the table's conv_pack left them */
+    const float *bias;   /* [O], or NULL */
 };
 
 struct dn_group_norm {
@@ -70,12 +80,15 @@ struct dn_layer_norm {
 
 struct dn_kernels {
     enum dn_isa isa;
+    enum dn_precision precision;
+    const char *domain; /* results have the same bits wherever this name is the same */
 
-    /* Weights [taps][I][O] -> this table's own order; both sizes in floats. */
-    size_t (*conv_packed)(int taps, int in_c, int out_c);
-    void (*conv_pack)(float *packed, const float *weights, int taps, int in_c, int out_c);
-    /* Scratch floats that conv() needs for an output of h x w. */
-    size_t (*conv_scratch)(const struct dn_conv *conv, int h, int w);
+    /* Bytes of this table's own order of weights; it may depend on all of conv but the pointers. */
+    size_t (*conv_packed)(const struct dn_conv *conv);
+    /* Weights [taps][I][O] -> that order. */
+    void (*conv_pack)(void *packed, const struct dn_conv *conv, const float *weights);
+    /* Scratch floats that conv() needs. */
+    size_t (*conv_scratch)(const struct dn_conv *conv);
     /* in and out never overlap; the residual may be out itself. */
     void (*conv)(const struct dn_conv *conv, const struct dn_map *in, const struct dn_map *out,
                  const struct dn_epilogue *epilogue, float *scratch);
@@ -103,8 +116,9 @@ struct dn_kernels {
  * i % DN_LANES, and the lanes are added pairwise. It does not follow the registers of a machine. */
 enum { DN_LANES = 16 };
 
-/* The table of `isa` on this processor; NULL where it is not to be had. AUTO gives the best. */
-const struct dn_kernels *dn_kernels_for(enum dn_isa isa);
+/* The table of `isa` and `precision` on this processor; NULL where it is not to be had. AUTO gives
+ * the fastest. */
+const struct dn_kernels *dn_kernels_for(enum dn_isa isa, enum dn_precision precision);
 
 /* ---- the tables' parts ----------------------------------------------------------------------- */
 
@@ -115,9 +129,9 @@ extern const struct dn_kernels dn_kernels_reference;
 bool dn_openblas_use_one_thread(void);
 
 /* OpenBLAS convolutions. The rest of its table is the best vector code of this processor. */
-size_t dn_openblas_conv_packed(int taps, int in_c, int out_c);
-void dn_openblas_conv_pack(float *packed, const float *weights, int taps, int in_c, int out_c);
-size_t dn_openblas_conv_scratch(const struct dn_conv *conv, int h, int w);
+size_t dn_openblas_conv_packed(const struct dn_conv *conv);
+void dn_openblas_conv_pack(void *packed, const struct dn_conv *conv, const float *weights);
+size_t dn_openblas_conv_scratch(const struct dn_conv *conv);
 void dn_openblas_conv(const struct dn_conv *conv, const struct dn_map *in, const struct dn_map *out,
                       const struct dn_epilogue *epilogue, float *scratch);
 

@@ -11,20 +11,20 @@
 #include "core/base/exact_math.h"
 #include "core/kernels/kernels.h"
 
-size_t dn_openblas_conv_packed(int taps, int in_c, int out_c)
+size_t dn_openblas_conv_packed(const struct dn_conv *cv)
 {
-    return (size_t)taps * (size_t)in_c * (size_t)out_c;
+    return sizeof(float) * (size_t)(cv->n_taps * cv->in_c) * (size_t)cv->out_c;
 }
 
-void dn_openblas_conv_pack(float *packed, const float *weights, int taps, int in_c, int out_c)
+void dn_openblas_conv_pack(void *packed, const struct dn_conv *cv, const float *weights)
 {
-    memcpy(packed, weights, dn_openblas_conv_packed(taps, in_c, out_c) * sizeof *packed);
+    memcpy(packed, weights, dn_openblas_conv_packed(cv));
 }
 
 /* Columns [H*W][taps*I], then the product [H*W][O]. */
-size_t dn_openblas_conv_scratch(const struct dn_conv *conv, int h, int w)
+size_t dn_openblas_conv_scratch(const struct dn_conv *conv)
 {
-    return (size_t)(h * w) * (size_t)(conv->n_taps * conv->in_c + conv->out_c);
+    return (size_t)(conv->h * conv->w) * (size_t)(conv->n_taps * conv->in_c + conv->out_c);
 }
 
 /* Already [H*W][I], rows one behind the other at a distance that a GEMM can take? */
@@ -45,7 +45,7 @@ void dn_openblas_conv(const struct dn_conv *conv, const struct dn_map *in, const
         for (int y = 0; y < out->h; y++) {
             for (int x = 0; x < out->w; x++, row += k) {
                 for (int t = 0; t < conv->n_taps; t++) {
-                    const float *p = in->data +
+                    const float *p = (const float *)in->data +
                                      (ptrdiff_t)(y * conv->stride + conv->dy[t]) * in->pitch +
                                      (ptrdiff_t)(x * conv->stride + conv->dx[t]) * in->ld;
                     memcpy(row + t * conv->in_c, p, (size_t)conv->in_c * sizeof *row);
@@ -61,10 +61,11 @@ void dn_openblas_conv(const struct dn_conv *conv, const struct dn_map *in, const
 
     for (int y = 0; y < out->h; y++) {
         for (int x = 0; x < out->w; x++, product += n) {
-            float *r = out->data + (ptrdiff_t)y * out->pitch + (ptrdiff_t)x * out->ld;
+            float *r = (float *)out->data + (ptrdiff_t)y * out->pitch + (ptrdiff_t)x * out->ld;
             const float *residual = NULL;
             if (epilogue->residual)
-                residual = epilogue->residual->data + (ptrdiff_t)y * epilogue->residual->pitch +
+                residual = (const float *)epilogue->residual->data +
+                           (ptrdiff_t)y * epilogue->residual->pitch +
                            (ptrdiff_t)x * epilogue->residual->ld;
             for (int c = 0; c < n; c++) {
                 float v = product[c] + (conv->bias ? conv->bias[c] : 0.0f);

@@ -12,7 +12,7 @@
 
 static float *pixel(const struct dn_map *map, int y, int x)
 {
-    return map->data + (ptrdiff_t)y * map->pitch + (ptrdiff_t)x * map->ld;
+    return (float *)map->data + (ptrdiff_t)y * map->pitch + (ptrdiff_t)x * map->ld;
 }
 
 static float finish(const struct dn_epilogue *e, float r, int y, int x, int c)
@@ -28,19 +28,19 @@ static float finish(const struct dn_epilogue *e, float r, int y, int x, int c)
     return r;
 }
 
-static size_t conv_packed(int taps, int in_c, int out_c)
+static size_t conv_packed(const struct dn_conv *cv)
 {
-    return (size_t)taps * (size_t)in_c * (size_t)out_c;
+    return sizeof(float) * (size_t)(cv->n_taps * cv->in_c) * (size_t)cv->out_c;
 }
 
-static void conv_pack(float *packed, const float *weights, int taps, int in_c, int out_c)
+static void conv_pack(void *packed, const struct dn_conv *cv, const float *weights)
 {
-    memcpy(packed, weights, conv_packed(taps, in_c, out_c) * sizeof *packed);
+    memcpy(packed, weights, conv_packed(cv));
 }
 
-static size_t conv_scratch(const struct dn_conv *conv, int h, int w)
+static size_t conv_scratch(const struct dn_conv *cv)
 {
-    (void)conv, (void)h, (void)w;
+    (void)cv;
     return 0;
 }
 
@@ -56,7 +56,8 @@ static void conv(const struct dn_conv *cv, const struct dn_map *in, const struct
                 for (int n = 0; n < cv->n_taps; n++) {
                     const float *p =
                         pixel(in, y * cv->stride + cv->dy[n], x * cv->stride + cv->dx[n]);
-                    const float *w = cv->weights + (size_t)n * (size_t)(cv->in_c * cv->out_c) + o;
+                    const float *w =
+                        (const float *)cv->weights + (size_t)n * (size_t)(cv->in_c * cv->out_c) + o;
                     for (int i = 0; i < cv->in_c; i++)
                         sum = fmaf(p[i], w[(size_t)i * (size_t)cv->out_c], sum);
                 }
@@ -189,6 +190,8 @@ static void pointwise(const struct dn_map *in, const struct dn_map *out,
 
 const struct dn_kernels dn_kernels_reference = {
     .isa = DN_ISA_SCALAR,
+    .precision = DN_PRECISION_FP32,
+    .domain = "fp32-native-1",
     .conv_packed = conv_packed,
     .conv_pack = conv_pack,
     .conv_scratch = conv_scratch,

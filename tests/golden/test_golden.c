@@ -72,7 +72,8 @@ static double relative_error(const struct dn_tensor *t, const struct dn_map *map
     for (int y = 0; y < map->h; y++) {
         for (int x = 0; x < map->w; x++) {
             for (int c = 0; c < map->c; c++, want++) {
-                double d = fabs(map->data[y * map->pitch + x * map->ld + c] - *want);
+                double d =
+                    fabs(((const float *)map->data)[y * map->pitch + x * map->ld + c] - *want);
                 worst = fmax(worst, isnan(d) ? INFINITY : d);
                 top = fmax(top, fabs(*want));
             }
@@ -125,7 +126,9 @@ static double blocks_error(struct fixture *f, enum dn_isa isa, bool spoil, bool 
                 largest = i;
         w[largest] *= 1.01f;
     }
-    assert_int_equal(dn_model_plan(&plan, &config, &tensors, dn_kernels_for(isa), true, &err), 0);
+    assert_int_equal(
+        dn_model_plan(&plan, &config, &tensors, dn_kernels_for(isa, DN_PRECISION_FP32), true, &err),
+        0);
     void *arena = dn_alloc(dn_plan_arena_bytes(plan, ROWS));
     float output[ROWS][784];
     struct dn_evaluation evaluations[ROWS];

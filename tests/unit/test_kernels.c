@@ -37,7 +37,7 @@ static struct canvas canvas_new(int h, int w, int c, int gap, bool noise, uint32
     assert_non_null(v.memory);
     for (size_t i = 0; i < v.floats; i++)
         v.memory[i] = GUARD;
-    v.map = (struct dn_map){v.memory + pitch + ld, h, w, c, ld, pitch};
+    v.map = (struct dn_map){v.memory + pitch + ld, DN_FP32, h, w, c, ld, pitch};
     if (noise) {
         float *values = malloc((size_t)(h * w * c + 4) * sizeof(float));
         assert_non_null(values);
@@ -45,7 +45,7 @@ static struct canvas canvas_new(int h, int w, int c, int gap, bool noise, uint32
         for (int y = -1; y <= h; y++)
             for (int x = -1; x <= w; x++)
                 for (int k = 0; k < c; k++)
-                    v.map.data[y * pitch + x * ld + k] =
+                    ((float *)v.map.data)[y * pitch + x * ld + k] =
                         y < 0 || y == h || x < 0 || x == w ? 0.0f : values[(y * w + x) * c + k];
         free(values);
     }
@@ -98,7 +98,8 @@ static struct dn_epilogue epilogue_of(int variant, const struct dn_map *residual
 static void check_conv(const struct dn_kernels *k, int h, int w, int in_c, int out_c, int size,
                        int stride, int variant)
 {
-    struct dn_conv cv = {.in_c = in_c, .out_c = out_c, .stride = stride, .n_taps = size * size};
+    struct dn_conv cv = {
+        .h = h, .w = w, .in_c = in_c, .out_c = out_c, .stride = stride, .n_taps = size * size};
     struct canvas in = canvas_new(h * stride, w * stride, in_c, variant % 3, true, 1);
     struct canvas residual = canvas_new(h, w, out_c, 1, true, 2);
     struct canvas want = canvas_new(h, w, out_c, variant % 2 * 5, false, 0);
@@ -118,9 +119,9 @@ static void check_conv(const struct dn_kernels *k, int h, int w, int in_c, int o
     cv.weights = weights;
     dn_kernels_reference.conv(&cv, &in.map, &want.map, &epilogue, NULL);
 
-    float *packed = dn_alloc(k->conv_packed(cv.n_taps, in_c, out_c) * sizeof(float));
-    float *scratch = dn_alloc(k->conv_scratch(&cv, h, w) * sizeof(float));
-    k->conv_pack(packed, weights, cv.n_taps, in_c, out_c);
+    void *packed = dn_alloc(k->conv_packed(&cv));
+    float *scratch = dn_alloc(k->conv_scratch(&cv) * sizeof(float));
+    k->conv_pack(packed, &cv, weights);
     cv.weights = packed;
     k->conv(&cv, &in.map, &found.map, &epilogue, scratch);
     compare(&want, &found, k->isa != DN_ISA_OPENBLAS, "conv");
@@ -139,7 +140,7 @@ static void convolutions(void **state)
     (void)state;
     static const int outs[] = {1, 3, 16, 32, 33, 64};
     for (int i = 0; i < ISAS; i++) {
-        const struct dn_kernels *k = dn_kernels_for(isas[i]);
+        const struct dn_kernels *k = dn_kernels_for(isas[i], DN_PRECISION_FP32);
         int variant = 0;
         for (int s = 0; k && s < SHAPES; s++)
             for (size_t o = 0; o < sizeof outs / sizeof *outs; o++)
@@ -153,7 +154,7 @@ static void norms(void **state)
 {
     (void)state;
     for (int i = 0; i < ISAS; i++) {
-        const struct dn_kernels *k = dn_kernels_for(isas[i]);
+        const struct dn_kernels *k = dn_kernels_for(isas[i], DN_PRECISION_FP32);
         for (int s = 0; k && s < SHAPES; s++) {
             int h = shapes[s].h, w = shapes[s].w, c = shapes[s].c;
             float parameters[3][128];
@@ -193,7 +194,7 @@ static void attention(void **state)
     (void)state;
     static const int heads[] = {1, 2, 8};
     for (int i = 0; i < ISAS; i++) {
-        const struct dn_kernels *k = dn_kernels_for(isas[i]);
+        const struct dn_kernels *k = dn_kernels_for(isas[i], DN_PRECISION_FP32);
         for (int s = 0; k && s < SHAPES; s++) {
             for (size_t n = 0; n < 3; n++) {
                 int h = shapes[s].h, w = shapes[s].w, c = shapes[s].c, tokens = h * w;
@@ -228,7 +229,7 @@ static void pointwise(void **state)
 {
     (void)state;
     for (int i = 0; i < ISAS; i++) {
-        const struct dn_kernels *k = dn_kernels_for(isas[i]);
+        const struct dn_kernels *k = dn_kernels_for(isas[i], DN_PRECISION_FP32);
         for (int s = 0; k && s < SHAPES; s++) {
             for (int variant = 0; variant < 12; variant++) {
                 int h = shapes[s].h, w = shapes[s].w, c = shapes[s].c;
@@ -257,12 +258,13 @@ static void a_changed_bit_and_a_touched_guard_are_seen(void **state)
     (void)state;
     struct canvas a = canvas_new(3, 3, 4, 1, true, 9), b = canvas_new(3, 3, 4, 1, true, 9);
     assert_int_equal(first_difference(&a, &b, true), a.floats);
-    b.map.data[5] = nextafterf(b.map.data[5], 10);
-    assert_int_equal(first_difference(&a, &b, true), (size_t)(b.map.data + 5 - b.memory));
+    float *p = (float *)b.map.data + 5, kept = *p;
+    *p = nextafterf(*p, 10);
+    assert_int_equal(first_difference(&a, &b, true), (size_t)(p - b.memory));
     assert_int_equal(first_difference(&a, &b, false), a.floats);
-    b.map.data[5] += 0.1f;
+    *p += 0.1f;
     assert_true(first_difference(&a, &b, false) < a.floats);
-    b.map.data[5] = a.map.data[5];
+    *p = kept;
     b.memory[4] = 0; /* the gap behind the first pixel */
     assert_int_equal(first_difference(&a, &b, false), 4);
     free(a.memory);

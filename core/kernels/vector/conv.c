@@ -14,22 +14,23 @@ enum {
 };
 
 /* Weights in blocks of V registers of output channels: [O / BLOCK][taps][I][BLOCK], 0 beyond O. */
-size_t ISA(dn_conv_packed)(int taps, int in_c, int out_c)
+size_t ISA(dn_conv_packed)(const struct dn_conv *cv)
 {
-    return (size_t)round_up(out_c, BLOCK) * (size_t)(taps * in_c);
+    return sizeof(float) * (size_t)round_up(cv->out_c, BLOCK) * (size_t)(cv->n_taps * cv->in_c);
 }
 
-void ISA(dn_conv_pack)(float *packed, const float *weights, int taps, int in_c, int out_c)
+void ISA(dn_conv_pack)(void *packed, const struct dn_conv *cv, const float *weights)
 {
-    for (int first = 0; first < out_c; first += BLOCK)
-        for (int k = 0; k < taps * in_c; k++)
+    float *to = packed;
+    for (int first = 0; first < cv->out_c; first += BLOCK)
+        for (int k = 0; k < cv->n_taps * cv->in_c; k++)
             for (int o = first; o < first + BLOCK; o++)
-                *packed++ = o < out_c ? weights[k * out_c + o] : 0.0f;
+                *to++ = o < cv->out_c ? weights[k * cv->out_c + o] : 0.0f;
 }
 
-size_t ISA(dn_conv_scratch)(const struct dn_conv *conv, int h, int w)
+size_t ISA(dn_conv_scratch)(const struct dn_conv *cv)
 {
-    (void)conv, (void)h, (void)w;
+    (void)cv;
     return 0;
 }
 
@@ -102,7 +103,8 @@ void ISA(dn_conv)(const struct dn_conv *cv, const struct dn_map *in, const struc
     int tiles = (out->w + P_MAX - 1) / P_MAX;
 
     for (int first = 0; first < cv->out_c; first += BLOCK) {
-        const float *weights = cv->weights + (size_t)first * (size_t)(cv->n_taps * cv->in_c);
+        const float *weights =
+            (const float *)cv->weights + (size_t)first * (size_t)(cv->n_taps * cv->in_c);
         int n = cv->out_c - first < BLOCK ? cv->out_c - first : BLOCK;
         int regs = (n + V_LANES - 1) / V_LANES;
         for (int o = 0; o < BLOCK; o++)

@@ -5,6 +5,8 @@
 
 const struct dn_kernels ISA(dn_kernels) = {
     .isa = V_REGISTERS == 32 ? DN_ISA_AVX512 : DN_ISA_AVX2,
+    .precision = DN_PRECISION_FP32,
+    .domain = "fp32-native-1",
     .conv_packed = ISA(dn_conv_packed),
     .conv_pack = ISA(dn_conv_pack),
     .conv_scratch = ISA(dn_conv_scratch),
@@ -20,6 +22,8 @@ const struct dn_kernels ISA(dn_kernels) = {
 
 const struct dn_kernels ISA(dn_kernels_openblas) = {
     .isa = DN_ISA_OPENBLAS,
+    .precision = DN_PRECISION_FP32,
+    .domain = "fp32-openblas",
     .conv_packed = dn_openblas_conv_packed,
     .conv_pack = dn_openblas_conv_pack,
     .conv_scratch = dn_openblas_conv_scratch,

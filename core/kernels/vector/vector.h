@@ -21,9 +21,9 @@
 #define ISA(name) ISA_PASTE(name, VECTOR_ISA)
 
 /* The parts of the table, as kernels.h describes them. */
-size_t ISA(dn_conv_packed)(int taps, int in_c, int out_c);
-void ISA(dn_conv_pack)(float *packed, const float *weights, int taps, int in_c, int out_c);
-size_t ISA(dn_conv_scratch)(const struct dn_conv *conv, int h, int w);
+size_t ISA(dn_conv_packed)(const struct dn_conv *conv);
+void ISA(dn_conv_pack)(void *packed, const struct dn_conv *conv, const float *weights);
+size_t ISA(dn_conv_scratch)(const struct dn_conv *conv);
 void ISA(dn_conv)(const struct dn_conv *conv, const struct dn_map *in, const struct dn_map *out,
                   const struct dn_epilogue *epilogue, float *scratch);
 void ISA(dn_group_norm)(const struct dn_group_norm *norm, const struct dn_map *in, const float *pre,
@@ -39,7 +39,7 @@ void ISA(dn_pointwise)(const struct dn_map *in, const struct dn_map *out,
 
 static inline float *pixel(const struct dn_map *map, int y, int x)
 {
-    return map->data + (ptrdiff_t)y * map->pitch + (ptrdiff_t)x * map->ld;
+    return (float *)map->data + (ptrdiff_t)y * map->pitch + (ptrdiff_t)x * map->ld;
 }
 
 /* act(r[0..n)) + residual + channel -> out, for n channels of one pixel. r and out may be the same.
