@@ -5,6 +5,7 @@
 #   make test            every test that belongs to each change
 #   make fuzz            coverage-guided fuzzing (FUZZ_SECONDS=60 a target)
 #   make lint            formatting, static analysis, include directions
+#   make bench           the comparison with PyTorch, ONNX Runtime and oneDNN (ARGS="--help")
 #   make train, evaluate  the model's origin and its figures    (ARGS="--help")
 #   make install         DESTDIR= PREFIX=/usr/local
 #   SAN=address,undefined | SAN=thread   builds and tests with sanitizers, in build-SAN/
@@ -33,6 +34,7 @@ PKG_CONFIG_NAMES := libmicrohttpd libcjson libpng zlib openblas libuv nettle
 TEST_PACKAGES := libcmocka-dev python3-pytest python3-requests python3-numpy python3-pil \
                  python3-jsonschema python3-tqdm curl
 TRAIN_PACKAGES := python3-torch python3-numpy python3-matplotlib python3-tqdm python3-pil
+BENCH_PACKAGES := python3-torch python3-numpy python3-matplotlib python3-tqdm libdnnl-dev
 LINT_PACKAGES := clang-format clang-tidy clang
 
 PKG_CFLAGS = $(shell pkg-config --cflags $(PKG_CONFIG_NAMES))
@@ -42,9 +44,10 @@ WARNINGS := -Wall -Wextra -Wconversion -Wshadow -Wvla -Wstrict-prototypes -Wform
             -Wimplicit-fallthrough -Werror
 OPT ?= -O2 -g
 # No contraction: a*b+c means two roundings everywhere, and fma() one, so that results do not depend
-# on the instruction set a file was compiled for.
-CFLAGS_ALL = -std=c17 -D_GNU_SOURCE $(OPT) $(WARNINGS) -ffp-contract=off -fno-math-errno -I. \
-             $(PKG_CFLAGS) $(if $(SAN),-fsanitize=$(SAN) -fno-omit-frame-pointer \
+# on the instruction set a file was compiled for. No trapping math: nobody reads the exception flags,
+# and a loop with a choice in it can be vectorised; it changes no result.
+CFLAGS_ALL = -std=c17 -D_GNU_SOURCE $(OPT) $(WARNINGS) -ffp-contract=off -fno-math-errno \
+             -fno-trapping-math -I. $(PKG_CFLAGS) $(if $(SAN),-fsanitize=$(SAN) -fno-omit-frame-pointer \
              -fno-sanitize-recover=all) $(CFLAGS)
 LDFLAGS_ALL = $(if $(SAN),-fsanitize=$(SAN)) $(LDFLAGS)
 
@@ -56,7 +59,8 @@ SERVER_SRC := $(wildcard server/*.c)
 TEST_SRC := $(wildcard tests/unit/test_*.c tests/golden/test_*.c)
 TEST_LIB_SRC := $(wildcard tests/lib/*.c)
 
-# The sources in kernels/vector/ are compiled once for each instruction set.
+# The sources in kernels/vector/ are compiled once for each instruction set.  -Wno-psabi: a
+# vector wider than the registers is passed to inlined functions only, so its ABI is nobody's.
 VECTOR_SRC := $(wildcard core/kernels/vector/*.c)
 VECTOR_ISAS := baseline $(if $(filter x86_64,$(ARCH)),avx2 avx512)
 MFLAGS_baseline :=
@@ -90,7 +94,7 @@ define vector_rule
 $(BUILD)/core/kernels/vector/%_$(1).o: core/kernels/vector/%.c $(BUILD)/.flags | deps
 	@echo "  CC    $$< ($(1))"
 	$$(Q)mkdir -p $$(@D)
-	$$(Q)$$(CC) $$(CFLAGS_ALL) -O3 $$(MFLAGS_$(1)) -DVECTOR_ISA=$(1) -MMD -MP -c -o $$@ $$<
+	$$(Q)$$(CC) $$(CFLAGS_ALL) -O3 -Wno-psabi $$(MFLAGS_$(1)) -DVECTOR_ISA=$(1) -MMD -MP -c -o $$@ $$<
 endef
 $(foreach isa,$(VECTOR_ISAS),$(eval $(call vector_rule,$(isa))))
 
@@ -114,7 +118,7 @@ $(SERVER_OBJ): CFLAGS_ALL += -I$(BUILD)/gen
 $(SERVER_OBJ): | $(BUILD)/gen/openapi_json.h
 
 # A change of compiler or flags rebuilds everything.
-FLAGS_NOW = $(CC) $(OPT) $(SAN) $(CFLAGS) $(LDFLAGS)
+FLAGS_NOW = $(CC) $(OPT) $(SAN) $(CFLAGS) $(LDFLAGS) $(shell cksum < Makefile)
 $(BUILD)/.flags: FORCE
 	@mkdir -p $(BUILD); echo '$(FLAGS_NOW)' | cmp -s - $@ || echo '$(FLAGS_NOW)' > $@
 
@@ -131,6 +135,8 @@ test-deps:
 	@tools/install-packages.sh $(PACKAGES) $(TEST_PACKAGES)
 train-deps:
 	@tools/install-packages.sh $(TRAIN_PACKAGES) $$(command -v npm >/dev/null || echo npm)
+bench-deps:
+	@tools/install-packages.sh $(BENCH_PACKAGES) $$(command -v npm >/dev/null || echo npm)
 fuzz-deps:
 	@tools/install-packages.sh $(PACKAGES) clang libclang-rt-14-dev
 lint-deps:
@@ -188,6 +194,21 @@ train: train-deps
 evaluate: all train-deps
 	$(PYTHON) -m tools.evaluate $(ARGS)
 
+# The comparison with the peers: docs/performance.md. Their own install scripts are not run.
+BENCH_BIN := $(addprefix $(BUILD)/tools/bench/,peak onednn_convs hide_avx512.so)
+$(BUILD)/tools/bench/peak $(BUILD)/tools/bench/onednn_convs: %: %.o
+	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $< $(if $(findstring onednn,$@),-ldnnl)
+$(BUILD)/tools/bench/onednn_convs.o: | bench-deps
+$(BUILD)/tools/bench/hide_avx512.so: tools/bench/hide_avx512.c $(BUILD)/.flags
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(CFLAGS_ALL) -shared -fPIC -o $@ $< -ldl
+$(BUILD)/bench/node_modules/.package-lock.json: tools/bench/package-lock.json | bench-deps
+	@mkdir -p $(BUILD)/bench
+	cp tools/bench/package.json tools/bench/package-lock.json $(BUILD)/bench/
+	cd $(BUILD)/bench && npm ci --silent --ignore-scripts --no-audit --no-fund && touch node_modules/.package-lock.json
+bench: all bench-deps $(BENCH_BIN) $(BUILD)/bench/node_modules/.package-lock.json
+	$(PYTHON) -m tools.bench $(ARGS)
+
 lint: lint-deps deps $(BUILD)/gen/openapi_json.h
 	$(Q)tests/lint/run.sh
 
@@ -213,4 +234,4 @@ clean:
 -include $(wildcard $(BUILD)/tests/fuzz/*.d)
 -include $(CORE_OBJ:.o=.d) $(API_OBJ:.o=.d) $(SERVER_OBJ:.o=.d) $(TEST_BIN:%=%.d) $(TEST_LIB_OBJ:.o=.d)
 
-.PHONY: all deps test-deps train-deps fuzz-deps lint-deps run train evaluate test test-unit test-python test-fuzz-corpus fuzz fuzz-run lint install uninstall clean FORCE
+.PHONY: all deps test-deps train-deps fuzz-deps bench-deps lint-deps run bench train evaluate test test-unit test-python test-fuzz-corpus fuzz fuzz-run lint install uninstall clean FORCE

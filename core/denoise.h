@@ -191,9 +191,24 @@ int dn_workspace_new(struct dn_workspace **out, const struct dn_model *model,
 void dn_workspace_free(struct dn_workspace *workspace); /* NULL allowed */
 size_t dn_workspace_bytes(const struct dn_workspace *workspace);
 
+/* One operation of the network as planned. */
+struct dn_op_info {
+    const char *name;               /* of its weights in the model file, or what it is */
+    const char *kind;               /* "conv3x3", "group_norm", ... */
+    double macs;                    /* multiply-adds of one evaluation */
+    double weight_bytes, map_bytes; /* that it reads and writes */
+    bool needs_label; /* false: computed once for the two evaluations of a guided row */
+};
+
+/* The operations in the order in which they run; they live as long as the model. */
+size_t dn_model_ops(const struct dn_model *model, const struct dn_op_info **ops);
+
 /* Advance each of `n` distinct unfinished rows of the workspace's model by one step. Errors: EINVAL
  * when a row is done, belongs to another model or the evaluations exceed the workspace's; no row
  * has moved then. */
 int dn_step(struct dn_workspace *workspace, struct dn_row *const rows[], size_t n);
+/* The same, and adds the time of each operation to seconds[dn_model_ops()]. */
+int dn_step_profiled(struct dn_workspace *workspace, struct dn_row *const rows[], size_t n,
+                     double *seconds);
 
 #endif

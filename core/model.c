@@ -103,7 +103,10 @@ static void fill_info(struct dn_model *model, const struct dn_file *file, size_t
     info->default_steps = c->default_steps;
     info->default_guidance_scale = c->default_guidance_scale;
     info->can_guide = c->null_label;
-    info->macs = dn_plan_macs(model->plan);
+    const struct dn_op_info *ops;
+    size_t n_ops = dn_plan_ops(model->plan, &ops);
+    for (size_t i = 0; i < n_ops; i++)
+        info->macs += ops[i].macs;
     model->size = (size_t)c->height * (size_t)c->width * (size_t)c->channels;
 }
 
@@ -187,6 +190,11 @@ void dn_model_free(struct dn_model *model)
 const struct dn_model_info *dn_model_info(const struct dn_model *model)
 {
     return &model->info;
+}
+
+size_t dn_model_ops(const struct dn_model *model, const struct dn_op_info **ops)
+{
+    return dn_plan_ops(model->plan, ops);
 }
 
 int dn_model_class_by_name(const struct dn_model *model, const char *name)

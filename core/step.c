@@ -182,6 +182,11 @@ size_t dn_workspace_bytes(const struct dn_workspace *w)
 
 int dn_step(struct dn_workspace *w, struct dn_row *const rows[], size_t n)
 {
+    return dn_step_profiled(w, rows, n, NULL);
+}
+
+int dn_step_profiled(struct dn_workspace *w, struct dn_row *const rows[], size_t n, double *seconds)
+{
     size_t size = w->model->size, needed = 0, e = 0;
 
     for (size_t i = 0; i < n; i++) {
@@ -199,9 +204,10 @@ int dn_step(struct dn_workspace *w, struct dn_row *const rows[], size_t n)
                 .input = row->sampling.x,
                 .timestep = timestep,
                 .label = pass == 0 ? (int)row->params.label : w->model->info.n_classes,
+                .is_twin = pass > 0,
                 .output = w->outputs + e * size};
     }
-    dn_plan_run(w->model->plan, w->arena, w->evaluations, e);
+    dn_plan_run(w->model->plan, w->arena, w->evaluations, e, seconds);
 
     e = 0;
     for (size_t i = 0; i < n; i++) {

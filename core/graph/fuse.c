@@ -8,6 +8,7 @@
  *     group_norm(x + v), v a vector     -> group_norm with pre v
  *
  * The fused operation takes the place of the later node, so everything it reads is ready by then.
+ * (Nodes fused away keep what they had, but nothing reads them.)
  */
 #include <stdlib.h>
 
@@ -32,6 +33,18 @@ static void count_user(void *context, int *value)
     nodes[*value].users++;
 }
 
+struct label_search {
+    const struct dn_graph *g;
+    bool found;
+};
+
+static void find_label(void *context, int *value)
+{
+    struct label_search *s = context;
+    const struct dn_node *n = &s->g->nodes[*value];
+    s->found |= n->domain == DN_PER_LABEL || n->needs_label;
+}
+
 /* May `value` be absorbed by its only reader as an operation with an epilogue? */
 static bool can_absorb(const struct dn_graph *g, int value)
 {
@@ -44,10 +57,11 @@ static bool can_absorb(const struct dn_graph *g, int value)
 static void absorb(struct dn_node *n, struct dn_node *m)
 {
     int users = n->users;
-    char *name = n->name;
+    char *name = n->name, *weights = n->weights;
     *n = *m;
     n->users = users;
     n->name = name;
+    m->weights = weights; /* each text keeps one owner */
     m->op = DN_OP_FUSED_AWAY;
 }
 
@@ -97,5 +111,10 @@ void dn_graph_fuse(struct dn_graph *g)
         } else if (n->op == DN_OP_ADD) {
             fuse_add(g, n);
         }
+    }
+    for (int i = 0; i < g->n_nodes; i++) {
+        struct label_search search = {g, false};
+        dn_node_visit(&g->nodes[i], find_label, &search);
+        g->nodes[i].needs_label = search.found;
     }
 }

@@ -1,4 +1,4 @@
-/* Inside of a graph: shared by record.c, fuse.c and plan.c only. */
+/* Inside of a graph: shared by the files of this room only. */
 #ifndef CORE_GRAPH_NODE_H
 #define CORE_GRAPH_NODE_H
 
@@ -39,12 +39,14 @@ struct dn_node {
     enum dn_act act;
     int residual, channel, pre; /* values, -1: none */
 
-    int users;  /* how many nodes read it, filled by dn_graph_fuse() */
-    char *name; /* NULL: none */
+    int users;        /* how many nodes read it */
+    bool needs_label; /* does it depend on the label, beside image and timestep? */
+    char *name;       /* NULL: none */
+    char *weights;    /* prefix of its weights' names; NULL: it has none */
 };
 
 struct dn_graph {
-    struct dn_weight_source weights;
+    struct dn_weight_source source;
     struct dn_error *err;
     int rc;
     struct dn_node *nodes;
@@ -52,12 +54,18 @@ struct dn_graph {
     int output;
 };
 
+/* Is it a map that an instruction computes? */
+static inline bool dn_node_is_map(const struct dn_node *n)
+{
+    return n->domain == DN_PER_IMAGE && n->op != DN_OP_FUSED_AWAY;
+}
+
 /* Every value that a node reads: calls visit(context, &value) for each of its inputs, residual,
  * channel and pre that is set. */
 void dn_node_visit(struct dn_node *node, void (*visit)(void *context, int *value), void *context);
 
 /* Rewrite the recorded graph so that additions and activations become part of the operation before
- * them. */
+ * them. Fills `users` and `needs_label`. */
 void dn_graph_fuse(struct dn_graph *g);
 
 #endif

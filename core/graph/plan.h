@@ -1,7 +1,6 @@
 /*
  * A plan: the fused graph made ready to run. Values that depend on the timestep or the label alone
- * are tables, weights are packed for the kernels, and every map has its place in one arena an
- * image.
+ * are tables, weights are packed for the kernels, and every map has its place (see memory_plan.h).
  *
  * A plan is immutable and may be run by many threads, each on an arena of its own.
  */
@@ -18,6 +17,7 @@ struct dn_plan;
 struct dn_evaluation {
     const float *input; /* x_t [H,W,C] */
     int timestep, label;
+    bool is_twin;  /* input and timestep are those of the evaluation before it, which is no twin */
     float *output; /* [H,W,C] */
 };
 
@@ -29,11 +29,13 @@ void dn_plan_free(struct dn_plan *plan); /* NULL allowed */
 
 /* Bytes of an arena for up to n evaluations at once. It must be zeroed, and aligned to DN_ALIGN. */
 size_t dn_plan_arena_bytes(const struct dn_plan *plan, size_t n);
-double dn_plan_macs(const struct dn_plan *plan);
+/* The operations in the order in which they run; they live as long as the plan. */
+size_t dn_plan_ops(const struct dn_plan *plan, const struct dn_op_info **ops);
 
-/* Allocates nothing. No result depends on n or on the place in the list. */
+/* Allocates nothing. No result depends on n or on the place in the list. With `seconds`
+ * [dn_plan_ops()], the time that each operation took is added to it. */
 void dn_plan_run(const struct dn_plan *plan, void *arena, const struct dn_evaluation *evaluations,
-                 size_t n);
+                 size_t n, double *seconds);
 
 /* The map of a named value of evaluation i after dn_plan_run(), with keep_all. -1: no such name. */
 int dn_plan_value(const struct dn_plan *plan, void *arena, size_t i, const char *name,

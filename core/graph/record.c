@@ -13,7 +13,7 @@ int dn_graph_new(struct dn_graph **out, const struct dn_weight_source *weights,
     *out = calloc(1, sizeof **out);
     if (!*out)
         return dn_fail(err, DN_ENOMEM, "out of memory");
-    (*out)->weights = *weights;
+    (*out)->source = *weights;
     (*out)->err = err;
     (*out)->output = -1;
     return 0;
@@ -23,8 +23,10 @@ void dn_graph_free(struct dn_graph *g)
 {
     if (!g)
         return;
-    for (int i = 0; i < g->n_nodes; i++)
+    for (int i = 0; i < g->n_nodes; i++) {
         free(g->nodes[i].name);
+        free(g->nodes[i].weights);
+    }
     free(g->nodes);
     free(g);
 }
@@ -84,6 +86,24 @@ static struct dn_node *record(struct dn_graph *g, enum dn_op op, int like, int *
     return n;
 }
 
+static char *copy_text(struct dn_graph *g, const char *text)
+{
+    char *copy = dn_strndup(text, strlen(text));
+    if (!copy && g->rc == 0)
+        g->rc = dn_fail(g->err, DN_ENOMEM, "out of memory");
+    return copy;
+}
+
+/* The same for an operation with weights. */
+static struct dn_node *record_weighted(struct dn_graph *g, enum dn_op op, const char *name, int x,
+                                       int *value)
+{
+    struct dn_node *n = record(g, op, x, value);
+    if (n)
+        n->weights = copy_text(g, name);
+    return n;
+}
+
 static const float *weight(struct dn_graph *g, const char *prefix, const char *suffix,
                            const int64_t *shape, int rank)
 {
@@ -92,7 +112,7 @@ static const float *weight(struct dn_graph *g, const char *prefix, const char *s
         return NULL;
     snprintf(name, sizeof name, "%s%s", prefix, suffix);
     struct dn_error err = {0};
-    const float *data = g->weights.get(g->weights.context, name, shape, rank, &err);
+    const float *data = g->source.get(g->source.context, name, shape, rank, &err);
     if (!data) {
         g->rc = err.code;
         if (g->err)
@@ -152,7 +172,7 @@ int dn_graph_label(struct dn_graph *g, int labels)
 int dn_graph_embedding(struct dn_graph *g, const char *name, int label, int width)
 {
     int value;
-    struct dn_node *n = record(g, DN_OP_EMBEDDING, label, &value);
+    struct dn_node *n = record_weighted(g, DN_OP_EMBEDDING, name, label, &value);
     if (n) {
         n->c = width;
         n->weight = weight_2d(g, name, ".weight", node_at(g, label)->kernel, width);
@@ -163,7 +183,7 @@ int dn_graph_embedding(struct dn_graph *g, const char *name, int label, int widt
 int dn_graph_fourier(struct dn_graph *g, const char *name, int t, int c)
 {
     int value;
-    struct dn_node *n = record(g, DN_OP_FOURIER, t, &value);
+    struct dn_node *n = record_weighted(g, DN_OP_FOURIER, name, t, &value);
     if (n) {
         n->c = c;
         if (c % 2 != 0)
@@ -176,7 +196,7 @@ int dn_graph_fourier(struct dn_graph *g, const char *name, int t, int c)
 int dn_graph_linear(struct dn_graph *g, const char *name, int x, int out_c, bool bias)
 {
     int value;
-    struct dn_node *n = record(g, DN_OP_CONV, x, &value);
+    struct dn_node *n = record_weighted(g, DN_OP_CONV, name, x, &value);
     if (n) {
         n->kernel = 1;
         n->stride = 1;
@@ -191,7 +211,7 @@ int dn_graph_conv(struct dn_graph *g, const char *name, int x, int out_c, int k,
                   bool bias)
 {
     int value;
-    struct dn_node *n = record(g, DN_OP_CONV, x, &value);
+    struct dn_node *n = record_weighted(g, DN_OP_CONV, name, x, &value);
     if (n) {
         const int64_t shape[] = {out_c, n->c, k, k};
         if (n->is_vector || (k != 1 && k != 3) || stride < 1 || stride > 2)
@@ -212,7 +232,7 @@ int dn_graph_conv(struct dn_graph *g, const char *name, int x, int out_c, int k,
 int dn_graph_conv_transpose(struct dn_graph *g, const char *name, int x, int out_c)
 {
     int value;
-    struct dn_node *n = record(g, DN_OP_CONV_TRANSPOSE, x, &value);
+    struct dn_node *n = record_weighted(g, DN_OP_CONV_TRANSPOSE, name, x, &value);
     if (n) {
         const int64_t shape[] = {n->c, out_c, 3, 3};
         n->weight = weight(g, name, ".weight", shape, 4);
@@ -226,7 +246,7 @@ int dn_graph_conv_transpose(struct dn_graph *g, const char *name, int x, int out
 int dn_graph_group_norm(struct dn_graph *g, const char *name, int x, int groups)
 {
     int value;
-    struct dn_node *n = record(g, DN_OP_GROUP_NORM, x, &value);
+    struct dn_node *n = record_weighted(g, DN_OP_GROUP_NORM, name, x, &value);
     if (n) {
         if (groups < 1 || n->c % groups != 0)
             return fail(g, name, "the groups do not divide the channels");
@@ -240,7 +260,7 @@ int dn_graph_group_norm(struct dn_graph *g, const char *name, int x, int groups)
 int dn_graph_layer_norm(struct dn_graph *g, const char *name, int x)
 {
     int value;
-    struct dn_node *n = record(g, DN_OP_LAYER_NORM, x, &value);
+    struct dn_node *n = record_weighted(g, DN_OP_LAYER_NORM, name, x, &value);
     if (n) {
         n->weight = weight_1d(g, name, ".weight", n->c);
         n->bias = weight_1d(g, name, ".bias", n->c);
@@ -313,9 +333,7 @@ void dn_graph_name(struct dn_graph *g, int value, const char *name)
 {
     if (g->rc)
         return;
-    g->nodes[value].name = dn_strndup(name, strlen(name));
-    if (!g->nodes[value].name)
-        g->rc = dn_fail(g->err, DN_ENOMEM, "out of memory");
+    g->nodes[value].name = copy_text(g, name);
 }
 
 void dn_graph_output(struct dn_graph *g, int value)

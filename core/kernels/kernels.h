@@ -49,6 +49,7 @@ struct dn_epilogue {
 enum {
     DN_MAX_TAPS = 16,
     DN_MAX_CHANNELS = 1024, /* of any map: kernels keep a few rows of channels on the stack */
+    DN_BF16_CHANNELS = 32,  /* a convolution of a multiple of so many input channels can be bf16 */
 };
 
 /*

@@ -8,24 +8,23 @@
 #include <math.h>
 #include <string.h>
 
-#include "core/base/exact_math.h"
+#include "core/kernels/bf16.h"
 
 static float *pixel(const struct dn_map *map, int y, int x)
 {
     return (float *)map->data + (ptrdiff_t)y * map->pitch + (ptrdiff_t)x * map->ld;
 }
 
-static float finish(const struct dn_epilogue *e, float r, int y, int x, int c)
+/* act(r) + residual + channel -> channel c of pixel (y,x). */
+static void finish(const struct dn_epilogue *e, float r, const struct dn_map *out, int y, int x,
+                   int c)
 {
-    if (e->act == DN_ACT_RELU)
-        r = r > 0.0f ? r : 0.0f;
-    else if (e->act == DN_ACT_SILU)
-        r = dn_siluf(r);
+    r = dn_activate(e->act, out->type, r);
     if (e->residual)
-        r = r + pixel(e->residual, y, x)[c];
+        r = r + dn_load(dn_pixel(e->residual, y, x), e->residual->type, c);
     if (e->channel)
         r = r + e->channel[c];
-    return r;
+    dn_store(dn_pixel(out, y, x), out->type, c, r);
 }
 
 static size_t conv_packed(const struct dn_conv *cv)
@@ -61,7 +60,7 @@ static void conv(const struct dn_conv *cv, const struct dn_map *in, const struct
                     for (int i = 0; i < cv->in_c; i++)
                         sum = fmaf(p[i], w[(size_t)i * (size_t)cv->out_c], sum);
                 }
-                pixel(out, y, x)[o] = finish(epilogue, sum, y, x, o);
+                finish(epilogue, sum, out, y, x, o);
             }
         }
     }
@@ -74,7 +73,7 @@ static float channel_sum(const struct dn_map *in, int c, float pre, float mean, 
     for (int y = 0; y < in->h; y++) {
         float row = 0.0f;
         for (int x = 0; x < in->w; x++) {
-            float v = pixel(in, y, x)[c] + pre;
+            float v = dn_load(dn_pixel(in, y, x), in->type, c) + pre;
             float d = v - mean;
             row = row + (power == 2 ? d * d : v);
         }
@@ -98,13 +97,11 @@ static void group_norm(const struct dn_group_norm *norm, const struct dn_map *in
         float rstd = 1.0f / sqrtf(square / n + norm->eps);
         for (int c = g * width; c < (g + 1) * width; c++) {
             float scale = rstd * norm->weight[c];
-            for (int y = 0; y < in->h; y++) {
-                for (int x = 0; x < in->w; x++) {
-                    float v = pixel(in, y, x)[c] + (pre ? pre[c] : 0.0f);
-                    float r = (v - mean) * scale + norm->bias[c];
-                    pixel(out, y, x)[c] = finish(epilogue, r, y, x, c);
-                }
-            }
+            float shift = ((pre ? pre[c] : 0.0f) - mean) * scale + norm->bias[c];
+            for (int y = 0; y < in->h; y++)
+                for (int x = 0; x < in->w; x++)
+                    finish(epilogue, dn_load(dn_pixel(in, y, x), in->type, c) * scale + shift, out,
+                           y, x, c);
         }
     }
 }
@@ -122,18 +119,19 @@ static void layer_norm(const struct dn_layer_norm *norm, const struct dn_map *in
 {
     for (int y = 0; y < in->h; y++) {
         for (int x = 0; x < in->w; x++) {
-            const float *p = pixel(in, y, x);
+            const void *p = dn_pixel(in, y, x);
             float sum[DN_LANES] = {0}, square[DN_LANES] = {0};
             for (int c = 0; c < in->c; c++)
-                sum[c % DN_LANES] = sum[c % DN_LANES] + p[c];
+                sum[c % DN_LANES] = sum[c % DN_LANES] + dn_load(p, in->type, c);
             float mean = add_lanes(sum) / (float)in->c;
             for (int c = 0; c < in->c; c++) {
-                float d = p[c] - mean;
+                float d = dn_load(p, in->type, c) - mean;
                 square[c % DN_LANES] = square[c % DN_LANES] + d * d;
             }
             float rstd = 1.0f / sqrtf(add_lanes(square) / (float)in->c + norm->eps);
             for (int c = 0; c < in->c; c++)
-                pixel(out, y, x)[c] = (p[c] - mean) * rstd * norm->weight[c] + norm->bias[c];
+                dn_store(dn_pixel(out, y, x), out->type, c,
+                         (dn_load(p, in->type, c) - mean) * rstd * norm->weight[c] + norm->bias[c]);
         }
     }
 }
@@ -172,8 +170,7 @@ static void attention(int heads, const struct dn_map *q, const struct dn_map *k,
                 float r = 0.0f;
                 for (int j = 0; j < tokens; j++)
                     r = r + scratch[j] * pixel(v, j / w, j % w)[head * d + e];
-                pixel(out, i / w, i % w)[head * d + e] =
-                    finish(epilogue, r * inverse, i / w, i % w, head * d + e);
+                finish(epilogue, r * inverse, out, i / w, i % w, head * d + e);
             }
         }
     }
@@ -185,7 +182,7 @@ static void pointwise(const struct dn_map *in, const struct dn_map *out,
     for (int y = 0; y < out->h; y++)
         for (int x = 0; x < out->w; x++)
             for (int c = 0; c < out->c; c++)
-                pixel(out, y, x)[c] = finish(epilogue, pixel(in, y, x)[c], y, x, c);
+                finish(epilogue, dn_load(dn_pixel(in, y, x), in->type, c), out, y, x, c);
 }
 
 const struct dn_kernels dn_kernels_reference = {

@@ -135,10 +135,12 @@ static double blocks_error(struct fixture *f, enum dn_isa isa, bool spoil, bool 
     char name[128];
     for (int i = 0; i < ROWS; i++) {
         snprintf(name, sizeof name, "row%d.x", i);
-        evaluations[i] =
-            (struct dn_evaluation){golden(f, name)->data, timesteps[i], labels[i], output[i]};
+        evaluations[i] = (struct dn_evaluation){.input = golden(f, name)->data,
+                                                .timestep = timesteps[i],
+                                                .label = labels[i],
+                                                .output = output[i]};
     }
-    dn_plan_run(plan, arena, evaluations, ROWS);
+    dn_plan_run(plan, arena, evaluations, ROWS, NULL);
     for (size_t j = 0; j < sizeof values / sizeof *values; j++) {
         double here = 0;
         for (int i = 0; i < ROWS; i++) {

@@ -80,7 +80,7 @@ void ISA(dn_attention)(int heads, const struct dn_map *q, const struct dn_map *k
                     }
                     for (int l = 0; l < n; l++)
                         sum[l] = sum[l] * inverse;
-                    finish(epilogue, sum, pixel(out, y, x) + head * d + e, y, x, head * d + e, n);
+                    finish(epilogue, sum, out, y, x, head * d + e, n);
                 }
             }
         }

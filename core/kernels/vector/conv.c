@@ -110,19 +110,18 @@ void ISA(dn_conv)(const struct dn_conv *cv, const struct dn_map *in, const struc
         for (int o = 0; o < BLOCK; o++)
             bias[o] = cv->bias && o < n ? cv->bias[first + o] : 0.0f;
         /* Whole registers with nothing to follow go straight to their place. */
-        bool plain = n == regs * V_LANES && epilogue->act == DN_ACT_NONE && !epilogue->residual &&
-                     !epilogue->channel;
+        bool plain = out->type == DN_FP32 && n == regs * V_LANES && epilogue->act == DN_ACT_NONE &&
+                     !epilogue->residual && !epilogue->channel;
         for (int y = 0; y < out->h; y++) {
             int x = 0;
             for (int t = tiles; t > 0; t--) {
                 int pixels = (out->w - x + t - 1) / t; /* tiles of equal size, as near as may be */
-                float *to = pixel(out, y, x) + first;
+                float *to = plain ? pixel(out, y, x) + first : NULL;
                 conv_tile_of(pixels, regs, cv, pixel(in, y * cv->stride, x * cv->stride), in->ld,
                              in->pitch, weights, bias, plain ? to : sums,
                              plain ? out->ld : regs * V_LANES);
                 for (int p = 0; p < pixels && !plain; p++)
-                    finish(epilogue, sums + p * regs * V_LANES, to + p * out->ld, y, x + p, first,
-                           n);
+                    finish(epilogue, sums + p * regs * V_LANES, out, y, x + p, first, n);
                 x += pixels;
             }
         }

@@ -12,7 +12,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "core/base/exact_math.h"
+#include "core/kernels/bf16.h"
 #include "core/kernels/kernels.h"
 #include "core/kernels/vector/simd.h"
 
@@ -42,27 +42,33 @@ static inline float *pixel(const struct dn_map *map, int y, int x)
     return (float *)map->data + (ptrdiff_t)y * map->pitch + (ptrdiff_t)x * map->ld;
 }
 
-/* act(r[0..n)) + residual + channel -> out, for n channels of one pixel. r and out may be the same.
- */
-static inline void finish(const struct dn_epilogue *e, const float *r, float *out, int y, int x,
-                          int first, int n)
+/* act(r[0..n)) + residual + channel -> channels first .. first + n of pixel (y,x) of out. r and the
+ * pixel may be the same memory. */
+static inline void finish(const struct dn_epilogue *e, const float *r, const struct dn_map *out,
+                          int y, int x, int first, int n)
 {
-    if (e->act == DN_ACT_RELU)
+    void *to = dn_pixel(out, y, x);
+    const void *residual = e->residual ? dn_pixel(e->residual, y, x) : NULL;
+    if (out->type == DN_FP32 && e->act != DN_ACT_SILU &&
+        (!residual || e->residual->type == DN_FP32)) {
+        float *f = (float *)to + first;
+        const float *add = residual ? (const float *)residual + first : NULL;
         for (int c = 0; c < n; c++)
-            out[c] = r[c] > 0.0f ? r[c] : 0.0f;
-    else if (e->act == DN_ACT_SILU)
-        for (int c = 0; c < n; c++)
-            out[c] = dn_siluf(r[c]);
-    else if (out != r)
-        memcpy(out, r, (size_t)n * sizeof *out);
-    if (e->residual) {
-        const float *residual = pixel(e->residual, y, x) + first;
-        for (int c = 0; c < n; c++)
-            out[c] = out[c] + residual[c];
+            f[c] = e->act == DN_ACT_RELU && !(r[c] > 0.0f) ? 0.0f : r[c];
+        for (int c = 0; add && c < n; c++)
+            f[c] = f[c] + add[c];
+        for (int c = 0; e->channel && c < n; c++)
+            f[c] = f[c] + e->channel[first + c];
+        return;
     }
-    if (e->channel)
-        for (int c = 0; c < n; c++)
-            out[c] = out[c] + e->channel[first + c];
+    for (int c = 0; c < n; c++) {
+        float v = dn_activate(e->act, out->type, r[c]);
+        if (residual)
+            v = v + dn_load(residual, e->residual->type, first + c);
+        if (e->channel)
+            v = v + e->channel[first + c];
+        dn_store(to, out->type, first + c, v);
+    }
 }
 
 static inline float add_lanes(float lane[DN_LANES])
