@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <time.h>
 
-#include "api/text.h"
+#include "server/bench_report.h"
 #include "server/commands.h"
 #include "server/progress.h"
 
@@ -34,14 +34,10 @@ struct bench_thread {
     uint32_t n_made;
     double *step_ms; /* [n_steps] */
     size_t n_steps, steps_capacity;
+    double *op_seconds; /* [n_ops] with --profile, else NULL */
+    size_t n_ops;
     uint64_t began_ns, ended_ns;
     struct dn_error err;
-};
-
-struct bench_result {
-    double median_ms, p10_ms, p90_ms; /* of one image-step */
-    double image_steps_per_s;
-    size_t n_steps;
 };
 
 /* False when the gate was given up. */
@@ -95,7 +91,9 @@ static int row_make(struct bench_thread *t, struct dn_row **row)
 static int bench_step(struct bench_thread *t)
 {
     uint64_t before_ns = clock_now_ns();
-    int code = dn_step(t->workspace, t->rows, t->n_rows);
+    int code = t->op_seconds != NULL
+                   ? dn_step_profiled(t->workspace, t->rows, t->n_rows, t->op_seconds)
+                   : dn_step(t->workspace, t->rows, t->n_rows);
     uint64_t after_ns = clock_now_ns();
     if (code < 0)
         return bench_error(t, code);
@@ -126,6 +124,13 @@ static int bench_init(struct bench_thread *t)
     t->rows = calloc(batch, sizeof(struct dn_row *));
     if (t->rows == NULL)
         return bench_error(t, DN_ENOMEM);
+    if (t->options->profile) {
+        const struct dn_op_info *ops;
+        t->n_ops = dn_model_ops(t->model, &ops);
+        t->op_seconds = calloc(t->n_ops, sizeof *t->op_seconds);
+        if (t->op_seconds == NULL)
+            return bench_error(t, DN_ENOMEM);
+    }
     for (; t->n_rows < batch; t->n_rows++) {
         int code = row_make(t, &t->rows[t->n_rows]);
         if (code < 0)
@@ -140,6 +145,7 @@ static void bench_deinit(struct bench_thread *t)
         dn_row_free(t->rows[i]);
     free(t->rows);
     free(t->step_ms);
+    free(t->op_seconds);
     dn_workspace_free(t->workspace);
 }
 
@@ -155,6 +161,8 @@ static void *bench_run(void *argument)
     while (code == 0 && (t->n_steps < WARM_UP_STEPS || clock_now_ns() - began_ns < warm_ns))
         code = bench_step(t);
     t->n_steps = 0;
+    for (size_t i = 0; i < t->n_ops; i++)
+        t->op_seconds[i] = 0;
     /* All threads measure while all others are at work. */
     gate_wait(t->gate);
     t->began_ns = clock_now_ns();
@@ -170,11 +178,16 @@ static int compare_numbers(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-/* All threads' steps together. Returns 0 or DN_ENOMEM. */
-static int bench_summarise(struct bench_result *r, const struct bench_thread *threads,
-                           size_t n_threads, int batch)
+/* All threads' steps together, their operations in the first one's. Returns 0 or DN_ENOMEM. */
+static int bench_summarise(struct bench_result *r, struct bench_thread *threads, size_t n_threads,
+                           int batch)
 {
-    *r = (struct bench_result){.n_steps = 0};
+    *r = (struct bench_result){.op_seconds = threads[0].op_seconds};
+    if (r->op_seconds != NULL)
+        r->n_ops = dn_model_ops(threads[0].model, &r->ops);
+    for (size_t i = 1; i < n_threads; i++)
+        for (size_t op = 0; op < r->n_ops; op++)
+            r->op_seconds[op] += threads[i].op_seconds[op];
     for (size_t i = 0; i < n_threads; i++) {
         const struct bench_thread *t = &threads[i];
         r->n_steps += t->n_steps;
@@ -193,50 +206,6 @@ static int bench_summarise(struct bench_result *r, const struct bench_thread *th
     r->median_ms = n % 2 == 1 ? ms[n / 2] : (ms[n / 2 - 1] + ms[n / 2]) / 2;
     r->p90_ms = ms[(n - 1) * 9 / 10];
     free(ms);
-    return 0;
-}
-
-static int print_json(const struct bench_result *r, const struct options *o,
-                      const struct dn_model_info *info)
-{
-    struct text t = TEXT_INIT;
-    text_puts(&t, "{\"model\":");
-    text_json_string(&t, info->name);
-    text_puts(&t, ",\"digest\":");
-    text_json_string(&t, info->digest);
-    text_printf(&t, ",\"isa\":\"%s\",\"precision\":\"%s\",\"kernels\":", dn_isa_name(info->isa),
-                dn_precision_name(info->precision));
-    text_json_string(&t, info->kernels);
-    text_puts(&t, ",\"blas_core\":");
-    text_json_string(&t, dn_blas_core());
-    text_printf(&t, ",\"batch\":%d,\"threads\":%d,\"seconds\":%g,\"steps\":%zu,", o->batch,
-                o->threads, o->seconds, r->n_steps);
-    text_printf(&t,
-                "\"ms_per_image_step\":%.6g,\"ms_per_image_step_p10\":%.6g,"
-                "\"ms_per_image_step_p90\":%.6g,\"image_steps_per_s\":%.6g,"
-                "\"macs_per_image_step\":%.0f,\"gflops\":%.4g}",
-                r->median_ms, r->p10_ms, r->p90_ms, r->image_steps_per_s, info->macs,
-                2e-9 * info->macs * r->image_steps_per_s);
-    char *json = text_take(&t, NULL);
-    if (json == NULL)
-        return DN_ENOMEM;
-    puts(json);
-    free(json);
-    return 0;
-}
-
-static int print_result(const struct bench_result *r, const struct options *o,
-                        const struct dn_model_info *info)
-{
-    if (o->json)
-        return print_json(r, o, info);
-    printf("%s, %s, batch %d, %d thread%s, %zu steps in %g s\n", info->name, info->kernels,
-           o->batch, o->threads, o->threads == 1 ? "" : "s", r->n_steps, o->seconds);
-    printf("%10.4g ms per image-step, median (p10 %.4g, p90 %.4g)\n", r->median_ms, r->p10_ms,
-           r->p90_ms);
-    printf("%10.4g image-steps/s, all threads together\n", r->image_steps_per_s);
-    printf("%10.4g GFLOP/s (%.4g M multiply-adds an image-step)\n",
-           2e-9 * info->macs * r->image_steps_per_s, info->macs * 1e-6);
     return 0;
 }
 
@@ -309,7 +278,7 @@ static int bench_model(const struct dn_model *model, const struct options *o, st
     if (code == 0)
         code = bench_summarise(&result, threads, n_threads, o->batch);
     if (code == 0)
-        code = print_result(&result, o, dn_model_info(model));
+        code = bench_report(&result, o, dn_model_info(model));
     for (size_t i = 0; i < n_ready; i++)
         bench_deinit(&threads[i]);
     free(threads);

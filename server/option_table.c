@@ -84,6 +84,8 @@ const struct option_row option_table[] = {
      "images in one step of one thread"},
     {"seconds", 0, OPTION_NUMBER, BENCH, FIELD(seconds), 0.1, 3600, "3", "S", NULL,
      "how long to measure, after the warm-up"},
+    {"profile", 0, OPTION_SWITCH, BENCH, FIELD(profile), 0, 0, "off", NULL, NULL,
+     "time each operation of the network by itself"},
     {"json", 0, OPTION_SWITCH, BENCH | INFO, FIELD(json), 0, 0, "off", NULL, NULL,
      "one JSON object on standard output"},
 };

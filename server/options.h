@@ -57,6 +57,7 @@ struct options {
     /* bench */
     int batch;
     double seconds;
+    bool profile; /* time each operation of the network */
 
     bool json;
 

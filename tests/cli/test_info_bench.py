@@ -93,6 +93,29 @@ def test_bench_json(run, batch, threads):
     assert told["gflops"] == pytest.approx(flops / 1e9, rel=1e-3)
 
 
+@pytest.mark.parametrize("threads", [1, 2])
+def test_bench_profile(run, threads):
+    done = run("bench", "--profile", "--batch", 2, "--threads", threads, "--seconds", 0.3, "--json")
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    ops = told["ops"]
+    for op in ops:
+        assert set(op) == {"name", "kind", "ms", "gflops", "share", "macs", "weight_bytes",
+                           "map_bytes"}
+        assert op["ms"] >= 0 and op["map_bytes"] > 0
+        assert op["gflops"] == pytest.approx(2e-6 * op["macs"] / op["ms"], rel=1e-2) or not op["ms"]
+    assert "encoder.0.res_blocks.1.conv" in [op["name"] for op in ops]
+    assert sum(op["macs"] for op in ops) == told["macs_per_image_step"]
+    assert sum(op["share"] for op in ops) == pytest.approx(1, abs=1e-2)
+
+
+def test_bench_profile_text(run):
+    done = run("bench", "--profile", "--seconds", 0.1)
+    assert done.returncode == 0, done.stderr
+    assert "share" in done.stdout and "encoder.0.res_blocks.1.conv" in done.stdout
+    assert "share" not in run("bench", "--seconds", 0.1).stdout
+
+
 def test_bench_of_each_isa(run):
     for isa in info(run)["isas"]:
         done = run("bench", "--isa", isa, "--seconds", 0.1, "--json")
