@@ -25,6 +25,7 @@ ROOMS = {
     "core/sampling/": "sampling",
     "api/": "api",
     "server/": "server",
+    "tools/": "tools",  # programs of their own, which are not part of the daemon
     "tests/": "tests",
 }
 
@@ -40,6 +41,7 @@ EDGES = {
     "engine": {"public", "base", "kernels", "graph", "nets", "model", "sampling"},
     "api": {"public"},
     "server": {"public", "api"},
+    "tools": set(),
 }
 
 # Of another room, only these headers: the nets read the config, never the file behind it.
@@ -53,8 +55,9 @@ LIBRARIES = {
     r"zlib\.h": {"api"},
     r"(cjson/)?cJSON\.h": {"api", "model"},
     r"cblas\.h|openblas_config\.h|f77blas\.h": {"kernels"},
-    r"[a-z0-9]*intrin\.h|arm_neon\.h|arm_sve\.h|cpuid\.h": {"kernels"},
+    r"[a-z0-9]*intrin\.h|arm_neon\.h|arm_sve\.h|cpuid\.h": {"kernels", "tools"},
     r"nettle/.*": {"model", "api", "engine"},
+    r"dnnl\.h": {"tools"},
     r"cmocka\.h": set(),
 }
 
@@ -65,6 +68,7 @@ wchar wctype""".split()
 # ... and what belongs to rooms that talk to the operating system. The api has no door to it.
 SYSTEM = {
     "server": r".*",
+    "tools": r".*",
     "model": r"fcntl\.h|sys/stat\.h|sys/types\.h|sys/mman\.h|unistd\.h",
     "kernels": r"sys/auxv\.h|sys/syscall\.h|asm/.*|unistd\.h|pthread\.h",
 }

@@ -1,0 +1,189 @@
+"""A run as text: the tables of the terminal and those of docs/performance.md, which stand between
+`<!-- bench: NAME -->` and `<!-- end -->` and are written anew by every run.
+"""
+
+import json
+import re
+
+from tools.bench import figures
+from tools.bench.figures import Figure, Timings
+
+MARKED = re.compile(r"(<!-- bench: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
+
+
+def compact_json(run):
+    """JSON with a record a line, so that two runs can be compared by eye."""
+    parts = []
+    for key, value in run.items():
+        if isinstance(value, list) and value and isinstance(value[0], dict):
+            lines = ",\n  ".join(json.dumps(rounded(v)) for v in value)
+            parts.append(f'"{key}": [\n  {lines}]')
+        else:
+            parts.append(f'"{key}": {json.dumps(rounded(value))}')
+    return "{" + ",\n".join(parts) + "}\n"
+
+
+def rounded(value):
+    """Five digits of every float: what a timing is worth."""
+    if isinstance(value, float):
+        return float(f"{value:.5g}")
+    if isinstance(value, dict):
+        return {k: rounded(v) for k, v in value.items()}
+    return [rounded(v) for v in value] if isinstance(value, list) else value
+
+
+def spread(figure, digits=2):
+    """1.23 (1.20-1.31)"""
+    if figure is None:
+        return ""
+    return (f"{figure.median:.{digits}f} "
+            f"({figure.p10:.{digits}f}-{figure.p90:.{digits}f})")
+
+
+def table(head, rows):
+    """Markdown, first column to the left, the others to the right."""
+    lines = ["| " + " | ".join(head) + " |", "|---" + "|--:" * (len(head) - 1) + "|"]
+    return "\n".join(lines + ["| " + " | ".join(row) + " |" for row in rows]) + "\n"
+
+
+# ---- the tables ----------------------------------------------------------------------------------
+
+def milliseconds(run, threads):
+    """Milliseconds an image-step, engines by images in flight."""
+    t = Timings(run["timings"])
+    sizes = sorted({n for _, n, with_threads in t.ms if with_threads == threads})
+    rows = []
+    for engine in t.engines():
+        found = [t.figure(engine, n, threads) for n in sizes]
+        if any(found):
+            rows.append([run["titles"][engine]] + [f"{f.median:.3f}" if f else "" for f in found])
+    return table(["images in flight"] + [str(n) for n in sizes], rows) if rows else ""
+
+
+def one_thread(run):
+    return milliseconds(run, 1)
+
+
+def two_threads(run):
+    return milliseconds(run, 2)
+
+
+def ratios(run):
+    """How many times as long the peers take as ours, each at its best size and at equal sizes."""
+    t, rows = Timings(run["timings"]), []
+    for ours in ("fp32", "bf16", "avx2"):
+        for peer in ("torch", "ort", "ort_avx2"):
+            if not t.sizes(ours, 1) or not t.sizes(peer, 1):
+                continue
+            found = [figures.ratio(t.cell(peer, n), t.cell(ours, n)) for n in (1, 8)]
+            found += [figures.ratio(t.best(peer), t.cell(ours, n)) for n in (1, 8)]
+            rows.append([f"{run['titles'][peer]} / {run['titles'][ours]}"] + [spread(f) for f in found])
+    head = ["one thread", "batch 1", "batch 8", "its best batch / our 1", "its best batch / our 8"]
+    return table(head, rows) if rows else ""
+
+
+def targets(run):
+    rows = []
+    for t in figures.targets(run):
+        sign = ">=" if t.is_at_least else "<="
+        rows.append([t.text, f"{sign} {t.bound:g}", spread(t.value), t.verdict()])
+    return table(["target", "x", "reached (p10-p90 of the rounds)", ""], rows)
+
+
+def convolutions(run):
+    """oneDNN's convolutions alone against a whole evaluation of ours."""
+    rows, t = [], Timings(run["timings"])
+    for precision, engine in (("f32", "fp32"), ("bf16", "bf16")):
+        for batch in sorted({c["batch"] for c in run["convolutions"]}):
+            alone = figures.convolutions(run, precision, batch)
+            if not alone:
+                continue
+            whole = t.figure(engine, batch)
+            rows.append([f"{engine}, batch {batch}", f"{Figure.of(list(alone.values())).median:.3f}",
+                         f"{whole.median:.3f}" if whole else "",
+                         spread(figures.ratio(t.cell(engine, batch), alone))])
+    head = ["one thread, ms an image", "oneDNN, convolutions", "denoised, all", "ratio"]
+    return table(head, rows) if rows else ""
+
+
+PEAK_NAMES = {"avx2": "AVX2 fused multiply-add, fp32",
+              "avx512": "AVX-512 fused multiply-add, fp32",
+              "avx512_bf16": "AVX-512 dot product, bf16", "amx_bf16": "AMX tile product, bf16"}
+# What bounds the engine on a processor that has it.
+PEAK_OF = {"fp32": "avx512", "avx2": "avx2", "openblas": "avx512", "bf16": "amx_bf16"}
+
+
+def peaks(run):
+    if not run["peaks"]:
+        return ""
+    rows = [[PEAK_NAMES[k], f"{v:.0f} GFLOP/s"] for k, v in run["peaks"]["gflops"].items()]
+    rows += [[f"load, {k}", f"{v:.0f} GB/s"] for k, v in run["peaks"]["gb_per_s"].items()]
+    return table(["one core", "peak"], rows)
+
+
+def by_kind(run):
+    """Milliseconds an image of each kind of operation, and its share, in each profile."""
+    profiles = {k: figures.operations(p) for k, p in run["profiles"].items()}
+    kinds = list(dict.fromkeys(op["kind"] for ops in profiles.values() for op in ops))
+    rows = []
+    for kind in kinds:
+        row = [kind]
+        for ops in profiles.values():
+            total = sum(op["ms"] for op in ops)
+            ms = sum(op["ms"] for op in ops if op["kind"] == kind)
+            row.append(f"{ms:.4f} ({ms / total:.0%})")
+        rows.append(row)
+    rows.append(["all"] + [f"{sum(op['ms'] for op in ops):.4f}" for ops in profiles.values()])
+    row = ["the convolutions, of the peak of"]
+    for key in profiles:
+        share = figures.share_of_peak(run, key, PEAK_OF.get(key))
+        row.append(f"{PEAK_NAMES[PEAK_OF[key]].split(' ')[0]}: {share:.0%}" if share else "")
+    rows.append(row)
+    head = ["ms an image, batch 8"] + [run["titles"][k] for k in profiles]
+    return table(head, rows) if profiles else ""
+
+
+def checks(run):
+    rows = [[name, f"{difference:.1e}"] for name, difference in run["checks"]["peers"].items()]
+    rows += [[name, f"{found['pixel_difference_max']} of 255, {found['psnr_db']:.0f} dB"]
+             for name, found in run["checks"]["ours"].items()]
+    return table(["against PyTorch's plain network", "largest difference"], rows)
+
+
+def conditions(run):
+    m = run["machine"]
+    n_rounds = len({r["round"] for r in run["timings"]})
+    versions = [f"{name} {m[key]}" for key, name in (("torch", "PyTorch"), ("ort", "ONNX Runtime"),
+                                                     ("onednn", "oneDNN")) if key in m]
+    lines = [f"{m['date']}, {m['processor']}, {m['processors']} processors, Linux {m['kernel']}; "
+             f"denoised {m['revision']}, {', '.join(versions)}; {n_rounds} rounds."]
+    lines += [f"Left out: {line}." for line in run["missing"]]
+    return "\n".join(lines) + "\n"
+
+
+TABLES = {f.__name__: f for f in (conditions, targets, ratios, one_thread, two_threads,
+                                  convolutions, peaks, by_kind, checks)}
+
+
+# ---- where they go -------------------------------------------------------------------------------
+
+def text(run):
+    """What a run prints."""
+    return "\n".join(f"{name.replace('_', ' ')}\n\n{part}"
+                     for name, part in ((n, f(run)) for n, f in TABLES.items()) if part)
+
+
+def update(path, run):
+    """Write the tables into a page. A marker that names no table is an error."""
+    page = path.read_text()
+
+    def fill(found):
+        begin, name, end = found.groups()
+        if name not in TABLES:
+            raise ValueError(f"{path}: <!-- bench: {name} --> names no table")
+        return begin + TABLES[name](run) + end
+
+    filled, n = MARKED.subn(fill, page)
+    if n == 0:
+        raise ValueError(f"{path}: no <!-- bench: NAME --> in it")
+    path.write_text(filled)
