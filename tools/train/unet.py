@@ -10,6 +10,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from tools.train import fused
+
 GROUPS = 32
 
 
@@ -21,6 +23,16 @@ class GroupNorm(nn.GroupNorm):
 
     def forward(self, x):
         return F.group_norm(x.float(), self.num_groups, self.weight, self.bias, self.eps)
+
+    def silu(self, x, time=None, residual=False):
+        """[x +] SiLU(norm(x + time)), time [N,C]; in one pass where that is possible."""
+        if self.num_groups == self.num_channels:
+            time = None  # the same for all of a group: the norm takes it away again
+        if fused.usable(x, self.num_groups):
+            return fused.NormSilu.apply(x, time, self.weight, self.bias, self.num_groups, self.eps,
+                                        residual)
+        y = F.silu(self(x if time is None else x + time[:, :, None, None]))
+        return x + y if residual else y
 
 
 class LayerNorm(nn.LayerNorm):
@@ -58,7 +70,7 @@ class ResidualBlock(nn.Module):
 
     def forward(self, x, temb):
         c = self.conv(x)
-        return c + F.silu(self.norm(c + self.time_lin(temb)[:, :, None, None]))
+        return self.norm.silu(c, self.time_lin(temb), residual=True)
 
 
 class Attention(nn.Module):
@@ -182,6 +194,17 @@ class DecoderLevel(nn.Module):
         return x
 
 
+class Head(nn.Sequential):
+    """[N,i,H,W] -> [N,o,H,W]: GroupNorm, SiLU, 3x3 convolution."""
+
+    def __init__(self, i, o):
+        super().__init__(GroupNorm(i), nn.SiLU(), nn.Conv2d(i, o, 3, padding=1))
+
+    def forward(self, x):
+        norm, _, conv = self
+        return conv(norm.silu(x))
+
+
 class UNet(nn.Module):
     """x [N,1,28,28], t [N] in [0, 1], label [N] (classes = the null label) -> v [N,1,28,28]."""
 
@@ -195,8 +218,7 @@ class UNet(nn.Module):
         self.mid_block = MidBlock(channels[-2], channels[-1], context_dim)
         oi = list(zip(channels[:0:-1], channels[-2::-1]))
         self.decoder = nn.ModuleList(DecoderLevel(i, o) for i, o in oi)
-        self.proj = nn.Sequential(GroupNorm(channels[0]), nn.SiLU(),
-                                  nn.Conv2d(channels[0], image_channels, 3, padding=1))
+        self.proj = Head(channels[0], image_channels)
 
     def forward(self, x, t, label):
         temb = self.time_embed(t)
