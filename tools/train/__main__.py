@@ -14,16 +14,15 @@ import csv
 import math
 import os
 import pathlib
-import subprocess
 import time
 
-import numpy as np
 import torch
 from tqdm import tqdm
 
 from tools import mnist
 from tools.train import diffusion, plots
 from tools.train.export import export
+from tools.train.run import commit_id, load_digits, open_log, save, to_uint8, update_average
 from tools.train.unet import UNet
 
 NULL_LABEL = 10
@@ -60,17 +59,6 @@ def learning_rate(step, total, args):
     return args.lr * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(u, 1.0))))
 
 
-def save(path, state):
-    tmp = path.with_suffix(".tmp")
-    torch.save(state, tmp)
-    os.replace(tmp, path)
-
-
-def commit_id():
-    out = subprocess.run(["git", "describe", "--always", "--dirty"], capture_output=True, text=True)
-    return out.stdout.strip() or "unknown"
-
-
 def sample_grid(net, path, device):
     """A 10x10 grid: a row a digit, 20 steps at guidance 1.5, always from the same noise."""
     g = torch.Generator().manual_seed(7)
@@ -78,7 +66,7 @@ def sample_grid(net, path, device):
     label = torch.arange(10).repeat_interleave(10).to(device)
     net.eval()
     x = diffusion.dpmpp_2m(net, noise, label, 20, 1.5, NULL_LABEL)
-    plots.grid(((x.cpu().numpy() + 1) * 127.5).round().astype(np.uint8)[:, 0], 10, path)
+    plots.grid(to_uint8(x), 10, path)
 
 
 def main():
@@ -92,10 +80,7 @@ def main():
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     torch.set_num_threads(args.threads)
 
-    images, labels = mnist.load("train")
-    images = torch.from_numpy(images.astype(np.float32) / 127.5 - 1)[:, None].to(device)
-    labels = torch.from_numpy(labels.astype(np.int64)).to(device)
-
+    images, labels = load_digits(device)
     torch.manual_seed(args.seed)
     net = UNet().to(device)
     ema = UNet().to(device)
@@ -116,13 +101,7 @@ def main():
     recipe = {k: v for k, v in vars(args).items() if k not in ("run", "resume", "export", "threads")}
     commit = commit_id()  # of the code that runs, whatever is committed meanwhile
     csv_path = args.run / "loss.csv"
-    if step == 0:
-        csv_path.write_text("step,epoch,loss,lr,seconds\n")
-    else:  # drop what a killed run logged past its checkpoint
-        rows = csv_path.read_text().splitlines()
-        kept = [r for r in rows[1:] if int(r.split(",")[0]) <= step]
-        csv_path.write_text("\n".join(rows[:1] + kept) + "\n")
-    log = csv.writer(open(csv_path, "a", newline="", buffering=1))
+    log = csv.writer(open_log(csv_path, "step,epoch,loss,lr,seconds", step))
 
     def keep():
         save(checkpoint, {"model": net.state_dict(), "ema": ema.state_dict(),
@@ -158,10 +137,7 @@ def main():
         torch.nn.utils.clip_grad_norm_(net.parameters(), args.clip)
         optimizer.step()
         step += 1
-        decay = min(args.ema, (1 + step) / (10 + step))
-        with torch.no_grad():
-            for e, p in zip(ema.parameters(), net.parameters()):
-                e.lerp_(p, 1 - decay)
+        update_average(ema, net, args.ema, step)
         seconds += time.monotonic() - began
 
         window.append(loss.item())

@@ -1,4 +1,4 @@
-"""Pictures of a training run: the loss curve and grids of samples."""
+"""Pictures of a training run: curves of loss and quality, grids of samples."""
 
 import csv
 
@@ -39,6 +39,30 @@ def loss_curve(csv_path, png_path):
     twin.plot(epoch, [float(r["lr"]) for r in rows], color="C1", lw=0.8)
     twin.set_ylabel("learning rate", color="C1")
     ax.legend(frameon=False)
+    fig.tight_layout()
+    fig.savefig(png_path)
+    plt.close(fig)
+
+
+def quality_curve(csv_path, png_path):
+    """Plot CA and FD of a few-step student against steps from a run's quality.csv, for each number
+    of evaluations, with the base model's dashed."""
+    rows = list(csv.DictReader(open(csv_path)))
+    fig, axes = plt.subplots(1, 2, figsize=(9, 4), dpi=110)
+    for ax, name, scale in zip(axes, ("ca", "fd_train"), (100, 1)):
+        student = [r for r in rows if r["sampler"] == "consistency"]
+        for n in sorted({int(r["evaluations"]) for r in student}):
+            mine = [r for r in student if int(r["evaluations"]) == n]
+            ax.plot([int(r["step"]) for r in mine], [scale * float(r[name]) for r in mine],
+                    marker=".", label=f"{n} evaluation{'s'[:n > 1]}")
+        for r in rows:
+            if r["sampler"] != "consistency":
+                ax.axhline(scale * float(r[name]), color="0.5", ls="--", lw=0.8,
+                           label=f"base, {r['evaluations']} evaluations")
+        ax.set_xlabel("step")
+        ax.legend(frameon=False)
+    axes[0].set(ylabel="CA %", ylim=(max(80, axes[0].get_ylim()[0]), 100))
+    axes[1].set(ylabel="FD to the training digits", yscale="log")
     fig.tight_layout()
     fig.savefig(png_path)
     plt.close(fig)

@@ -1,0 +1,245 @@
+"""Distil the base model into a consistency model that draws a digit in 1, 2 or 4 evaluations.
+
+    /usr/bin/python3 -m tools.train.consistency               train, beginning at the base's weights
+    /usr/bin/python3 -m tools.train.consistency --resume      go on from the last checkpoint
+    /usr/bin/python3 -m tools.train.consistency --generate    only make trajectories (see below)
+
+The student has the base's architecture. It learns to map every state of a guided trajectory of the
+base (trajectories.py) to the image where that trajectory ends, so that guidance is folded in and an
+evaluation costs one. Its target is the end itself, or its own estimate at the trajectory's next
+level, without gradient (consistency distillation, Song et al. 2023): --ends says how often which.
+
+One run folder holds checkpoint.pt (model, EMA, optimizer, position), loss.csv, quality.csv (CA and
+FD by tools.evaluate), their plots, grids, and the trajectories. Every batch is a function of (seed,
+step), so a run that was killed and resumed sees the batches of one that was not. Options may change
+at a --resume; the checkpoint lists the step and the recipe of each change.
+"""
+
+import argparse
+import csv
+import os
+import pathlib
+import time
+
+import torch
+from tqdm import tqdm
+
+from tools import mnist
+from tools.train import diffusion, plots, quality, trajectories
+from tools.train.run import commit_id, load_digits, open_log, save, update_average
+from tools.train.trajectories import LEVELS
+from tools.train.unet import UNet
+
+NULL_LABEL = 10
+# The timesteps of a sample in 1, 2 and 4 evaluations; all of them are LEVELS.
+SCHEDULES = {1: [999], 2: [999, 399], 4: [999, 599, 399, 199]}
+NOT_RECIPE = ("run", "base", "trajectories", "resume", "generate", "threads",
+              "max_steps")
+
+
+def numbers(text):
+    return [float(w) for w in text.split(",")]
+
+
+def parse(argv=None):
+    runs = mnist.cache_dir() / "runs"
+    p = argparse.ArgumentParser(prog="tools.train.consistency", description=__doc__.split("\n")[0])
+    p.add_argument("--run", type=pathlib.Path, default=runs / "mnist-fast",
+                   help="run folder (default: %(default)s)")
+    p.add_argument("--base", type=pathlib.Path, default=runs / "mnist" / "checkpoint.pt",
+                   help="checkpoint of tools.train (default: %(default)s)")
+    p.add_argument("--trajectories", type=pathlib.Path, help="folder; default: in the run folder")
+    p.add_argument("--resume", action="store_true",
+                   help="go on from the run folder's checkpoint; without it the folder must be new")
+    p.add_argument("--steps", type=int, default=40000)
+    p.add_argument("--batch", type=int, default=128)
+    p.add_argument("--lr", type=float, default=1e-3, help="learning rate of the plateau")
+    p.add_argument("--warmup", type=int, default=200, help="steps of linear warm-up")
+    p.add_argument("--decay", type=float, default=0.3,
+                   help="share of the steps, at the end, over which the rate falls to 0")
+    p.add_argument("--clip", type=float, default=1.0, help="gradient norm limit")
+    p.add_argument("--ema", type=float, default=0.9995)
+    p.add_argument("--guidance", type=float, default=1.5, help="scale of the teacher")
+    p.add_argument("--ends", type=float, default=0.5,
+                   help="share of the targets that are the trajectory's end")
+    p.add_argument("--loss", choices=LOSSES, default="huber")
+    p.add_argument("--weights", type=numbers, default=[6] + [1] * (len(LEVELS) - 1),
+                   help="how often each level is drawn, from noise down")
+    p.add_argument("--shards", type=int, default=8, help="trajectory shards to begin with")
+    p.add_argument("--shard-every", type=int, default=60, help="steps until one more shard")
+    p.add_argument("--most-shards", type=int, default=400)
+    p.add_argument("--generate", action="store_true",
+                   help="make all the shards and leave: run it beside the training, which then "
+                        "finds them there instead of making them itself")
+    p.add_argument("--quality-every", type=int, default=2000, help="steps")
+    p.add_argument("--quality-count", type=int, default=2000, help="images a setting")
+    p.add_argument("--seed", type=int, default=1)
+    p.add_argument("--fp32", action="store_true", help="no bf16 autocast")
+    p.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
+    p.add_argument("--max-steps", type=int, default=None, help="stop early after this many steps")
+    args = p.parse_args(argv)
+    if len(args.weights) != len(LEVELS):
+        p.error(f"--weights: {len(LEVELS)} numbers expected, {len(args.weights)} found")
+    return args
+
+
+def mse(d):
+    return d.square().mean()
+
+
+def huber(d):
+    """Pseudo-Huber on pixels: nearly the absolute error, whose optimum is a crisp median."""
+    return ((d.square() + 0.1**2).sqrt() - 0.1).mean()
+
+
+def norm(d):
+    """Pseudo-Huber on whole images (Song & Dhariwal 2023)."""
+    n = d[0].numel()
+    c = 0.03 * n**0.5
+    return ((d.square().sum((1, 2, 3)) + c * c).sqrt() - c).mean() / n**0.5
+
+
+LOSSES = {"mse": mse, "huber": huber, "norm": norm}
+
+
+def learning_rate(step, args):
+    """Linear warm-up, a plateau, a linear fall: a longer run is the same until the fall begins."""
+    left = (args.steps - step) / max(1, args.decay * args.steps)
+    return args.lr * min(1, (step + 1) / args.warmup, max(left, 1e-3))
+
+
+def level_indices(n, weights, generator):
+    """n indices into LEVELS, stratified over the weights."""
+    u = (torch.arange(n) + torch.rand(n, generator=generator)) / n
+    edges = torch.tensor(weights).cumsum(0)
+    return torch.searchsorted(edges / edges[-1], u, right=True).clamp(max=len(weights) - 1)
+
+
+def targets(net, following, image, label, j, ends, generator, autocast):
+    """The end of the trajectory for a share of the batch and wherever the next state is the end;
+    otherwise the network's own clamped estimate at the next level."""
+    chain = (torch.rand(len(j), generator=generator) >= ends) & (j < len(LEVELS) - 1)
+    if not chain.any():
+        return image
+    k = torch.tensor(LEVELS)[j[chain] + 1]
+    target, chain = image.clone(), chain.to(image.device)
+    with torch.no_grad(), autocast:
+        own = diffusion.denoised(net, following[chain], k, label[chain])
+    target[chain] = own.float().clamp(-1, 1)
+    return target
+
+
+def make_teacher(state, device, autocast):
+    """The base's averaged weights as a function (x, t, label) -> v."""
+    net = UNet().to(device).eval()
+    net.load_state_dict(state["ema"])
+
+    def teacher(x, t, label):
+        with autocast:
+            return net(x, t, label)
+    return teacher
+
+
+def train(args, device):
+    autocast = torch.autocast(device.type, torch.bfloat16, enabled=not args.fp32)
+    images, labels = load_digits(device)
+    base = torch.load(args.base, map_location=device)
+    teacher = make_teacher(base, device, autocast)
+
+    def make(number):
+        return trajectories.make_shard(teacher, images, labels, args.guidance, NULL_LABEL,
+                                       args.seed, number)
+
+    pool = trajectories.Pool(args.trajectories or args.run / "trajectories", make)
+    if args.generate:
+        return pool.fill(args.most_shards, tqdm)
+
+    net, ema = UNet().to(device), UNet().to(device).eval()
+    net.load_state_dict(base["ema"])
+    ema.load_state_dict(base["ema"])
+    optimizer = torch.optim.AdamW(net.parameters(), lr=args.lr, betas=(0.9, 0.99), weight_decay=0)
+    checkpoint = args.run / "checkpoint.pt"
+    step, seconds, recipes = 0, 0.0, []
+    if args.resume:
+        state = torch.load(checkpoint, map_location=device)
+        net.load_state_dict(state["model"])
+        ema.load_state_dict(state["ema"])
+        optimizer.load_state_dict(state["optimizer"])
+        step, seconds, recipes = state["step"], state["seconds"], state["recipes"]
+    recipe = {k: v for k, v in vars(args).items() if k not in NOT_RECIPE}
+    if not recipes or recipes[-1]["recipe"] != recipe:
+        recipes.append({"from_step": step, "recipe": recipe})
+    commit = commit_id()  # of the code that runs, whatever is committed meanwhile
+
+    log = csv.writer(open_log(args.run / "loss.csv", "step,loss,lr,shards,seconds", step))
+    figures = csv.writer(open_log(args.run / "quality.csv", quality.HEADER, step))
+    judge = quality.Judge(args.quality_count, device)
+
+    def keep():
+        save(checkpoint, {"model": net.state_dict(), "ema": ema.state_dict(),
+                          "optimizer": optimizer.state_dict(), "step": step, "seconds": seconds,
+                          "recipes": recipes, "commit": commit, "base": base["step"]})
+
+    def measure():
+        for ks in SCHEDULES.values():
+            row, drawn = judge.student(ema, ks)
+            figures.writerow([step, f"{seconds:.0f}"] + row)
+            shown = drawn.reshape(10, -1, 28, 28)[:, :10].reshape(-1, 28, 28)
+            plots.grid(shown, 10, args.run / f"grid-{len(ks)}-{step:06d}.png")
+        plots.quality_curve(args.run / "quality.csv", args.run / "quality.png")
+
+    if step == 0:
+        figures.writerow([0, 0] + judge.teacher(teacher, 10, args.guidance, NULL_LABEL)[0])
+    last = min(args.steps, args.max_steps or args.steps)
+    bar = tqdm(total=last, initial=step, unit="step", smoothing=0.02, mininterval=1)
+    window, saved_at = [], time.monotonic()
+    while step < last:
+        began = time.monotonic()
+        pool.grow(min(args.shards + step // args.shard_every, args.most_shards))
+        g = torch.Generator().manual_seed(args.seed * 1_000_000_007 + step)
+        j = level_indices(args.batch, args.weights, g)
+        here, following, image, label = (part.to(device) for part in pool.batch(j, g))
+        target = targets(net, following, image, label, j, args.ends, g, autocast)
+        for group in optimizer.param_groups:
+            group["lr"] = learning_rate(step, args)
+        net.train()
+        with autocast:
+            estimate = diffusion.denoised(net, here, torch.tensor(LEVELS)[j], label)
+        loss = LOSSES[args.loss](estimate.float() - target)
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(net.parameters(), args.clip)
+        optimizer.step()
+        step += 1
+        update_average(ema, net, args.ema, step)
+        seconds += time.monotonic() - began
+
+        window.append(loss.item())
+        bar.update()
+        if step % 50 == 0:
+            mean = sum(window) / len(window)
+            window = []
+            log.writerow([step, f"{mean:.5f}", f"{optimizer.param_groups[0]['lr']:.3g}",
+                          len(pool.shards), f"{seconds:.0f}"])
+            bar.set_postfix(loss=f"{mean:.4f}", shards=len(pool.shards))
+        if step % args.quality_every == 0 or step == last:
+            keep()
+            measure()
+            saved_at = time.monotonic()
+        elif time.monotonic() - saved_at > 120:
+            keep()
+            saved_at = time.monotonic()
+    bar.close()
+
+
+def run(args):
+    if (args.run / "checkpoint.pt").exists() and not (args.resume or args.generate):
+        raise SystemExit(f"{args.run} has a checkpoint: give --resume to go on, or another --run")
+    args.run.mkdir(parents=True, exist_ok=True)
+    torch.set_num_threads(args.threads)
+    torch.manual_seed(args.seed)
+    train(args, torch.device("cuda" if torch.cuda.is_available() else "cpu"))
+
+
+if __name__ == "__main__":
+    run(parse())
