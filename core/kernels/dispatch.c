@@ -2,6 +2,11 @@
  * XGETBV (does the operating system save the registers). */
 #include <stdio.h>
 #include <string.h>
+#if defined(__x86_64__)
+#include <cpuid.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
 
 #include "core/kernels/kernels.h"
 
@@ -46,6 +51,7 @@ const char *dn_precision_name(enum dn_precision precision)
 }
 
 #if defined(__x86_64__)
+
 static bool has_avx2(void)
 {
     return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
@@ -55,6 +61,35 @@ static bool has_avx512(void)
 {
     return has_avx2() && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
            __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
+}
+
+/* What the operating system saves of the registers (XCR0). */
+static uint64_t saved_state(void)
+{
+    uint32_t a, b, c, d, low, high;
+    if (!__get_cpuid(1, &a, &b, &c, &d) || !(c >> 27 & 1))
+        return 0;
+    __asm__("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
+    return (uint64_t)high << 32 | low;
+}
+
+/* Tiles with bf16. Linux gives a process their registers only when asked, for all its threads from
+ * then on (Documentation/arch/x86/xstate.rst); asking again does no harm. */
+static bool has_amx(void)
+{
+    enum { REQUEST_PERMISSION = 0x1023, TILE_DATA = 18 };
+    const uint64_t tiles = UINT64_C(3) << 17;
+    uint32_t a, b, c, d;
+    if (!has_avx512() || (saved_state() & tiles) != tiles ||
+        !__get_cpuid_count(7, 0, &a, &b, &c, &d))
+        return false;
+    bool bf16 = d >> 22 & 1, tile = d >> 24 & 1;
+    return bf16 && tile && syscall(SYS_arch_prctl, REQUEST_PERMISSION, TILE_DATA) == 0;
+}
+
+static bool has_avx512_bf16(void)
+{
+    return has_avx512() && __builtin_cpu_supports("avx512bf16");
 }
 #endif
 
@@ -86,9 +121,44 @@ static const struct dn_kernels *fp32_kernels_for(enum dn_isa isa)
     }
 }
 
+static const struct dn_kernels *bf16_kernels_for(enum dn_isa isa)
+{
+    switch (isa) {
+    case DN_ISA_SCALAR:
+        return &dn_kernels_reference_bf16;
+#if defined(__x86_64__)
+    case DN_ISA_AUTO:
+        return has_amx() ? &dn_kernels_amx : has_avx512_bf16() ? &dn_kernels_avx512_bf16 : NULL;
+    case DN_ISA_AMX:
+        return has_amx() ? &dn_kernels_amx : NULL;
+    case DN_ISA_AVX512:
+        return has_avx512_bf16() ? &dn_kernels_avx512_bf16 : NULL;
+#endif
+    default:
+        return NULL;
+    }
+}
+
+/* Is bf16 faster than fp32 there? In plain C it is not, and on Intel the dot product runs at half
+ * the rate of a fused multiply-add or less (docs/performance.md); on AMD (Zen 4) at the full rate.
+ */
+static bool is_worth_it(const struct dn_kernels *bf16)
+{
+#if defined(__x86_64__)
+    return bf16 &&
+           (bf16->isa == DN_ISA_AMX || (bf16->isa == DN_ISA_AVX512 && __builtin_cpu_is("amd")));
+#else
+    (void)bf16;
+    return false;
+#endif
+}
+
 const struct dn_kernels *dn_kernels_for(enum dn_isa isa, enum dn_precision precision)
 {
-    return precision == DN_PRECISION_BF16 ? NULL : fp32_kernels_for(isa);
+    if (precision == DN_PRECISION_FP32)
+        return fp32_kernels_for(isa);
+    const struct dn_kernels *bf16 = bf16_kernels_for(isa);
+    return precision == DN_PRECISION_BF16 || is_worth_it(bf16) ? bf16 : fp32_kernels_for(isa);
 }
 
 bool dn_isa_available(enum dn_isa isa)
@@ -102,15 +172,21 @@ void dn_cpu_features(char *text, size_t bytes)
     if (bytes > 0)
         text[0] = '\0';
 #if defined(__x86_64__)
-    static const char *const names[] = {"sse4.2",     "avx",       "avx2",     "fma",
-                                        "avx512f",    "avx512bw",  "avx512dq", "avx512vl",
-                                        "avx512vnni", "avx512bf16"};
+    static const char *const names[] = {"sse4.2",     "avx",        "avx2",     "fma",
+                                        "avx512f",    "avx512bw",   "avx512dq", "avx512vl",
+                                        "avx512vnni", "avx512bf16", "amx-bf16"};
     const int found[] = {
-        __builtin_cpu_supports("sse4.2"),     __builtin_cpu_supports("avx"),
-        __builtin_cpu_supports("avx2"),       __builtin_cpu_supports("fma"),
-        __builtin_cpu_supports("avx512f"),    __builtin_cpu_supports("avx512bw"),
-        __builtin_cpu_supports("avx512dq"),   __builtin_cpu_supports("avx512vl"),
-        __builtin_cpu_supports("avx512vnni"), __builtin_cpu_supports("avx512bf16"),
+        __builtin_cpu_supports("sse4.2"),
+        __builtin_cpu_supports("avx"),
+        __builtin_cpu_supports("avx2"),
+        __builtin_cpu_supports("fma"),
+        __builtin_cpu_supports("avx512f"),
+        __builtin_cpu_supports("avx512bw"),
+        __builtin_cpu_supports("avx512dq"),
+        __builtin_cpu_supports("avx512vl"),
+        __builtin_cpu_supports("avx512vnni"),
+        __builtin_cpu_supports("avx512bf16"),
+        has_amx(),
     };
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         if (!found[i] || used >= bytes)

@@ -123,7 +123,14 @@ const struct dn_kernels *dn_kernels_for(enum dn_isa isa, enum dn_precision preci
 
 /* ---- the tables' parts ----------------------------------------------------------------------- */
 
-extern const struct dn_kernels dn_kernels_reference;
+extern const struct dn_kernels dn_kernels_reference, dn_kernels_reference_bf16;
+
+size_t dn_reference_bf16_conv_packed(const struct dn_conv *conv);
+void dn_reference_bf16_conv_pack(void *packed, const struct dn_conv *conv, const float *weights);
+size_t dn_reference_bf16_conv_scratch(const struct dn_conv *conv);
+void dn_reference_bf16_conv(const struct dn_conv *conv, const struct dn_map *in,
+                            const struct dn_map *out, const struct dn_epilogue *epilogue,
+                            float *scratch);
 
 /* Make every OpenBLAS call of this process run on its caller's thread alone; false where the build
  * of OpenBLAS does not let itself. */
@@ -138,6 +145,7 @@ void dn_openblas_conv(const struct dn_conv *conv, const struct dn_map *in, const
 
 #if defined(__x86_64__)
 extern const struct dn_kernels dn_kernels_avx2, dn_kernels_avx512;
+extern const struct dn_kernels dn_kernels_amx, dn_kernels_avx512_bf16;
 extern const struct dn_kernels dn_kernels_openblas_avx2, dn_kernels_openblas_avx512;
 #endif
 extern const struct dn_kernels dn_kernels_openblas_baseline;

@@ -199,3 +199,18 @@ const struct dn_kernels dn_kernels_reference = {
     .attention = attention,
     .pointwise = pointwise,
 };
+
+const struct dn_kernels dn_kernels_reference_bf16 = {
+    .isa = DN_ISA_SCALAR,
+    .precision = DN_PRECISION_BF16,
+    .domain = "bf16-amx-1",
+    .conv_packed = dn_reference_bf16_conv_packed,
+    .conv_pack = dn_reference_bf16_conv_pack,
+    .conv_scratch = dn_reference_bf16_conv_scratch,
+    .conv = dn_reference_bf16_conv,
+    .group_norm = group_norm,
+    .layer_norm = layer_norm,
+    .attention_scratch = attention_scratch,
+    .attention = attention,
+    .pointwise = pointwise,
+};

@@ -14,30 +14,40 @@
 
 #include "core/base/memory.h"
 #include "core/base/rng.h"
+#include "core/kernels/bf16.h"
 #include "core/kernels/kernels.h"
 
 static const float GUARD = 1e30f;
 
+enum { DOT_FIRST = 1 }; /* which of a pair of channels the dot product adds first */
+
 /* Of the largest magnitude: a sum of a few hundred products in another order. */
 static const double BLAS_TOLERANCE = 2e-6;
 
-/* A map with a border of one pixel and `gap` floats after each pixel, everything else GUARD. */
+/* A map with a border of one pixel and `gap` values after each pixel, everything else GUARD. */
 struct canvas {
     struct dn_map map;
-    float *memory;
-    size_t floats;
+    char *memory;
+    size_t values;
 };
 
-static struct canvas canvas_new(int h, int w, int c, int gap, bool noise, uint32_t index)
+static float canvas_value(const struct canvas *v, size_t i)
+{
+    return dn_load(v->memory, v->map.type, (int)i);
+}
+
+static struct canvas canvas_of(enum dn_type type, int h, int w, int c, int gap, bool noise,
+                               uint32_t index)
 {
     struct canvas v;
-    int ld = c + gap, pitch = (w + 2) * ld;
-    v.floats = (size_t)((h + 2) * pitch);
-    v.memory = malloc(v.floats * sizeof(float));
+    int ld = c + gap, pitch = (w + 2) * ld, slack = 32 * ld;
+    v.values = (size_t)((h + 2) * pitch + slack);
+    v.memory = malloc(v.values * dn_type_bytes(type));
     assert_non_null(v.memory);
-    for (size_t i = 0; i < v.floats; i++)
-        v.memory[i] = GUARD;
-    v.map = (struct dn_map){v.memory + pitch + ld, DN_FP32, h, w, c, ld, pitch};
+    for (size_t i = 0; i < v.values; i++)
+        dn_store(v.memory, type, (int)i, GUARD);
+    v.map = (struct dn_map){
+        v.memory + (size_t)(pitch + ld) * dn_type_bytes(type), type, h, w, c, ld, pitch};
     if (noise) {
         float *values = malloc((size_t)(h * w * c + 4) * sizeof(float));
         assert_non_null(values);
@@ -45,37 +55,44 @@ static struct canvas canvas_new(int h, int w, int c, int gap, bool noise, uint32
         for (int y = -1; y <= h; y++)
             for (int x = -1; x <= w; x++)
                 for (int k = 0; k < c; k++)
-                    ((float *)v.map.data)[y * pitch + x * ld + k] =
-                        y < 0 || y == h || x < 0 || x == w ? 0.0f : values[(y * w + x) * c + k];
+                    dn_store(dn_pixel(&v.map, y, x), type, k,
+                             y < 0 || y == h || x < 0 || x == w ? 0.0f
+                                                                : values[(y * w + x) * c + k]);
         free(values);
     }
     return v;
 }
 
+static struct canvas canvas_new(int h, int w, int c, int gap, bool noise, uint32_t index)
+{
+    return canvas_of(DN_FP32, h, w, c, gap, noise, index);
+}
+
 /* Bits equal everywhere (guards too) if `exact`; else close, and guards untouched. Index of the
- * first float that differs, or the number of floats. */
+ * first value that differs, or the number of values. */
 static size_t first_difference(const struct canvas *want, const struct canvas *found, bool exact)
 {
+    float guard = want->map.type == DN_BF16 ? dn_bf16_to_float(dn_bf16_of_float(GUARD)) : GUARD;
     double top = 0;
-    for (size_t i = 0; i < want->floats; i++)
-        if (want->memory[i] != GUARD)
-            top = fmax(top, fabs(want->memory[i]));
-    for (size_t i = 0; i < want->floats; i++) {
-        float a = want->memory[i], b = found->memory[i];
+    for (size_t i = 0; i < want->values; i++)
+        if (canvas_value(want, i) != guard)
+            top = fmax(top, fabs(canvas_value(want, i)));
+    for (size_t i = 0; i < want->values; i++) {
+        float a = canvas_value(want, i), b = canvas_value(found, i);
         bool same = memcmp(&a, &b, sizeof a) == 0;
-        if (!same && (exact || a == GUARD || !(fabs(a - b) <= BLAS_TOLERANCE * top)))
+        if (!same && (exact || a == guard || !(fabs(a - b) <= BLAS_TOLERANCE * top)))
             return i;
     }
-    return want->floats;
+    return want->values;
 }
 
 static void compare(const struct canvas *want, const struct canvas *found, bool exact,
                     const char *what)
 {
     size_t i = first_difference(want, found, exact);
-    if (i < want->floats)
-        fail_msg("%s: float %zu of %zu: %.9g expected, %.9g found", what, i, want->floats,
-                 want->memory[i], found->memory[i]);
+    if (i < want->values)
+        fail_msg("%s: value %zu of %zu: %.9g expected, %.9g found", what, i, want->values,
+                 canvas_value(want, i), canvas_value(found, i));
 }
 
 static const enum dn_isa isas[] = {DN_ISA_OPENBLAS, DN_ISA_AVX2, DN_ISA_AVX512};
@@ -95,15 +112,21 @@ static struct dn_epilogue epilogue_of(int variant, const struct dn_map *residual
                                 variant & 2 ? channel : NULL};
 }
 
-static void check_conv(const struct dn_kernels *k, int h, int w, int in_c, int out_c, int size,
-                       int stride, int variant)
+static void check_conv(const struct dn_kernels *twin, const struct dn_kernels *k,
+                       enum dn_type in_type, enum dn_type out_type, int h, int w, int in_c,
+                       int out_c, int size, int stride, int variant)
 {
-    struct dn_conv cv = {
-        .h = h, .w = w, .in_c = in_c, .out_c = out_c, .stride = stride, .n_taps = size * size};
-    struct canvas in = canvas_new(h * stride, w * stride, in_c, variant % 3, true, 1);
+    struct dn_conv cv = {.type = in_type,
+                         .h = h,
+                         .w = w,
+                         .in_c = in_c,
+                         .out_c = out_c,
+                         .stride = stride,
+                         .n_taps = size * size};
+    struct canvas in = canvas_of(in_type, h * stride, w * stride, in_c, variant % 3, true, 1);
     struct canvas residual = canvas_new(h, w, out_c, 1, true, 2);
-    struct canvas want = canvas_new(h, w, out_c, variant % 2 * 5, false, 0);
-    struct canvas found = canvas_new(h, w, out_c, variant % 2 * 5, false, 0);
+    struct canvas want = canvas_of(out_type, h, w, out_c, variant % 2 * 5, false, 0);
+    struct canvas found = canvas_of(out_type, h, w, out_c, variant % 2 * 5, false, 0);
     size_t n = (size_t)(size * size * in_c * out_c);
     float *weights = dn_alloc(n * sizeof(float)),
           *bias = dn_alloc((size_t)(2 * out_c) * sizeof(float));
@@ -116,8 +139,10 @@ static void check_conv(const struct dn_kernels *k, int h, int w, int in_c, int o
         cv.dy[t] = (int8_t)(t / size - size / 2);
         cv.dx[t] = (int8_t)(t % size - size / 2);
     }
-    cv.weights = weights;
-    dn_kernels_reference.conv(&cv, &in.map, &want.map, &epilogue, NULL);
+    void *packed_twin = dn_alloc(twin->conv_packed(&cv));
+    twin->conv_pack(packed_twin, &cv, weights);
+    cv.weights = packed_twin;
+    twin->conv(&cv, &in.map, &want.map, &epilogue, NULL);
 
     void *packed = dn_alloc(k->conv_packed(&cv));
     float *scratch = dn_alloc(k->conv_scratch(&cv) * sizeof(float));
@@ -126,6 +151,7 @@ static void check_conv(const struct dn_kernels *k, int h, int w, int in_c, int o
     k->conv(&cv, &in.map, &found.map, &epilogue, scratch);
     compare(&want, &found, k->isa != DN_ISA_OPENBLAS, "conv");
     free(packed);
+    free(packed_twin);
     free(scratch);
     free(weights);
     free(bias);
@@ -145,9 +171,123 @@ static void convolutions(void **state)
         for (int s = 0; k && s < SHAPES; s++)
             for (size_t o = 0; o < sizeof outs / sizeof *outs; o++)
                 for (int size = 1; size <= 3; size += 2, variant++)
-                    check_conv(k, shapes[s].h, shapes[s].w, shapes[s].c, outs[o], size,
-                               1 + variant % 2, variant);
+                    check_conv(&dn_kernels_reference, k, DN_FP32, DN_FP32, shapes[s].h, shapes[s].w,
+                               shapes[s].c, outs[o], size, 1 + variant % 2, variant);
     }
+}
+
+/* VDPBF16PS in plain C: one chain, pairs of channels in their order. */
+static void dot_conv(const struct dn_conv *cv, const struct dn_map *in, const struct dn_map *out,
+                     const struct dn_epilogue *e, float *scratch)
+{
+    (void)scratch;
+    for (int y = 0; y < out->h; y++) {
+        for (int x = 0; x < out->w; x++) {
+            for (int o = 0; o < cv->out_c; o++) {
+                float sum = 0.0f;
+                for (int n = 0; n < cv->n_taps; n++) {
+                    const uint16_t *p =
+                        dn_pixel(in, y * cv->stride + cv->dy[n], x * cv->stride + cv->dx[n]);
+                    const uint16_t *w =
+                        (const uint16_t *)cv->weights + n * cv->in_c * cv->out_c + o;
+                    for (int i = 0; i < cv->in_c; i++)
+                        sum = fmaf(dn_bf16_to_float(p[i ^ DOT_FIRST]),
+                                   dn_bf16_to_float(w[(i ^ DOT_FIRST) * cv->out_c]), sum);
+                }
+                float r = sum + (cv->bias ? cv->bias[o] : 0.0f);
+                r = dn_activate(e->act, out->type, r);
+                if (e->residual)
+                    r = r + dn_load(dn_pixel(e->residual, y, x), e->residual->type, o);
+                if (e->channel)
+                    r = r + e->channel[o];
+                dn_store(dn_pixel(out, y, x), out->type, o, r);
+            }
+        }
+    }
+}
+
+static void bf16_convolutions(void **state)
+{
+    (void)state;
+    static const enum dn_isa bf16_isas[] = {DN_ISA_AMX, DN_ISA_AVX512};
+    static const int outs[] = {1, 16, 32, 40, 64, 128}, ins[] = {32, 64, 128};
+    static const int sizes[][2] = {{1, 1}, {3, 5}, {7, 7}, {14, 14}, {4, 31}, {28, 28}};
+    struct dn_kernels dot_twin = dn_kernels_reference_bf16;
+    dot_twin.conv = dot_conv;
+    for (int i = 0; i < 2; i++) {
+        const struct dn_kernels *k = dn_kernels_for(bf16_isas[i], DN_PRECISION_BF16);
+        const struct dn_kernels *twin = i == 0 ? &dn_kernels_reference_bf16 : &dot_twin;
+        int variant = 0;
+        for (size_t s = 0; k && s < sizeof sizes / sizeof *sizes; s++)
+            for (size_t o = 0; o < sizeof outs / sizeof *outs; o++)
+                for (int size = 1; size <= 3; size += 2, variant++) {
+                    int in_c = sizes[s][0] > 14 ? 32 : ins[variant % 3];
+                    check_conv(twin, k, DN_BF16, variant & 1 ? DN_BF16 : DN_FP32, sizes[s][0],
+                               sizes[s][1], in_c, outs[o], size, 1 + variant / 2 % 2, variant);
+                }
+        /* Too few channels for bf16: an fp32 map stays one. */
+        if (k)
+            check_conv(&dn_kernels_reference, k, DN_FP32, DN_FP32, 5, 6, 1, 32, 3, 1, 0);
+    }
+}
+
+static void bf16_maps_of_norms(void **state)
+{
+    (void)state;
+    const struct dn_kernels *k = dn_kernels_for(DN_ISA_AUTO, DN_PRECISION_BF16);
+    float parameters[3][128];
+    for (uint32_t p = 0; p < 3; p++)
+        dn_noise(parameters[p], 128, 93, p, 0);
+    for (int s = 0; k && s < SHAPES; s++) {
+        for (int variant = 0; variant < 24; variant++) {
+            int h = shapes[s].h, w = shapes[s].w, c = shapes[s].c;
+            enum dn_type in_type = variant & 1 ? DN_BF16 : DN_FP32;
+            enum dn_type out_type = variant & 2 ? DN_FP32 : DN_BF16;
+            struct canvas in = canvas_of(in_type, h, w, c, 1, true, 10);
+            struct canvas residual =
+                canvas_of(variant & 4 ? DN_BF16 : DN_FP32, h, w, c, 0, true, 11);
+            struct dn_epilogue epilogue = epilogue_of(variant / 2, &residual.map, parameters[2]);
+            struct dn_group_norm group = {c % 4 ? 1 : c / 4, 1e-5f, parameters[0], parameters[1]};
+            struct dn_layer_norm layer = {1e-5f, parameters[0], parameters[1]};
+            for (int kernel = 0; kernel < 3; kernel++) {
+                struct canvas want = canvas_of(out_type, h, w, c, 2, false, 0);
+                struct canvas found = canvas_of(out_type, h, w, c, 2, false, 0);
+                for (int side = 0; side < 2; side++) {
+                    const struct dn_kernels *t = side ? k : &dn_kernels_reference_bf16;
+                    const struct dn_map *out = side ? &found.map : &want.map;
+                    if (kernel == 0)
+                        t->group_norm(&group, &in.map, NULL, out, &epilogue);
+                    else if (kernel == 1)
+                        t->layer_norm(&layer, &in.map, out);
+                    else
+                        t->pointwise(&in.map, out, &epilogue);
+                }
+                compare(&want, &found, true,
+                        kernel == 0   ? "group_norm"
+                        : kernel == 1 ? "layer_norm"
+                                      : "pointwise");
+                free(want.memory);
+                free(found.memory);
+            }
+            free(in.memory);
+            free(residual.memory);
+        }
+    }
+}
+
+/* The activation for bf16 against the exact one: half of the last place of a bf16 is 2e-3. */
+static void silu_for_bf16_is_close(void **state)
+{
+    (void)state;
+    for (float x = -120.0f; x < 120.0f; x += 0.00137f) {
+        float want = dn_siluf(x), found = dn_siluf_bf16(x);
+        if (!(fabsf(found - want) <= 2e-4f * fabsf(want) + 1e-20f))
+            fail_msg("silu(%.9g): %.9g expected, %.9g found", x, want, found);
+    }
+    assert_true(isnan(dn_siluf_bf16(NAN)));
+    assert_int_equal(dn_bf16_of_float(1.00390625f), 0x3f80); /* a tie goes to even */
+    assert_int_equal(dn_bf16_of_float(1.01171875f), 0x3f82);
+    assert_int_equal(dn_bf16_of_float(-INFINITY), 0xff80);
 }
 
 static void norms(void **state)
@@ -257,15 +397,15 @@ static void a_changed_bit_and_a_touched_guard_are_seen(void **state)
 {
     (void)state;
     struct canvas a = canvas_new(3, 3, 4, 1, true, 9), b = canvas_new(3, 3, 4, 1, true, 9);
-    assert_int_equal(first_difference(&a, &b, true), a.floats);
-    float *p = (float *)b.map.data + 5, kept = *p;
+    assert_int_equal(first_difference(&a, &b, true), a.values);
+    float *p = (float *)b.map.data + 5, kept = *p, zero = 0;
     *p = nextafterf(*p, 10);
-    assert_int_equal(first_difference(&a, &b, true), (size_t)(p - b.memory));
-    assert_int_equal(first_difference(&a, &b, false), a.floats);
+    assert_int_equal(first_difference(&a, &b, true), (size_t)((char *)p - b.memory) / sizeof *p);
+    assert_int_equal(first_difference(&a, &b, false), a.values);
     *p += 0.1f;
-    assert_true(first_difference(&a, &b, false) < a.floats);
+    assert_true(first_difference(&a, &b, false) < a.values);
     *p = kept;
-    b.memory[4] = 0; /* the gap behind the first pixel */
+    memcpy(b.memory + 4 * sizeof zero, &zero, sizeof zero); /* the gap behind the first pixel */
     assert_int_equal(first_difference(&a, &b, false), 4);
     free(a.memory);
     free(b.memory);
@@ -290,6 +430,9 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(convolutions),
+        cmocka_unit_test(bf16_convolutions),
+        cmocka_unit_test(bf16_maps_of_norms),
+        cmocka_unit_test(silu_for_bf16_is_close),
         cmocka_unit_test(norms),
         cmocka_unit_test(attention),
         cmocka_unit_test(pointwise),
