@@ -252,6 +252,18 @@ static void put_sampler(struct text *t, const struct dn_sampler_info *info)
                 info->has_eta ? "true" : "false", info->stochastic ? "true" : "false", info->order);
 }
 
+static void put_batching(struct text *t, const struct api_context *context)
+{
+    text_printf(t, "\"batching\":{\"workers\":%u,\"max_batch\":%u,\"evaluations\":{",
+                context->workers, context->max_batch);
+    for (size_t i = 0; i < context->n_models; i++) {
+        text_puts(t, i ? "," : "");
+        text_json_string(t, dn_model_info(context->models[i])->name);
+        text_printf(t, ":%u", context->batch_limits[i]);
+    }
+    text_puts(t, "}},");
+}
+
 char *document_capabilities(const struct api_context *context, size_t *bytes)
 {
     const struct dn_model_info *info = dn_model_info(context->models[0]);
@@ -275,6 +287,7 @@ char *document_capabilities(const struct api_context *context, size_t *bytes)
     text_printf(&t, "\"pixel_bytes\":%u,\"seed\":%llu,\"steps\":%d,", PARAMS_MAX_PIXEL_BYTES,
                 (unsigned long long)DN_SEED_MAX, info->timesteps);
     text_printf(&t, "\"guidance_scale\":%g,\"scale\":%d},", DN_GUIDANCE_MAX, PARAMS_SCALE_MAX);
+    put_batching(&t, context);
     put_defaults(&t, info);
     text_puts(&t, ",");
     put_determinism(&t, info);

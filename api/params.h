@@ -29,6 +29,9 @@ struct api_context {
     uint32_t max_rows_per_request;
     uint32_t max_queue_rows;
     uint32_t max_body_bytes;
+    uint32_t workers;
+    uint32_t max_batch;
+    const uint32_t *batch_limits; /* [n_models] evaluations in one step of one worker */
 };
 
 struct sample_params {

@@ -29,6 +29,10 @@ struct job_ops {
     int (*encode)(struct job *job, size_t i, const struct dn_row *row);
     /* A worker thread, after every row is encoded and alone. Returns 0 or a negative dn_code. */
     int (*finish)(struct job *job);
+    /* The loop thread, after each step of a row, whose image so far is at hand: for those who
+     * follow it. NULL for those who do not; then a worker may take several steps at a time. It must
+     * not cancel jobs. */
+    void (*stepped)(struct job *job, size_t i, const struct dn_row *row);
     /* The loop thread: the job has its outcome and is the owner's again. */
     void (*done)(struct job *job);
 };
@@ -60,11 +64,12 @@ struct job {
     uint64_t steps_done;
     uint64_t evaluations_done;
 
-    uint32_t credit; /* deficit round-robin, in evaluations */
-    bool in_ring, in_encode_queue;
-    struct job *ring_prev, *ring_next;
+    /* the links of job_queue.h and of the encode queue */
+    int class;
+    bool is_waiting, in_encode_queue;
+    struct job *ready_prev, *ready_next;
+    struct job *older, *newer;
     struct job *encode_next;
-    struct job *all_prev, *all_next;
 
     uint64_t submitted_ns, first_step_ns, last_step_ns, canceled_ns; /* uv_hrtime */
 };

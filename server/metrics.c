@@ -36,14 +36,14 @@ void metrics_init(struct metrics *m)
     m->start_time_s = (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
 }
 
-void histogram_observe(struct histogram *h, double value)
+void histogram_observe(struct histogram *h, double value, uint64_t times)
 {
     size_t i = 0;
     while (i < h->n_bounds && value > h->bounds[i]) {
         i++;
     }
-    h->counts[i]++;
-    h->sum += value;
+    h->counts[i] += times;
+    h->sum += value * (double)times;
 }
 
 const char *const metrics_methods[METRICS_METHODS + 1] = {"GET", "HEAD", "POST", "OPTIONS",
@@ -65,7 +65,7 @@ void metrics_count_request(struct metrics *m, int route, const char *method, int
     }
     assert(metrics_codes[c]);
     m->requests[r][k][c]++;
-    histogram_observe(&m->request_seconds[r], seconds);
+    histogram_observe(&m->request_seconds[r], seconds, 1);
 }
 
 void metrics_count_job(struct metrics *m, enum job_outcome outcome, enum job_reason reason)

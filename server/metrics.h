@@ -46,8 +46,10 @@ struct metrics {
     struct histogram batch_evaluations;
     struct histogram step_seconds;
     struct histogram cancel_seconds;
-    uint64_t steps;       /* rows x steps */
-    uint64_t evaluations; /* of the network */
+    double handover_seconds; /* from a worker's end of work to its next, while rows waited */
+    uint64_t step_items;     /* times that a worker was handed a batch */
+    uint64_t steps;          /* rows x steps */
+    uint64_t evaluations;    /* of the network */
     uint64_t wasted_steps[REASON_COUNT];
     uint64_t wasted_evaluations[REASON_COUNT];
     uint64_t images[DN_SAMPLER_COUNT];
@@ -71,7 +73,8 @@ extern const int metrics_codes[METRICS_MAX_CODES]; /* a 0 ends it */
 
 void metrics_init(struct metrics *m);
 
-void histogram_observe(struct histogram *h, double value);
+/* Count `value`, `times` times. */
+void histogram_observe(struct histogram *h, double value, uint64_t times);
 
 /* Count one answered request. `route` is an enum route_id or -1. */
 void metrics_count_request(struct metrics *m, int route, const char *method, int status,

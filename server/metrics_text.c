@@ -128,7 +128,7 @@ static void put_wasted(struct text *t, const char *name, const char *help,
     }
 }
 
-static void put_sampling(struct text *t, const struct metrics *m)
+static void put_sampling(struct text *t, const struct metrics *m, const struct api_context *context)
 {
     put_integer(t, "steps_total", "counter", m->steps, "Steps of images (images x steps).");
     put_integer(t, "evaluations_total", "counter", m->evaluations,
@@ -145,10 +145,20 @@ static void put_sampling(struct text *t, const struct metrics *m)
     put_histogram(t, "batch_evaluations", "", &m->batch_evaluations);
     put_head(t, "step_duration_seconds", "histogram", "One step of one batch.");
     put_histogram(t, "step_duration_seconds", "", &m->step_seconds);
+    put_integer(t, "step_items_total", "counter", m->step_items,
+                "Batches handed to a worker, each for one or several steps.");
+    put_real(t, "handover_seconds_total", "counter", m->handover_seconds,
+             "Time of workers between two pieces of work while there was work.");
     put_head(t, "images_total", "counter", "Images drawn.");
     for (int s = 0; s < DN_SAMPLER_COUNT; s++) {
         text_printf(t, "denoised_images_total{sampler=\"%s\"} %llu\n",
                     dn_sampler_info((enum dn_sampler)s)->name, (unsigned long long)m->images[s]);
+    }
+    put_head(t, "batch_limit", "gauge", "Network evaluations at most in one batch.");
+    for (size_t i = 0; context && i < context->n_models; i++) {
+        text_puts(t, "denoised_batch_limit{");
+        put_label(t, "model", dn_model_info(context->models[i])->name);
+        text_printf(t, "} %u\n", context->batch_limits[i]);
     }
     put_integer(t, "workers", "gauge", m->workers, "Workers.");
     put_integer(t, "workers_busy", "gauge", m->workers_busy, "Workers at work now.");
@@ -226,7 +236,7 @@ char *metrics_text(const struct metrics *m, const struct api_context *context, s
     put_info(&t, context);
     put_requests(&t, m);
     put_jobs(&t, m);
-    put_sampling(&t, m);
+    put_sampling(&t, m, context);
     put_process(&t, m);
     return text_take(&t, bytes);
 }

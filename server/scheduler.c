@@ -1,9 +1,23 @@
 /*
- * DESIGN. A job with rows that wait for a step stands in its model's ring; the ring's head is
- * served next. Serving gives a job QUANTUM evaluations of credit and takes rows for it, then the
- * job goes to the tail. A worker's batch is filled until its limit: the model's load divided by the
- * workers, at most max_batch. Rows that had their last step wait on the job for an encoder; the job
- * then stands in the encode queue, which goes first because it frees memory and ends requests.
+ * DESIGN. Each model has a queue of jobs (job_queue.h). An idle worker's batch is filled with rows
+ * of the job with the least left to do, then of the next, up to the batch's limit: the model's load
+ * divided by the workers, and no more than the size beyond which a larger batch does not make an
+ * evaluation cheaper, which the warm-up measures.
+ *
+ * One evaluation in OLDEST_SHARE is owed to the job that came first, whatever its size: while it
+ * has not had them, a batch begins with its rows. Without that a stream of small jobs could keep a
+ * large one waiting for ever.
+ *
+ * To go through the loop thread costs far more than the fast kernels' smallest step, so a worker
+ * keeps its batch for several steps (HOLD_NS), and comes back after the next one when
+ *   - a row is done;
+ *   - the loop thread recalls it: for a new job that would join or displace what it holds, for a
+ *     canceled job among its rows, or to share its rows with a worker that has nothing to do;
+ *   - somebody follows a row step by step, or a smaller job waits than one in the batch (its place
+ *     went to the job that came first).
+ *
+ * Rows that had their last step wait on the job for an encoder; the job then stands in the encode
+ * queue, which goes first because it frees memory and ends requests.
  */
 #include "server/scheduler.h"
 
@@ -12,12 +26,17 @@
 #include <stdlib.h>
 #include <time.h>
 
+#include "server/job_queue.h"
 #include "server/worker.h"
 
 #define QUANTUM 2 /* the most that one row costs: a conditional and an unconditional evaluation */
+#define OLDEST_SHARE 4
+#define HOLD_NS UINT64_C(20000000)
+#define KNEE 1.03 /* of the cheapest evaluation: a larger batch is not worth the wait for it */
 
 struct model_queue {
-    struct job *head;             /* ring of jobs with rows that wait */
+    struct job_queue jobs;
+    uint64_t owed;                /* evaluations to the job that came first, times OLDEST_SHARE */
     uint64_t waiting_evaluations; /* one step of every waiting row */
     uint64_t running_evaluations; /* in the workers' batches now */
 };
@@ -27,49 +46,25 @@ struct scheduler {
     struct metrics *metrics;
     const struct model_set *models;
     struct model_queue queues[OPTIONS_MAX_MODELS];
+    uint32_t batch_limits[OPTIONS_MAX_MODELS]; /* at first max_batch */
     size_t next_model;
     uint32_t max_batch;
     uint64_t max_queue_rows;
     struct worker *workers;
     uint32_t n_workers, n_busy;
     struct job *encode_head, *encode_tail;
-    struct job *all; /* every job that has not ended */
     size_t n_jobs;
     uint64_t queue_rows, queue_evaluations;
     double evaluation_s; /* of one worker, smoothed */
     void (*ready)(void *arg, int rc);
     void *ready_arg;
+    uint32_t n_warming;
     int warm_error;
 };
 
 static void scheduler_pump(struct scheduler *s);
 
-/* ---- lists ---------------------------------------------------------------------------------- */
-
-static void ring_add(struct model_queue *q, struct job *job)
-{
-    if (!q->head) {
-        q->head = job->ring_prev = job->ring_next = job;
-    } else {
-        job->ring_next = q->head;
-        job->ring_prev = q->head->ring_prev;
-        job->ring_prev->ring_next = job->ring_next->ring_prev = job;
-    }
-    job->in_ring = true;
-}
-
-static void ring_remove(struct model_queue *q, struct job *job)
-{
-    if (job->ring_next == job) {
-        q->head = NULL;
-    } else {
-        job->ring_prev->ring_next = job->ring_next;
-        job->ring_next->ring_prev = job->ring_prev;
-        q->head = q->head == job ? job->ring_next : q->head;
-    }
-    job->in_ring = false;
-    job->credit = 0;
-}
+/* ---- the encode queue ----------------------------------------------------------------------- */
 
 static void encode_queue_add(struct scheduler *s, struct job *job)
 {
@@ -128,10 +123,7 @@ static void job_release(struct scheduler *s, struct job *job)
     free(job->drawn);
     job->rows = NULL;
     job->started = job->drawn = NULL;
-    *(job->all_prev ? &job->all_prev->all_next : &s->all) = job->all_next;
-    if (job->all_next) {
-        job->all_next->all_prev = job->all_prev;
-    }
+    job_queue_leave(&s->queues[job->model_idx].jobs, job);
     s->n_jobs--;
     enum job_outcome outcome = job->state == JOB_SUCCEEDED ? OUTCOME_SUCCEEDED
                                : job->state == JOB_FAILED  ? OUTCOME_FAILED
@@ -141,10 +133,28 @@ static void job_release(struct scheduler *s, struct job *job)
         s->metrics->wasted_steps[job->reason] += job->steps_done;
         s->metrics->wasted_evaluations[job->reason] += job->evaluations_done;
         histogram_observe(&s->metrics->cancel_seconds,
-                          1e-9 * (double)(uv_hrtime() - job->canceled_ns));
+                          1e-9 * (double)(uv_hrtime() - job->canceled_ns), 1);
     }
     publish_gauges(s);
     job->ops->done(job);
+}
+
+/* Have the batch back after the step that is being taken. */
+static void worker_recall(struct worker *w)
+{
+    atomic_store_explicit(&w->recall, true, memory_order_relaxed);
+}
+
+static void recall_rows_of(struct scheduler *s, const struct job *job)
+{
+    for (uint32_t i = 0; i < s->n_workers; i++) {
+        struct worker *w = &s->workers[i];
+        for (uint32_t k = 0; k < w->n_batch; k++) {
+            if (w->batch[k].job == job) {
+                worker_recall(w);
+            }
+        }
+    }
 }
 
 /* End a job early: what waits leaves now, what workers hold when they return it. */
@@ -153,9 +163,7 @@ static void job_abort(struct scheduler *s, struct job *job, enum job_state state
 {
     struct model_queue *q = &s->queues[job->model_idx];
     q->waiting_evaluations -= (uint64_t)job_ready_rows(job) * job->evaluations;
-    if (job->in_ring) {
-        ring_remove(q, job);
-    }
+    job_queue_take(&q->jobs, job);
     if (job->in_encode_queue) {
         encode_queue_remove(s, job);
     }
@@ -170,6 +178,8 @@ static void job_abort(struct scheduler *s, struct job *job, enum job_state state
     job_move(job, state);
     if (job->n_busy == 0) {
         job_release(s, job);
+    } else {
+        recall_rows_of(s, job);
     }
 }
 
@@ -181,35 +191,48 @@ static void job_fail(struct scheduler *s, struct job *job, int error)
 
 /* ---- work comes back ------------------------------------------------------------------------ */
 
+/* What is owed to the job that came first grows with every evaluation and falls with its own. */
+static void settle_share(struct model_queue *q, const struct batch_row *b, uint64_t evaluations)
+{
+    const uint64_t most = (uint64_t)OLDEST_SHARE * QUANTUM * WORKER_MAX_STEPS;
+    uint64_t paid = b->is_owed ? evaluations * OLDEST_SHARE : 0;
+    q->owed += evaluations;
+    q->owed -= paid < q->owed ? paid : q->owed;
+    q->owed = q->owed < most ? q->owed : most;
+}
+
 static void after_row(struct scheduler *s, struct worker *w, const struct batch_row *b)
 {
     struct job *job = b->job;
     struct model_queue *q = &s->queues[w->model_idx];
+    uint32_t n_steps = b->row ? w->n_steps : 0;
+    uint64_t evaluations = (uint64_t)job->evaluations * n_steps;
     q->running_evaluations -= job->evaluations;
     job->rows[b->row_idx] = b->row;
     job->n_busy--;
-    if (b->error == 0) {
-        job->steps_done++;
-        job->evaluations_done += dn_row_evaluations_per_step(b->row);
-        s->metrics->steps++;
-    }
+    job->steps_done += n_steps;
+    job->evaluations_done += evaluations;
+    s->metrics->steps += n_steps;
+    s->metrics->evaluations += evaluations;
     if (job_is_over(job)) {
         if (job->n_busy == 0) {
             job_release(s, job);
         }
         return;
     }
+    s->queue_evaluations -= evaluations;
     if (b->error != 0) {
         job_fail(s, job, b->error);
         return;
     }
-    s->queue_evaluations -= job->evaluations;
+    settle_share(q, b, evaluations);
+    if (job->ops->stepped) {
+        job->ops->stepped(job, b->row_idx, b->row);
+    }
     if (!dn_row_done(b->row)) {
         job->started[job->n_started++] = b->row_idx;
         q->waiting_evaluations += job->evaluations;
-        if (!job->in_ring) {
-            ring_add(q, job);
-        }
+        job_queue_put(&q->jobs, job);
         return;
     }
     job->drawn[job->n_drawn++] = b->row_idx;
@@ -224,20 +247,26 @@ static void after_row(struct scheduler *s, struct worker *w, const struct batch_
 
 static void after_step(struct scheduler *s, struct worker *w)
 {
-    double seconds = 1e-9 * (double)(w->ended_ns - w->started_ns);
-    s->metrics->evaluations += w->evaluations;
-    histogram_observe(&s->metrics->step_seconds, seconds);
-    histogram_observe(&s->metrics->batch_rows, w->n_batch);
-    histogram_observe(&s->metrics->batch_evaluations, w->evaluations);
+    double seconds = 0;
+    for (uint32_t i = 0; i < w->n_steps; i++) {
+        histogram_observe(&s->metrics->step_seconds, 1e-9 * (double)w->step_ns[i], 1);
+        seconds += 1e-9 * (double)w->step_ns[i];
+    }
+    histogram_observe(&s->metrics->batch_rows, w->n_batch, w->n_steps);
+    histogram_observe(&s->metrics->batch_evaluations, w->evaluations, w->n_steps);
     struct timespec now;
     clock_gettime(CLOCK_REALTIME, &now);
     s->metrics->last_step_timestamp_s = (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
-    if (w->evaluations) {
+    if (w->n_steps > 0) {
         /* A tenth of the newest: follows a change of load within a second, not each hiccup. */
-        s->evaluation_s = 0.9 * s->evaluation_s + 0.1 * seconds / w->evaluations;
+        s->evaluation_s =
+            0.9 * s->evaluation_s + 0.1 * seconds / ((double)w->evaluations * w->n_steps);
     }
-    for (uint32_t i = 0; i < w->n_batch; i++) {
-        after_row(s, w, &w->batch[i]);
+    /* From the last to the first, because each job goes to the front of its class. */
+    uint32_t n = w->n_batch;
+    w->n_batch = 0;
+    while (n > 0) {
+        after_row(s, w, &w->batch[--n]);
     }
 }
 
@@ -267,15 +296,50 @@ static void after_encode(struct scheduler *s, struct worker *w)
     }
 }
 
+/* The smallest batch whose evaluations cost about as little as any's: a larger one only makes rows
+ * wait for each other. `seconds` [WORKER_MAX_SIZES] of a step; 0 where there was no time. */
+static uint32_t find_knee(const double *seconds, uint32_t max_batch, double *evaluation_s)
+{
+    double cheapest = INFINITY;
+    uint32_t size;
+    for (size_t i = 0; (size = worker_batch_size(max_batch, i)) != 0 && seconds[i] > 0; i++) {
+        cheapest = seconds[i] / size < cheapest ? seconds[i] / size : cheapest;
+    }
+    size_t knee = 0;
+    while (seconds[knee] / worker_batch_size(max_batch, knee) > KNEE * cheapest) {
+        knee++;
+    }
+    size = worker_batch_size(max_batch, knee);
+    *evaluation_s = seconds[knee] / size;
+    return size > QUANTUM ? size : QUANTUM;
+}
+
+/* All workers are warm, each having measured while the others did: take the mean of them. */
+static void warm_end(struct scheduler *s)
+{
+    for (size_t m = 0; m < s->models->n_models && s->warm_error == 0; m++) {
+        double seconds[WORKER_MAX_SIZES] = {0}, evaluation_s;
+        for (size_t i = 0; i < WORKER_MAX_SIZES; i++) {
+            for (uint32_t k = 0; k < s->n_workers; k++) {
+                double of_worker = s->workers[k].batch_seconds[m][i];
+                if (of_worker == 0) { /* it had no time for this size */
+                    seconds[i] = 0;
+                    break;
+                }
+                seconds[i] += of_worker / s->n_workers;
+            }
+        }
+        s->batch_limits[m] = find_knee(seconds, s->max_batch, &evaluation_s);
+        s->evaluation_s = evaluation_s > s->evaluation_s ? evaluation_s : s->evaluation_s;
+    }
+    s->ready(s->ready_arg, s->warm_error);
+}
+
 static void after_warm(struct scheduler *s, struct worker *w)
 {
     s->warm_error = w->error ? w->error : s->warm_error;
-    if (w->evaluations) {
-        double seconds = 1e-9 * (double)(w->ended_ns - w->started_ns) / w->evaluations;
-        s->evaluation_s = seconds > s->evaluation_s ? seconds : s->evaluation_s;
-    }
-    if (s->n_busy == 0) {
-        s->ready(s->ready_arg, s->warm_error);
+    if (--s->n_warming == 0) {
+        warm_end(s);
     }
 }
 
@@ -286,6 +350,9 @@ static void worker_after(uv_work_t *work, int status)
     (void)status; /* never canceled */
     w->busy = false;
     s->n_busy--;
+    s->metrics->handover_seconds += 1e-9 * (double)(w->started_ns - w->free_ns);
+    s->metrics->step_items += w->kind == WORK_STEP;
+    w->free_ns = w->ended_ns;
     switch (w->kind) {
     case WORK_WARM:
         after_warm(s, w);
@@ -311,6 +378,7 @@ static void worker_start(struct scheduler *s, struct worker *w, enum work_kind k
 {
     w->kind = kind;
     w->busy = true;
+    w->free_ns = w->free_ns ? w->free_ns : uv_hrtime();
     w->work.data = w;
     s->n_busy++;
     int rc = uv_queue_work(s->loop, &w->work, worker_work, worker_after);
@@ -335,50 +403,83 @@ static void start_encode(struct scheduler *s, struct worker *w)
     worker_start(s, w, WORK_ENCODE);
 }
 
-static void batch_add(struct scheduler *s, struct worker *w, struct job *job)
+static void batch_add(struct scheduler *s, struct worker *w, struct job *job, bool is_owed)
 {
     struct model_queue *q = &s->queues[w->model_idx];
     uint32_t row_idx = job_take_row(job);
-    w->batch[w->n_batch++] =
-        (struct batch_row){.job = job, .row_idx = row_idx, .row = job->rows[row_idx]};
+    w->batch[w->n_batch++] = (struct batch_row){
+        .job = job, .row_idx = row_idx, .row = job->rows[row_idx], .is_owed = is_owed};
+    w->evaluations += job->evaluations;
     q->waiting_evaluations -= job->evaluations;
     q->running_evaluations += job->evaluations;
     job->n_busy++;
     if (job->state == JOB_QUEUED) {
         job->first_step_ns = uv_hrtime();
         histogram_observe(&s->metrics->queue_wait_seconds,
-                          1e-9 * (double)(job->first_step_ns - job->submitted_ns));
+                          1e-9 * (double)(job->first_step_ns - job->submitted_ns), 1);
         job_move(job, JOB_RUNNING);
     }
+}
+
+static bool batch_has_room(const struct scheduler *s, const struct worker *w, const struct job *job)
+{
+    return w->evaluations + job->evaluations <= s->batch_limits[w->model_idx];
+}
+
+/* Add rows of `job` while the batch has fewer than `share` evaluations. False when it is full. */
+static bool batch_add_rows(struct scheduler *s, struct worker *w, struct job *job, uint64_t share,
+                           bool is_owed)
+{
+    while (job_ready_rows(job) > 0) {
+        if (w->evaluations >= share || !batch_has_room(s, w, job)) {
+            return false;
+        }
+        batch_add(s, w, job, is_owed);
+    }
+    job_queue_take(&s->queues[w->model_idx].jobs, job);
+    return true;
+}
+
+static uint64_t divide_up(uint64_t a, uint64_t b)
+{
+    return (a + b - 1) / b;
+}
+
+/* The highest class in the batch, and whether somebody follows one of its rows. */
+static int batch_class(const struct worker *w, bool *is_followed)
+{
+    int highest = 0;
+    *is_followed = false;
+    for (uint32_t i = 0; i < w->n_batch; i++) {
+        const struct job *job = w->batch[i].job;
+        int class = job_class(job);
+        highest = class > highest ? class : highest;
+        *is_followed |= job->ops->stepped != NULL;
+    }
+    return highest;
 }
 
 static void batch_fill(struct scheduler *s, struct worker *w)
 {
     struct model_queue *q = &s->queues[w->model_idx];
-    uint64_t load = q->waiting_evaluations + q->running_evaluations;
-    uint64_t share = (load + s->n_workers - 1) / s->n_workers;
-    uint64_t limit = share < s->max_batch ? share : s->max_batch;
-    uint64_t used = 0;
+    /* Spread what there is evenly over all workers, and what waits over the idle ones. */
+    uint64_t even = divide_up(q->waiting_evaluations + q->running_evaluations, s->n_workers);
+    uint64_t share = divide_up(q->waiting_evaluations, s->n_workers - s->n_busy);
+    share = share < even ? share : even;
     w->n_batch = 0;
-    while (q->head) {
-        struct job *job = q->head;
-        if (job->credit < job->evaluations) {
-            job->credit += QUANTUM;
-        }
-        while (job_ready_rows(job) > 0 && job->credit >= job->evaluations) {
-            if (used > 0 && used + job->evaluations > limit) {
-                return; /* the job keeps its credit and its place */
-            }
-            batch_add(s, w, job);
-            used += job->evaluations;
-            job->credit -= job->evaluations;
-        }
-        if (job_ready_rows(job) == 0) {
-            ring_remove(q, job);
-        } else {
-            q->head = job->ring_next;
-        }
+    w->evaluations = 0;
+    if (q->owed >= OLDEST_SHARE * QUANTUM) {
+        uint64_t half = divide_up(s->batch_limits[w->model_idx], 2);
+        batch_add_rows(s, w, job_queue_oldest(&q->jobs), half < share ? half : share, true);
     }
+    struct job *job = job_queue_first(&q->jobs);
+    while (job && batch_add_rows(s, w, job, share, false)) {
+        job = job_queue_first(&q->jobs);
+    }
+    bool is_followed;
+    int class = batch_class(w, &is_followed);
+    w->hold_ns = is_followed || (job && job->class < class) ? 0 : uv_hrtime() + HOLD_NS;
+    atomic_store_explicit(&w->recall, false, memory_order_relaxed);
 }
 
 /* The next model with rows that wait, in turn; false when none has. */
@@ -386,7 +487,7 @@ static bool pick_model(struct scheduler *s, size_t *model_idx)
 {
     for (size_t i = 0; i < s->models->n_models; i++) {
         size_t at = (s->next_model + i) % s->models->n_models;
-        if (s->queues[at].head) {
+        if (s->queues[at].jobs.classes) {
             *model_idx = at;
             s->next_model = (at + 1) % s->models->n_models;
             return true;
@@ -395,9 +496,25 @@ static bool pick_model(struct scheduler *s, size_t *model_idx)
     return false;
 }
 
+/* A worker has nothing to do: let the one with the most rows come back to share them. */
+static void recall_to_share(struct scheduler *s)
+{
+    struct worker *most = NULL;
+    for (uint32_t i = 0; i < s->n_workers; i++) {
+        struct worker *w = &s->workers[i];
+        if (w->n_batch > 1 && (!most || w->evaluations > most->evaluations)) {
+            most = w;
+        }
+    }
+    if (most) {
+        worker_recall(most);
+    }
+}
+
 /* Give every idle worker something to do, while there is something. */
 static void scheduler_pump(struct scheduler *s)
 {
+    bool is_idle = false;
     for (uint32_t i = 0; i < s->n_workers; i++) {
         struct worker *w = &s->workers[i];
         if (w->busy) {
@@ -409,10 +526,27 @@ static void scheduler_pump(struct scheduler *s)
             batch_fill(s, w);
             worker_start(s, w, WORK_STEP);
         } else {
-            break;
+            w->free_ns = 0;
+            is_idle = true;
         }
     }
+    if (is_idle) {
+        recall_to_share(s);
+    }
     publish_gauges(s);
+}
+
+/* The job's rows found no idle worker: have back the batches that they would join or displace. */
+static void recall_for(struct scheduler *s, const struct job *job)
+{
+    for (uint32_t i = 0; i < s->n_workers; i++) {
+        struct worker *w = &s->workers[i];
+        bool is_followed;
+        if (w->n_batch > 0 && (w->model_idx != job->model_idx || batch_has_room(s, w, job) ||
+                               batch_class(w, &is_followed) > job->class)) {
+            worker_recall(w);
+        }
+    }
 }
 
 /* ---- public --------------------------------------------------------------------------------- */
@@ -429,6 +563,9 @@ int scheduler_open(struct scheduler **out, const struct options *options, uint32
     s->metrics = metrics;
     s->models = models;
     s->max_batch = (uint32_t)options->max_batch;
+    for (size_t i = 0; i < OPTIONS_MAX_MODELS; i++) {
+        s->batch_limits[i] = s->max_batch;
+    }
     s->max_queue_rows = (uint64_t)options->max_queue_rows;
     s->workers = calloc(n_workers, sizeof *s->workers);
     if (!s->workers) {
@@ -459,6 +596,7 @@ void scheduler_warm(struct scheduler *s, uv_loop_t *loop, void (*ready)(void *ar
     s->ready = ready;
     s->ready_arg = arg;
     s->metrics->workers = s->n_workers;
+    s->n_warming = s->n_workers;
     for (uint32_t i = 0; i < s->n_workers; i++) {
         worker_start(s, &s->workers[i], WORK_WARM);
     }
@@ -481,18 +619,17 @@ int scheduler_submit(struct scheduler *s, struct job *job)
     }
     job->state = JOB_QUEUED;
     job->submitted_ns = uv_hrtime();
-    job->all_prev = NULL;
-    job->all_next = s->all;
-    if (s->all) {
-        s->all->all_prev = job;
-    }
-    s->all = job;
+    struct model_queue *q = &s->queues[job->model_idx];
     s->n_jobs++;
     s->queue_rows += job->n_rows;
     s->queue_evaluations += (uint64_t)job->n_rows * job->steps * job->evaluations;
-    s->queues[job->model_idx].waiting_evaluations += (uint64_t)job->n_rows * job->evaluations;
-    ring_add(&s->queues[job->model_idx], job);
+    q->waiting_evaluations += (uint64_t)job->n_rows * job->evaluations;
+    job_queue_enter(&q->jobs, job);
+    job_queue_put(&q->jobs, job);
     scheduler_pump(s);
+    if (job->is_waiting) {
+        recall_for(s, job);
+    }
     return 0;
 }
 
@@ -505,15 +642,22 @@ void scheduler_cancel(struct scheduler *s, struct job *job, enum job_reason reas
 
 void scheduler_cancel_all(struct scheduler *s, enum job_reason reason)
 {
-    for (struct job *job = s->all, *next; job; job = next) {
-        next = job->all_next;
-        scheduler_cancel(s, job, reason);
+    for (size_t i = 0; i < s->models->n_models; i++) {
+        for (struct job *job = s->queues[i].jobs.oldest, *next; job; job = next) {
+            next = job->newer;
+            scheduler_cancel(s, job, reason);
+        }
     }
 }
 
 size_t scheduler_jobs(const struct scheduler *s)
 {
     return s->n_jobs;
+}
+
+const uint32_t *scheduler_batch_limits(const struct scheduler *s)
+{
+    return s->batch_limits;
 }
 
 bool scheduler_is_idle(const struct scheduler *s)

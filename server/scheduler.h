@@ -2,9 +2,10 @@
  * The scheduler: which rows take their next step now, on which worker.
  *
  * Continuous batching: each time a worker is free, its batch is filled from whatever rows wait; a
- * new job joins at the next batch, a finished or canceled row leaves at its next step. Jobs share
- * by deficit round-robin counted in network evaluations, so one image is not held up by a thousand.
- * While there is little to do, rows are spread over the workers instead of filling one batch.
+ * new job joins at the next step, a finished or canceled row leaves at its next step. The job with
+ * the least left to do goes first, so that one image is not held up by a thousand; a share of the
+ * work goes to the job that came first, so that nothing waits for ever. While there is little to
+ * do, rows are spread over the workers instead of filling one batch.
  *
  * Loop thread only, but for scheduler_open().
  */
@@ -25,7 +26,8 @@ struct scheduler;
 int scheduler_open(struct scheduler **out, const struct options *options, uint32_t n_workers,
                    const struct model_set *models, struct metrics *metrics, struct dn_error *err);
 
-/* Run one warm evaluation of each model on each worker, then call `ready` with 0 or a dn_code. */
+/* Run every model on every worker, find the batch size that pays, then call `ready` with 0 or a
+ * dn_code. */
 void scheduler_warm(struct scheduler *s, uv_loop_t *loop, void (*ready)(void *arg, int rc),
                     void *arg);
 
@@ -40,6 +42,10 @@ void scheduler_cancel_all(struct scheduler *s, enum job_reason reason);
 
 /* Jobs that have not ended. */
 size_t scheduler_jobs(const struct scheduler *s);
+
+/* The most evaluations of each model in one step of one worker: [n_models], found by the warm-up,
+ * at most the option's max_batch. Lives as long as the scheduler. */
+const uint32_t *scheduler_batch_limits(const struct scheduler *s);
 
 /* No job is left and no worker is at work. */
 bool scheduler_is_idle(const struct scheduler *s);

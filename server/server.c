@@ -96,6 +96,12 @@ static void on_warm(void *arg, int rc)
         return;
     }
     server->state = SERVER_READY;
+    for (size_t i = 0; i < server->models.n_models; i++) {
+        log_event(&server->log, LOG_INFO, "batch",
+                  LOG_S("model", dn_model_info(server->models.models[i])->name),
+                  LOG_I("evaluations", server->api.batch_limits[i]),
+                  LOG_I("max_batch", server->api.max_batch));
+    }
     log_event(&server->log, LOG_INFO, "ready", LOG_S("listening", server->listener.url),
               LOG_I("workers", server->n_workers));
     printf("denoised: listening on %s\n", server->listener.url);
@@ -150,6 +156,9 @@ static void on_loaded(uv_work_t *work, int status)
         .max_rows_per_request = (uint32_t)options->max_rows_per_request,
         .max_queue_rows = (uint32_t)options->max_queue_rows,
         .max_body_bytes = (uint32_t)options->max_body_bytes,
+        .workers = server->n_workers,
+        .max_batch = (uint32_t)options->max_batch,
+        .batch_limits = scheduler_batch_limits(server->scheduler),
     };
     log_models(server);
     if (server->state >= SERVER_DRAINING) {

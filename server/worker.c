@@ -3,6 +3,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#define WARM_SECONDS 0.3 /* for all models together */
+#define WARM_PASSES 5
+
 int worker_open(struct worker *w, const struct model_set *models, uint32_t max_batch,
                 struct dn_error *err)
 {
@@ -33,59 +36,127 @@ void worker_close(struct worker *w)
     *w = (struct worker){.models = NULL};
 }
 
-/* One evaluation of each model to touch the memory, and one to measure. */
-static int worker_warm(struct worker *w)
+/* ---- warming -------------------------------------------------------------------------------- */
+
+uint32_t worker_batch_size(uint32_t max_batch, size_t number)
 {
-    w->evaluations = 0;
-    uint64_t measured_ns = 0;
-    for (size_t i = 0; i < w->models->n_models; i++) {
-        const struct dn_row_params params = {
-            .steps = 2,
-            .sampler = dn_model_info(w->models->models[i])->default_sampler,
-            .guidance_scale = 1,
-        };
-        struct dn_row *row;
-        struct dn_error err;
-        int rc = dn_row_new(&row, w->models->models[i], &params, &err);
-        for (int step = 0; rc == 0 && step < 2; step++) {
-            uint64_t before_ns = uv_hrtime();
-            rc = dn_step(w->workspaces[i], &row, 1);
-            measured_ns += step ? uv_hrtime() - before_ns : 0;
-        }
-        if (rc != 0) {
-            dn_row_free(row);
-            return rc;
-        }
-        dn_row_free(row);
-        w->evaluations++;
-    }
-    w->started_ns = uv_hrtime() - measured_ns; /* so that the two times say how long it took */
-    return 0;
+    uint32_t size = number < WORKER_MAX_SIZES ? UINT32_C(1) << number : UINT32_MAX;
+    return size <= max_batch ? size : size / 2 < max_batch ? max_batch : 0;
 }
 
-static void worker_step(struct worker *w)
+static double seconds_since(uint64_t from_ns)
 {
-    struct dn_model *model = w->models->models[w->model_idx];
+    return 1e-9 * (double)(uv_hrtime() - from_ns);
+}
+
+/* Make the first `n` rows where there is none yet or one that is done. */
+static int warm_make_rows(struct worker *w, size_t model_idx, uint32_t *n_rows, uint32_t n)
+{
+    struct dn_model *model = w->models->models[model_idx];
+    const struct dn_row_params params = {
+        .steps = (uint32_t)dn_model_info(model)->timesteps,
+        .sampler = dn_model_info(model)->default_sampler,
+        .guidance_scale = 1,
+    };
+    int rc = 0;
+    for (uint32_t i = 0; i < n && rc == 0; i++) {
+        struct dn_error err;
+        if (i == *n_rows) {
+            ++*n_rows;
+        } else if (dn_row_done(w->step_rows[i])) {
+            dn_row_free(w->step_rows[i]);
+        } else {
+            continue;
+        }
+        rc = dn_row_new(&w->step_rows[i], model, &params, &err); /* NULL where it fails */
+    }
+    return rc;
+}
+
+/* Time a step of each size of batch, the shortest of a few. The first step of all touches the
+ * memory and is not counted; a size that would take too long is left out. */
+static int warm_model(struct worker *w, size_t model_idx)
+{
+    double *best = w->batch_seconds[model_idx];
+    double budget_s = WARM_SECONDS / (double)w->models->n_models;
+    uint32_t n_rows = 0, size;
+    int rc = warm_make_rows(w, model_idx, &n_rows, 1);
+    rc = rc == 0 ? dn_step(w->workspaces[model_idx], w->step_rows, 1) : rc;
+    uint64_t began_ns = uv_hrtime();
+    for (int pass = 0; rc == 0 && pass < WARM_PASSES; pass++) {
+        for (size_t i = 0; rc == 0 && (size = worker_batch_size(w->max_batch, i)) != 0; i++) {
+            double expected_s = best[i] > 0 ? best[i] : i > 0 ? 2 * best[i - 1] : 0;
+            bool is_first = pass == 0 && i == 0;
+            if (!is_first && (expected_s == 0 || seconds_since(began_ns) + expected_s > budget_s)) {
+                continue;
+            }
+            rc = warm_make_rows(w, model_idx, &n_rows, size);
+            uint64_t before_ns = uv_hrtime();
+            rc = rc == 0 ? dn_step(w->workspaces[model_idx], w->step_rows, size) : rc;
+            double seconds = seconds_since(before_ns);
+            best[i] = best[i] > 0 && best[i] < seconds ? best[i] : seconds;
+        }
+    }
+    while (n_rows > 0) {
+        dn_row_free(w->step_rows[--n_rows]);
+    }
+    return rc;
+}
+
+static int worker_warm(struct worker *w)
+{
+    int rc = 0;
+    for (size_t i = 0; i < w->models->n_models && rc == 0; i++) {
+        rc = warm_model(w, i);
+    }
+    return rc;
+}
+
+/* ---- stepping and encoding ------------------------------------------------------------------ */
+
+/* Fill step_rows, making the rows that have not begun. Returns how many there are. */
+static uint32_t step_prepare(struct worker *w)
+{
     uint32_t n = 0;
-    w->evaluations = 0;
     for (uint32_t i = 0; i < w->n_batch; i++) {
         struct batch_row *b = &w->batch[i];
         b->error = 0;
         if (!b->row) {
             struct dn_error err;
             struct dn_row_params params = b->job->ops->row_params(b->job, b->row_idx);
-            b->error = dn_row_new(&b->row, model, &params, &err);
+            b->error = dn_row_new(&b->row, w->models->models[w->model_idx], &params, &err);
         }
         if (b->error == 0) {
             w->step_rows[n++] = b->row;
-            w->evaluations += dn_row_evaluations_per_step(b->row);
         } else {
             b->row = NULL;
         }
     }
-    int rc = n ? dn_step(w->workspaces[w->model_idx], w->step_rows, n) : 0;
-    for (uint32_t i = 0; rc != 0 && i < w->n_batch; i++) {
-        w->batch[i].error = w->batch[i].error ? w->batch[i].error : rc;
+    return n;
+}
+
+static void worker_step(struct worker *w)
+{
+    uint32_t n = step_prepare(w);
+    bool go_on = n > 0;
+    uint64_t now_ns = uv_hrtime();
+    w->n_steps = 0;
+    while (go_on) {
+        uint64_t before_ns = now_ns;
+        int rc = dn_step(w->workspaces[w->model_idx], w->step_rows, n);
+        for (uint32_t i = 0; rc != 0 && i < w->n_batch; i++) {
+            w->batch[i].error = w->batch[i].error ? w->batch[i].error : rc;
+        }
+        if (rc != 0) {
+            return;
+        }
+        now_ns = uv_hrtime();
+        w->step_ns[w->n_steps++] = now_ns - before_ns;
+        go_on = now_ns < w->hold_ns && w->n_steps < WORKER_MAX_STEPS && n == w->n_batch &&
+                !atomic_load_explicit(&w->recall, memory_order_relaxed);
+        for (uint32_t i = 0; i < n && go_on; i++) {
+            go_on = !dn_row_done(w->step_rows[i]);
+        }
     }
 }
 

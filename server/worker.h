@@ -3,17 +3,21 @@
  *
  * The loop thread fills in the work of an idle worker and starts it; the pool's thread does the
  * work and touches nothing but the worker, the rows it was handed, and through ops their images;
- * then the loop thread has the worker back. No locks: uv_queue_work orders the two.
+ * then the loop thread has the worker back. No locks: uv_queue_work orders the two. While a worker
+ * is at work, the loop thread sets nothing but `recall` and reads what it filled in itself.
  */
 #ifndef SERVER_WORKER_H
 #define SERVER_WORKER_H
 
+#include <stdatomic.h>
 #include <uv.h>
 
 #include "server/job.h"
 #include "server/models.h"
 
 #define WORKER_MAX_ENCODE 16 /* rows in one encoding */
+#define WORKER_MAX_STEPS 64  /* of a batch, before it comes back */
+#define WORKER_MAX_SIZES 16  /* of batches, in the warm-up's measurement */
 
 enum work_kind { WORK_WARM, WORK_STEP, WORK_ENCODE };
 
@@ -21,6 +25,7 @@ struct batch_row {
     struct job *job;
     uint32_t row_idx;
     struct dn_row *row; /* NULL: to be made */
+    bool is_owed;       /* its place is the share of the job that came first */
     int error;
 };
 
@@ -32,22 +37,30 @@ struct worker {
     struct dn_workspace *workspaces[OPTIONS_MAX_MODELS]; /* one a model */
 
     enum work_kind kind;
+    uint64_t free_ns; /* since when there was work for it and it was not at work; 0: no work */
     uint64_t started_ns, ended_ns;
     int error;
 
-    /* WORK_STEP, and the evaluations of WORK_WARM's measured steps */
+    /* WORK_STEP */
     size_t model_idx;
     uint32_t max_batch;
     struct batch_row *batch;   /* [max_batch] */
     struct dn_row **step_rows; /* [max_batch] */
     uint32_t n_batch;
-    uint32_t evaluations;
+    uint32_t evaluations; /* of one step */
+    uint64_t hold_ns;     /* the batch comes back after the first step past this time */
+    atomic_bool recall;   /* ... or after the step in which this is set */
+    uint32_t n_steps;     /* taken by every row without an error */
+    uint64_t step_ns[WORKER_MAX_STEPS]; /* [n_steps], how long each took */
 
     /* WORK_ENCODE */
     struct job *job;
     uint32_t encode_rows[WORKER_MAX_ENCODE];
     uint32_t n_encode;
     bool finish; /* these are the job's last rows */
+
+    /* WORK_WARM: the fewest seconds of one step, of each size of batch that there was time for */
+    double batch_seconds[OPTIONS_MAX_MODELS][WORKER_MAX_SIZES];
 };
 
 /* Take all memory that steps of up to `max_batch` evaluations need. Any thread. Returns 0 or a
@@ -55,6 +68,10 @@ struct worker {
 int worker_open(struct worker *w, const struct model_set *models, uint32_t max_batch,
                 struct dn_error *err);
 void worker_close(struct worker *w);
+
+/* The sizes of batches that the warm-up measures: 1, 2, 4, ... and at last `max_batch`. Returns the
+ * size of that number, or 0 where there are fewer. */
+uint32_t worker_batch_size(uint32_t max_batch, size_t number);
 
 /* Do the work, on the pool's thread. */
 void worker_run(struct worker *w);

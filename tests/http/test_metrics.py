@@ -9,7 +9,8 @@ queue_jobs queue_rows queue_wait_seconds_count batch_rows_count batch_evaluation
 step_duration_seconds_count steps_total evaluations_total wasted_steps_total
 wasted_evaluations_total cancel_latency_seconds_count images_total workers workers_busy
 last_step_timestamp_seconds ready http_connections http_connections_total
-http_not_modified_total queue_evaluations""".split()
+http_not_modified_total queue_evaluations step_items_total handover_seconds_total
+batch_limit""".split()
 
 
 def test_every_name_is_there(daemon):
