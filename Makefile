@@ -83,6 +83,7 @@ all: $(BUILD)/denoised
 
 $(BUILD)/libdenoise.a: $(CORE_OBJ)
 $(BUILD)/libapi.a: $(API_OBJ)
+$(BUILD)/libserver.a: $(filter-out %/main.o,$(SERVER_OBJ))
 $(BUILD)/%.a:
 	@echo "  AR    $@"
 	$(Q)rm -f $@ && ar rcs $@ $^
@@ -150,7 +151,8 @@ lint-deps:
 run: all
 	$(BUILD)/denoised serve $(ARGS)
 
-$(BUILD)/tests/%: $(BUILD)/tests/%.o $(TEST_LIB_OBJ) $(BUILD)/libapi.a $(BUILD)/libdenoise.a | test-deps
+$(BUILD)/tests/%: $(BUILD)/tests/%.o $(TEST_LIB_OBJ) $(BUILD)/libserver.a $(BUILD)/libapi.a \
+                  $(BUILD)/libdenoise.a | test-deps
 	@echo "  LINK  $@"
 	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $^ -lcmocka $(LIBS_ALL)
 .SECONDARY:
@@ -211,6 +213,11 @@ $(BUILD)/bench/node_modules/.package-lock.json: tools/bench/package-lock.json | 
 	cd $(BUILD)/bench && npm ci --silent --ignore-scripts --no-audit --no-fund && touch node_modules/.package-lock.json
 bench: all bench-deps $(BENCH_BIN) $(BUILD)/bench/node_modules/.package-lock.json
 	$(PYTHON) -m tools.bench $(ARGS)
+
+# The load generator, and what it says of a daemon of its own; docs/performance.md has the figures.
+$(BUILD)/load: $(patsubst %.c,$(BUILD)/%.o,$(wildcard tools/bench/load/*.c))
+	@echo "  LINK  $@"
+	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS_ALL)
 
 lint: lint-deps deps $(BUILD)/gen/openapi_json.h
 	$(Q)tests/lint/run.sh

@@ -14,6 +14,7 @@ batch_limit""".split()
 
 
 def test_every_name_is_there(daemon):
+    daemon.get("/livez")  # a request is counted when it is over
     names = {key.split("{")[0] for key in daemon.metrics()}
     assert {"denoised_" + n for n in NAMES} <= names
     assert {"process_resident_memory_bytes", "process_open_fds",
@@ -57,6 +58,23 @@ def test_counts(start_daemon):
     assert m["workers"] == 2 and m["ready"] == 1
     for name in ("wasted_steps_total", "wasted_evaluations_total"):
         assert m[name + '{reason="disconnect"}'] == 0
+
+
+def test_the_batch_limit_is_told(start_daemon):
+    daemon = start_daemon("--max-batch", 6, "--workers", 1)
+    batching = daemon.get("/v1/capabilities").json()["batching"]
+    assert (batching["workers"], batching["max_batch"]) == (1, 6)
+    assert list(batching["evaluations"]) == ["mnist"]
+    limit = batching["evaluations"]["mnist"]
+    assert limit in (2, 4, 6)  # the sizes that are measured, and a guided image takes two
+    assert daemon.metric('batch_limit{model="mnist"}') == limit
+    event = next(e for e in daemon.events() if e["event"] == "batch")
+    assert (event["model"], event["evaluations"], event["max_batch"]) == ("mnist", limit, 6)
+    daemon.post({"label": 1, "n": 9, "steps": 2})
+    m = daemon.metrics()
+    assert m["denoised_batch_evaluations_sum"] <= m["denoised_batch_evaluations_count"] * limit
+    assert 1 <= m["denoised_step_items_total"] <= m["denoised_step_duration_seconds_count"]
+    assert m["denoised_handover_seconds_total"] > 0
 
 
 def test_gauges_under_load(start_daemon):

@@ -27,6 +27,7 @@ ROOMS = {
     "server/": "server",
     "tools/": "tools",  # programs of their own, which are not part of the daemon
     "tests/": "tests",
+    "tools/": "tools",  # programs beside the daemon, which share nothing with it
 }
 
 # Room -> the rooms that its files may include, besides their own.
@@ -50,7 +51,7 @@ ONLY = {("nets", "model"): {"core/model/config.h"}}
 # Header of a library -> the rooms that may include it.
 LIBRARIES = {
     r"microhttpd\.h": {"server"},
-    r"uv\.h": {"server"},
+    r"uv\.h": {"server", "tools"},
     r"(libpng.*/)?png\.h": {"api"},
     r"zlib\.h": {"api"},
     r"(cjson/)?cJSON\.h": {"api", "model"},

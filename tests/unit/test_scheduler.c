@@ -1,0 +1,341 @@
+/* server/scheduler on a loop of its own, with the shipped model: several steps at a time, coming
+ * back when asked, sharing. No test depends on how fast a step is. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "server/scheduler.h"
+
+#define MODEL "models/mnist.safetensors"
+#define HOLD_S 0.02 /* the scheduler's HOLD_NS */
+#define POOL 2      /* threads of libuv's pool */
+
+/* One scheduler; uv_run() returns when nothing is at work any more. */
+struct fixture {
+    uv_loop_t loop;
+    struct options options;
+    struct model_set models;
+    struct metrics metrics;
+    struct scheduler *scheduler;
+    bool is_ready;
+};
+
+struct test_job {
+    struct job job; /* first: the scheduler hands back a struct job * */
+    struct fixture *fixture;
+    struct dn_row_params params;
+    uint32_t n_encoded, n_stepped, n_done;
+    bool is_finished;
+    void (*on_done)(struct test_job *job);
+    void *context;
+};
+
+static struct dn_row_params test_row_params(const struct job *job, size_t i)
+{
+    struct dn_row_params params = ((const struct test_job *)job)->params;
+    params.index = (uint32_t)i;
+    return params;
+}
+
+static int test_encode(struct job *job, size_t i, const struct dn_row *row)
+{
+    (void)i;
+    assert_true(dn_row_done(row));
+    __atomic_add_fetch(&((struct test_job *)job)->n_encoded, 1, __ATOMIC_RELAXED);
+    return 0;
+}
+
+static int test_finish(struct job *job)
+{
+    ((struct test_job *)job)->is_finished = true;
+    return 0;
+}
+
+static void test_stepped(struct job *job, size_t i, const struct dn_row *row)
+{
+    struct test_job *t = (struct test_job *)job;
+    (void)i;
+    t->n_stepped++;
+    assert_int_equal(dn_row_steps_done(row), t->n_stepped);
+}
+
+static void test_done(struct job *job)
+{
+    struct test_job *t = (struct test_job *)job;
+    t->n_done++;
+    if (t->on_done) {
+        t->on_done(t);
+    }
+}
+
+static const struct job_ops ops = {
+    .row_params = test_row_params, .encode = test_encode, .finish = test_finish, .done = test_done};
+static const struct job_ops followed_ops = {.row_params = test_row_params,
+                                            .encode = test_encode,
+                                            .finish = test_finish,
+                                            .stepped = test_stepped,
+                                            .done = test_done};
+
+static void on_ready(void *arg, int rc)
+{
+    assert_int_equal(rc, 0);
+    ((struct fixture *)arg)->is_ready = true;
+}
+
+static void open_fixture(struct fixture *f, uint32_t n_workers, int max_batch)
+{
+    struct dn_error err;
+    *f = (struct fixture){
+        .options = {
+            .models = {MODEL}, .n_models = 1, .max_batch = max_batch, .max_queue_rows = 4096}};
+    assert_int_equal(uv_loop_init(&f->loop), 0);
+    metrics_init(&f->metrics);
+    assert_int_equal(model_set_open(&f->models, &f->options, &err), 0);
+    assert_int_equal(
+        scheduler_open(&f->scheduler, &f->options, n_workers, &f->models, &f->metrics, &err), 0);
+    scheduler_warm(f->scheduler, &f->loop, on_ready, f);
+    uv_run(&f->loop, UV_RUN_DEFAULT);
+    assert_true(f->is_ready);
+    uint32_t limit = scheduler_batch_limits(f->scheduler)[0];
+    assert_in_range(limit, 2, (uint32_t)max_batch);
+}
+
+static void close_fixture(struct fixture *f)
+{
+    assert_true(scheduler_is_idle(f->scheduler));
+    assert_int_equal(f->metrics.queue_rows, 0);
+    assert_int_equal(f->metrics.queue_evaluations, 0);
+    scheduler_close(f->scheduler);
+    model_set_close(&f->models);
+    assert_int_equal(uv_loop_close(&f->loop), 0);
+}
+
+static void submit(struct fixture *f, struct test_job *t, const struct job_ops *job_ops,
+                   uint32_t n_rows, uint32_t steps, double guidance_scale)
+{
+    t->fixture = f;
+    t->params = (struct dn_row_params){
+        .seed = 1, .steps = steps, .sampler = DN_SAMPLER_DDIM, .guidance_scale = guidance_scale};
+    t->job = (struct job){.ops = job_ops,
+                          .n_rows = n_rows,
+                          .steps = steps,
+                          .evaluations = guidance_scale == 1 ? 1 : 2};
+    assert_int_equal(scheduler_submit(f->scheduler, &t->job), 0);
+}
+
+static void check_succeeded(const struct test_job *t)
+{
+    assert_int_equal(t->n_done, 1);
+    assert_int_equal(t->job.state, JOB_SUCCEEDED);
+    assert_int_equal(t->n_encoded, t->job.n_rows);
+    assert_true(t->is_finished);
+    assert_int_equal(t->job.steps_done, (uint64_t)t->job.n_rows * t->job.steps);
+}
+
+/* Keep the pool's threads from beginning, so that a test can do several things "at once". */
+struct barrier {
+    uv_work_t works[POOL];
+    uv_sem_t semaphore;
+};
+
+static void barrier_wait(uv_work_t *work)
+{
+    uv_sem_wait(&((struct barrier *)work->data)->semaphore);
+}
+
+static void barrier_passed(uv_work_t *work, int status)
+{
+    (void)work;
+    assert_int_equal(status, 0);
+}
+
+static void barrier_close(struct fixture *f, struct barrier *b)
+{
+    assert_int_equal(uv_sem_init(&b->semaphore, 0), 0);
+    for (size_t i = 0; i < POOL; i++) {
+        b->works[i].data = b;
+        assert_int_equal(uv_queue_work(&f->loop, &b->works[i], barrier_wait, barrier_passed), 0);
+    }
+}
+
+static void barrier_open_and_run(struct fixture *f, struct barrier *b)
+{
+    for (size_t i = 0; i < POOL; i++) {
+        uv_sem_post(&b->semaphore);
+    }
+    uv_run(&f->loop, UV_RUN_DEFAULT);
+    uv_sem_destroy(&b->semaphore);
+}
+
+static uint64_t count_of(const struct histogram *h)
+{
+    uint64_t total = 0;
+    for (size_t i = 0; i <= h->n_bounds; i++) {
+        total += h->counts[i];
+    }
+    return total;
+}
+
+static void test_a_batch_is_kept_for_several_steps(void **state)
+{
+    (void)state;
+    struct fixture f;
+    struct test_job t = {.n_done = 0};
+    open_fixture(&f, 1, 4);
+    submit(&f, &t, &ops, 1, 30, 1.5);
+    uv_run(&f.loop, UV_RUN_DEFAULT);
+    check_succeeded(&t);
+    assert_int_equal(f.metrics.steps, 30);
+    assert_int_equal(f.metrics.evaluations, 60);
+    assert_int_equal(count_of(&f.metrics.step_seconds), 30);
+    assert_int_equal(count_of(&f.metrics.batch_rows), 30);
+    assert_float_equal(f.metrics.batch_rows.sum, 30, 0);
+    assert_float_equal(f.metrics.batch_evaluations.sum, 60, 0);
+    assert_in_range(f.metrics.step_items, 1, 30);
+    if (f.metrics.step_seconds.sum <
+        30 * HOLD_S / 2) { /* else each step is as long as a batch is kept */
+        assert_in_range(f.metrics.step_items, 1, 29);
+    }
+    close_fixture(&f);
+}
+
+static void test_a_followed_row_comes_back_after_each_step(void **state)
+{
+    (void)state;
+    struct fixture f;
+    struct test_job t = {.n_done = 0};
+    open_fixture(&f, 1, 2);
+    submit(&f, &t, &followed_ops, 1, 12, 1);
+    uv_run(&f.loop, UV_RUN_DEFAULT);
+    check_succeeded(&t);
+    assert_int_equal(t.n_stepped, 12);
+    assert_int_equal(f.metrics.step_items, 12);
+    close_fixture(&f);
+}
+
+static void test_a_canceled_batch_comes_back_after_its_step(void **state)
+{
+    (void)state;
+    struct fixture f;
+    struct test_job t = {.n_done = 0};
+    struct barrier barrier;
+    open_fixture(&f, 1, 2);
+    barrier_close(&f, &barrier);
+    submit(&f, &t, &ops, 3, 1000, 1);
+    scheduler_cancel(f.scheduler, &t.job, REASON_DISCONNECT);
+    assert_int_equal(t.n_done, 0); /* a worker has its rows */
+    barrier_open_and_run(&f, &barrier);
+    assert_int_equal(t.n_done, 1);
+    assert_int_equal(t.job.state, JOB_CANCELED);
+    assert_int_equal(t.n_encoded, 0);
+    assert_int_equal(f.metrics.step_items, 1);
+    assert_int_equal(count_of(&f.metrics.step_seconds), 1);
+    assert_int_equal(f.metrics.wasted_steps[REASON_DISCONNECT], 2); /* of two rows */
+    close_fixture(&f);
+}
+
+/* What the large job had got when the small one was done. */
+static void note_steps_of_other(struct test_job *t)
+{
+    struct test_job *other = t->context;
+    assert_int_equal(other->n_done, 0);
+    other->n_stepped = (uint32_t)other->job.steps_done;
+}
+
+/* A batch of one row takes a second one in; a full one gives a place up. */
+static void test_a_small_job_joins_at_the_next_step(void **state)
+{
+    (void)state;
+    const struct {
+        uint32_t n_rows, steps_beside;
+    } cases[] = {{1, 1 + 3}, {6, 2 + 3}};
+    for (size_t i = 0; i < 2; i++) {
+        struct fixture f;
+        struct barrier barrier;
+        struct test_job large = {.n_done = 0};
+        struct test_job small = {.on_done = note_steps_of_other, .context = &large};
+        open_fixture(&f, 1, 2);
+        barrier_close(&f, &barrier);
+        submit(&f, &large, &ops, cases[i].n_rows, 40, 1);
+        submit(&f, &small, &ops, 1, 3, 1);
+        barrier_open_and_run(&f, &barrier);
+        check_succeeded(&large);
+        check_succeeded(&small);
+        assert_int_equal(large.n_stepped, cases[i].steps_beside);
+        close_fixture(&f);
+    }
+}
+
+/* Three guided rows for two workers: one takes two, and shares them when the other is done. */
+static void test_rows_are_spread_and_shared(void **state)
+{
+    (void)state;
+    struct fixture f;
+    struct test_job t = {.n_done = 0};
+    open_fixture(&f, 2, 8);
+    submit(&f, &t, &ops, 3, 20, 1.5);
+    assert_int_equal(f.metrics.workers_busy, 2);
+    uv_run(&f.loop, UV_RUN_DEFAULT);
+    check_succeeded(&t);
+    assert_int_equal(f.metrics.evaluations, 3 * 20 * 2);
+    close_fixture(&f);
+}
+
+#define CROWD 6
+
+struct crowd {
+    struct test_job jobs[CROWD];
+    const struct test_job *large;
+    uint64_t n_done;
+};
+
+/* A small job that is done is followed by another, as long as the large one is not (or it starves).
+ */
+static void submit_again(struct test_job *t)
+{
+    struct crowd *crowd = t->context;
+    crowd->n_done++;
+    if (crowd->large->n_done == 0 && crowd->n_done < 1000) {
+        *t = (struct test_job){.on_done = submit_again, .context = crowd};
+        submit(crowd->large->fixture, t, &ops, 1, 2, 1);
+    }
+}
+
+static void test_small_jobs_do_not_starve_a_large_one(void **state)
+{
+    (void)state;
+    struct fixture f;
+    struct test_job large = {.n_done = 0};
+    struct crowd crowd = {.large = &large};
+    open_fixture(&f, 1, 2);
+    submit(&f, &large, &ops, 1, 16, 1);
+    for (size_t i = 0; i < CROWD; i++) {
+        crowd.jobs[i] = (struct test_job){.on_done = submit_again, .context = &crowd};
+        submit(&f, &crowd.jobs[i], &ops, 1, 2, 1);
+    }
+    uv_run(&f.loop, UV_RUN_DEFAULT);
+    check_succeeded(&large);
+    assert_true(crowd.n_done > CROWD); /* there was a stream of them */
+    /* It got its share, a quarter; all but the crowd's last jobs ran beside it. */
+    assert_true(f.metrics.evaluations <= 16 * 4 + 16 + 2 * (2 * CROWD));
+    close_fixture(&f);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_a_batch_is_kept_for_several_steps),
+        cmocka_unit_test(test_a_followed_row_comes_back_after_each_step),
+        cmocka_unit_test(test_a_canceled_batch_comes_back_after_its_step),
+        cmocka_unit_test(test_a_small_job_joins_at_the_next_step),
+        cmocka_unit_test(test_rows_are_spread_and_shared),
+        cmocka_unit_test(test_small_jobs_do_not_starve_a_large_one),
+    };
+    setenv("UV_THREADPOOL_SIZE", "2", 1); /* before libuv's first work */
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
