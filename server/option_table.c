@@ -36,7 +36,8 @@ const struct option_row option_table[] = {
     {"workers", 0, OPTION_INT, SERVE, FIELD(workers), 0, 256, "0", "N", NULL,
      "threads that compute; 0: one for each processor"},
     {"max-batch", 0, OPTION_INT, SERVE | SAMPLE, FIELD(max_batch), 2, 1024, "8", "N", NULL,
-     "network evaluations in one step of one thread (a guided image takes two)"},
+     "network evaluations at most in one step of one thread (a guided image takes two);\n"
+     "serve measures at start which size pays"},
     {"max-queue-rows", 0, OPTION_INT, SERVE, FIELD(max_queue_rows), 1, 1000000, "4096", "N", NULL,
      "images in work or waiting; beyond it requests get 503"},
     {"max-rows-per-request", 0, OPTION_INT, SERVE, FIELD(max_rows_per_request), 1, 65536, "256", "N", NULL,

@@ -27,7 +27,6 @@ ROOMS = {
     "server/": "server",
     "tools/": "tools",  # programs of their own, which are not part of the daemon
     "tests/": "tests",
-    "tools/": "tools",  # programs beside the daemon, which share nothing with it
 }
 
 # Room -> the rooms that its files may include, besides their own.
