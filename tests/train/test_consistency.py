@@ -1,6 +1,8 @@
 """The few-step trainer: trajectories, targets, sampling, and a run that is killed and resumed."""
 
 import csv
+import json
+import struct
 
 import pytest
 import torch
@@ -190,3 +192,9 @@ def test_a_resumed_run_is_the_run(digits, tmp_path, monkeypatch):
     assert [(r["step"], r["evaluations"]) for r in rows] == [
         ("0", "20")] + [(step, n) for step in ("2", "4") for n in ("1", "2", "4")]
     assert (tmp_path / "parts" / "quality.png").exists()
+    run("parts", "--export", str(tmp_path / "fast.safetensors"))
+    length, = struct.unpack("<Q", (tmp_path / "fast.safetensors").read_bytes()[:8])
+    header = json.loads((tmp_path / "fast.safetensors").read_bytes()[8:8 + length])
+    sampling = json.loads(header["__metadata__"]["denoised.config"])["sampling"]
+    assert sampling["schedules"] == {str(n): ks for n, ks in consistency.SCHEDULES.items()}
+    assert set(header) - {"__metadata__"} == set(whole["ema"])

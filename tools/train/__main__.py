@@ -21,7 +21,7 @@ from tqdm import tqdm
 
 from tools import mnist
 from tools.train import diffusion, plots
-from tools.train.export import export
+from tools.train.export import base_config, export
 from tools.train.run import commit_id, load_digits, open_log, save, to_uint8, update_average
 from tools.train.unet import UNet
 
@@ -73,7 +73,8 @@ def main():
     args = parse()
     checkpoint = args.run / "checkpoint.pt"
     if args.export:
-        return export(torch.load(checkpoint, map_location="cpu"), args.export)
+        state = torch.load(checkpoint, map_location="cpu")
+        return export(state, args.export, base_config(state))
     if checkpoint.exists() and not args.resume:
         raise SystemExit(f"{checkpoint} exists: give --resume to go on, or another --run folder")
     args.run.mkdir(parents=True, exist_ok=True)

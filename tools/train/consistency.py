@@ -2,7 +2,8 @@
 
     /usr/bin/python3 -m tools.train.consistency               train, beginning at the base's weights
     /usr/bin/python3 -m tools.train.consistency --resume      go on from the last checkpoint
-    /usr/bin/python3 -m tools.train.consistency --generate    only make trajectories (see below)
+    /usr/bin/python3 -m tools.train.consistency --generate    only make trajectories
+    /usr/bin/python3 -m tools.train.consistency --export FILE write the EMA weights as a model file
 
 The student has the base's architecture. It learns to map every state of a guided trajectory of the
 base (trajectories.py) to the image where that trajectory ends, so that guidance is folded in and an
@@ -26,6 +27,7 @@ from tqdm import tqdm
 
 from tools import mnist
 from tools.train import diffusion, plots, quality, trajectories
+from tools.train.export import consistency_config, export
 from tools.train.run import commit_id, load_digits, open_log, save, update_average
 from tools.train.trajectories import LEVELS
 from tools.train.unet import UNet
@@ -33,8 +35,8 @@ from tools.train.unet import UNet
 NULL_LABEL = 10
 # The timesteps of a sample in 1, 2 and 4 evaluations; all of them are LEVELS.
 SCHEDULES = {1: [999], 2: [999, 399], 4: [999, 599, 399, 199]}
-NOT_RECIPE = ("run", "base", "trajectories", "resume", "generate", "threads",
-              "max_steps")
+NOT_RECIPE = ("run", "base", "trajectories", "resume", "generate", "export",
+              "threads", "max_steps")
 
 
 def numbers(text):
@@ -77,6 +79,8 @@ def parse(argv=None):
     p.add_argument("--fp32", action="store_true", help="no bf16 autocast")
     p.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     p.add_argument("--max-steps", type=int, default=None, help="stop early after this many steps")
+    p.add_argument("--export", type=pathlib.Path, metavar="FILE",
+                   help="write the checkpoint's EMA weights as a model file and leave")
     args = p.parse_args(argv)
     if len(args.weights) != len(LEVELS):
         p.error(f"--weights: {len(LEVELS)} numbers expected, {len(args.weights)} found")
@@ -233,6 +237,9 @@ def train(args, device):
 
 
 def run(args):
+    if args.export:
+        state = torch.load(args.run / "checkpoint.pt", map_location="cpu")
+        return export(state, args.export, consistency_config(state, SCHEDULES))
     if (args.run / "checkpoint.pt").exists() and not (args.resume or args.generate):
         raise SystemExit(f"{args.run} has a checkpoint: give --resume to go on, or another --run")
     args.run.mkdir(parents=True, exist_ok=True)

@@ -10,7 +10,7 @@ from tools.train import diffusion
 CLASSES = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
 
 
-def config(state):
+def config(sampling, training):
     """The config that goes with the weights; docs/model-file.md explains every field."""
     return {
         "format_version": 1,
@@ -24,12 +24,31 @@ def config(state):
                       "beta_schedule": "linear", "beta_start": diffusion.BETA_START,
                       "beta_end": diffusion.BETA_END, "time_divisor": diffusion.T, "time_offset": 1,
                       "clip_sample": True},
-        "sampling": {"samplers": ["ddpm", "ddim", "dpmpp_2m"],
-                     "default": {"sampler": "dpmpp_2m", "steps": 20, "guidance_scale": 1.5}},
-        "training": {"data": "MNIST, 60000 training images", "step": state["step"],
-                     "epochs": round(state["epoch"], 2), "hours": round(state["seconds"] / 3600, 2),
-                     "commit": state["commit"], "recipe": state["recipe"]},
+        "sampling": sampling,
+        "training": training,
     }
+
+
+def base_config(state):
+    """Of a checkpoint of tools.train."""
+    return config({"samplers": ["ddpm", "ddim", "dpmpp_2m"],
+                   "default": {"sampler": "dpmpp_2m", "steps": 20, "guidance_scale": 1.5}},
+                  {"data": "MNIST, 60000 training images", "step": state["step"],
+                   "epochs": round(state["epoch"], 2), "hours": round(state["seconds"] / 3600, 2),
+                   "commit": state["commit"], "recipe": state["recipe"]})
+
+
+def consistency_config(state, schedules):
+    """Of a checkpoint of tools.train.consistency; schedules: steps -> timesteps, all it can do."""
+    guidance = state["recipes"][-1]["recipe"]["guidance"]
+    return config({"samplers": ["consistency"],
+                   "schedules": {str(steps): ks for steps, ks in schedules.items()},
+                   "fixed_guidance_scale": guidance,
+                   "default": {"sampler": "consistency", "steps": 2, "guidance_scale": guidance}},
+                  {"data": "guided trajectories of mnist, from noise and from noised MNIST digits",
+                   "base_step": state["base"], "step": state["step"],
+                   "hours": round(state["seconds"] / 3600, 2), "commit": state["commit"],
+                   "recipes": state["recipes"]})
 
 
 def write_safetensors(path, tensors, metadata):
@@ -49,8 +68,8 @@ def write_safetensors(path, tensors, metadata):
             f.write(blob)
 
 
-def export(state, path):
-    """Checkpoint -> model file with the EMA weights."""
+def export(state, path, described):
+    """Checkpoint and its config -> model file with the EMA weights."""
     tensors = {name: t.cpu().numpy() for name, t in state["ema"].items()}
-    write_safetensors(path, tensors, {"format": "pt", "denoised.config": json.dumps(config(state))})
-    print(f"{path}: {len(tensors)} tensors, step {state['step']}, epoch {state['epoch']:.2f}")
+    write_safetensors(path, tensors, {"format": "pt", "denoised.config": json.dumps(described)})
+    print(f"{path}: {len(tensors)} tensors, step {state['step']}")
