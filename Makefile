@@ -60,11 +60,13 @@ SERVER_SRC := $(wildcard server/*.c)
 TEST_SRC := $(wildcard tests/unit/test_*.c tests/golden/test_*.c)
 TEST_LIB_SRC := $(wildcard tests/lib/*.c)
 
-# The sources in kernels/vector/ are compiled once for each instruction set.  -Wno-psabi: a
-# vector wider than the registers is passed to inlined functions only, so its ABI is nobody's.
+# The sources in kernels/vector/ are compiled once for each instruction set; NEON needs no flags.
+# -Wno-psabi: a vector wider than the registers is passed to inlined functions only, so its ABI is
+# nobody's.
+VECTOR_ISAS_x86_64 := baseline avx2 avx512
+VECTOR_ISAS_aarch64 := neon
 VECTOR_SRC := $(wildcard core/kernels/vector/*.c)
-VECTOR_ISAS := baseline $(if $(filter x86_64,$(ARCH)),avx2 avx512)
-MFLAGS_baseline :=
+VECTOR_ISAS := $(or $(VECTOR_ISAS_$(ARCH)),baseline)
 MFLAGS_avx2 := -mavx2 -mfma
 MFLAGS_avx512 := -mavx512f -mavx512bw -mavx512dq -mavx512vl -mfma -mprefer-vector-width=512
 

@@ -1,11 +1,14 @@
 /* Which table a processor can run. __builtin_cpu_supports asks CPUID and, for AVX and AVX-512,
- * XGETBV (does the operating system save the registers). */
+ * XGETBV (does the operating system save the registers). Every AArch64 processor has NEON: its
+ * calling convention needs it. */
 #include <stdio.h>
 #include <string.h>
 #if defined(__x86_64__)
 #include <cpuid.h>
 #include <sys/syscall.h>
 #include <unistd.h>
+#elif defined(__aarch64__)
+#include <sys/auxv.h>
 #endif
 
 #include "core/kernels/kernels.h"
@@ -111,6 +114,12 @@ static const struct dn_kernels *fp32_kernels_for(enum dn_isa isa)
         return has_avx2() ? &dn_kernels_avx2 : NULL;
     case DN_ISA_AVX512:
         return has_avx512() ? &dn_kernels_avx512 : NULL;
+#elif defined(__aarch64__)
+    case DN_ISA_AUTO:
+    case DN_ISA_NEON:
+        return &dn_kernels_neon;
+    case DN_ISA_OPENBLAS:
+        return &dn_kernels_openblas_neon;
 #else
     case DN_ISA_AUTO:
     case DN_ISA_OPENBLAS:
@@ -188,13 +197,23 @@ void dn_cpu_features(char *text, size_t bytes)
         __builtin_cpu_supports("avx512bf16"),
         has_amx(),
     };
+#elif defined(__aarch64__)
+    /* Named as in /proc/cpuinfo. */
+    static const char *const names[] = {"asimd", "asimdhp", "asimddp", "sve",
+                                        "sve2",  "i8mm",    "bf16"};
+    unsigned long base = getauxval(AT_HWCAP), more = getauxval(AT_HWCAP2);
+    const bool found[] = {
+        base & HWCAP_ASIMD, base & HWCAP_ASIMDHP, base & HWCAP_ASIMDDP, base & HWCAP_SVE,
+        more & HWCAP2_SVE2, more & HWCAP2_I8MM,   more & HWCAP2_BF16,
+    };
+#else
+    static const char *const names[] = {"none"};
+    const bool found[] = {false};
+#endif
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         if (!found[i] || used >= bytes)
             continue;
         int n = snprintf(text + used, bytes - used, "%s%s", used ? " " : "", names[i]);
         used += n > 0 ? (size_t)n : 0;
     }
-#else
-    (void)used;
-#endif
 }

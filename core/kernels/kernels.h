@@ -148,6 +148,10 @@ extern const struct dn_kernels dn_kernels_avx2, dn_kernels_avx512;
 extern const struct dn_kernels dn_kernels_amx, dn_kernels_avx512_bf16;
 extern const struct dn_kernels dn_kernels_openblas_avx2, dn_kernels_openblas_avx512;
 #endif
+#if defined(__aarch64__)
+extern const struct dn_kernels dn_kernels_neon, dn_kernels_openblas_neon;
+#else
 extern const struct dn_kernels dn_kernels_openblas_baseline;
+#endif
 
 #endif

@@ -165,7 +165,8 @@ static double blocks_error(struct fixture *f, enum dn_isa isa, bool spoil, bool 
 
 static void every_block_matches_pytorch(void **state)
 {
-    static const enum dn_isa isas[] = {DN_ISA_SCALAR, DN_ISA_OPENBLAS, DN_ISA_AVX2, DN_ISA_AVX512};
+    static const enum dn_isa isas[] = {DN_ISA_SCALAR, DN_ISA_OPENBLAS, DN_ISA_AVX2, DN_ISA_AVX512,
+                                       DN_ISA_NEON};
     for (size_t i = 0; i < sizeof isas / sizeof *isas; i++)
         if (dn_isa_available(isas[i]))
             assert_true(blocks_error(*state, isas[i], false, i == 0) <= BLOCK_TOLERANCE);

@@ -95,7 +95,7 @@ static void compare(const struct canvas *want, const struct canvas *found, bool 
                  canvas_value(want, i), canvas_value(found, i));
 }
 
-static const enum dn_isa isas[] = {DN_ISA_OPENBLAS, DN_ISA_AVX2, DN_ISA_AVX512};
+static const enum dn_isa isas[] = {DN_ISA_OPENBLAS, DN_ISA_AVX2, DN_ISA_AVX512, DN_ISA_NEON};
 enum { ISAS = sizeof isas / sizeof *isas };
 
 struct shape {

@@ -7,9 +7,11 @@
 
 #if defined(CORE_KERNELS_SIMD_NATIVE)
 
+/* A tile is P pixels x V registers of output channels: P V sums and V weights, and on NEON, which
+ * has no broadcast from memory, P inputs. */
 enum {
-    V = 2,                              /* registers of output channels a tile */
-    P_MAX = V_REGISTERS == 32 ? 14 : 6, /* pixels a tile: P V sums + V weights + 1 input */
+    V = V_LANES == 4 ? 4 : 2,
+    P_MAX = V_LANES == 4 ? 5 : (V_REGISTERS == 32 ? 14 : 6),
     BLOCK = V * V_LANES,
 };
 
@@ -86,7 +88,10 @@ static void conv_tile_of(int pixels, int regs, const struct dn_conv *cv, const f
         break;
     /* clang-format off */
     switch (pixels) {
-        CASE(1) CASE(2) CASE(3) CASE(4) CASE(5) CASE(6)
+        CASE(1) CASE(2) CASE(3) CASE(4) CASE(5)
+#if defined(__AVX2__)
+        CASE(6)
+#endif
 #if defined(__AVX512F__)
         CASE(7) CASE(8) CASE(9) CASE(10) CASE(11) CASE(12) CASE(13) CASE(14)
 #endif
@@ -106,7 +111,7 @@ void ISA(dn_conv)(const struct dn_conv *cv, const struct dn_map *in, const struc
         const float *weights =
             (const float *)cv->weights + (size_t)first * (size_t)(cv->n_taps * cv->in_c);
         int n = cv->out_c - first < BLOCK ? cv->out_c - first : BLOCK;
-        int regs = (n + V_LANES - 1) / V_LANES;
+        int regs = n <= V_LANES ? 1 : V;
         for (int o = 0; o < BLOCK; o++)
             bias[o] = cv->bias && o < n ? cv->bias[first + o] : 0.0f;
         /* Whole registers with nothing to follow go straight to their place. */

@@ -10,6 +10,7 @@
 #define CORE_KERNELS_SIMD_NATIVE
 #include <immintrin.h>
 
+#define V_ISA DN_ISA_AVX512
 enum { V_LANES = 16, V_REGISTERS = 32 };
 typedef __m512 vfloat;
 static inline vfloat v_load(const float *p)
@@ -34,6 +35,7 @@ static inline vfloat v_fma(vfloat a, vfloat b, vfloat c)
 #define CORE_KERNELS_SIMD_NATIVE
 #include <immintrin.h>
 
+#define V_ISA DN_ISA_AVX2
 enum { V_LANES = 8, V_REGISTERS = 16 };
 typedef __m256 vfloat;
 static inline vfloat v_load(const float *p)
@@ -51,6 +53,31 @@ static inline vfloat v_set(float f)
 static inline vfloat v_fma(vfloat a, vfloat b, vfloat c)
 {
     return _mm256_fmadd_ps(a, b, c);
+}
+
+#elif defined(__aarch64__)
+
+#define CORE_KERNELS_SIMD_NATIVE
+#include <arm_neon.h>
+
+#define V_ISA DN_ISA_NEON
+enum { V_LANES = 4, V_REGISTERS = 32 };
+typedef float32x4_t vfloat;
+static inline vfloat v_load(const float *p)
+{
+    return vld1q_f32(p);
+}
+static inline void v_store(float *p, vfloat v)
+{
+    vst1q_f32(p, v);
+}
+static inline vfloat v_set(float f)
+{
+    return vdupq_n_f32(f);
+}
+static inline vfloat v_fma(vfloat a, vfloat b, vfloat c)
+{
+    return vfmaq_f32(c, a, b);
 }
 
 #endif

@@ -4,7 +4,7 @@
 #if defined(CORE_KERNELS_SIMD_NATIVE)
 
 const struct dn_kernels ISA(dn_kernels) = {
-    .isa = V_REGISTERS == 32 ? DN_ISA_AVX512 : DN_ISA_AVX2,
+    .isa = V_ISA,
     .precision = DN_PRECISION_FP32,
     .domain = "fp32-native-1",
     .conv_packed = ISA(dn_conv_packed),
