@@ -3,6 +3,7 @@
 #   make                 build/denoised
 #   make run             ... and serve on localhost:8080      (ARGS="--listen ..." for more)
 #   make test            every test that belongs to each change
+#   make test-cross      the part of them that runs on other processors, emulated
 #   make fuzz            coverage-guided fuzzing (FUZZ_SECONDS=60 a target)
 #   make lint            formatting, static analysis, include directions
 #   make bench           the comparison with PyTorch, ONNX Runtime and oneDNN (ARGS="--help")
@@ -36,6 +37,7 @@ TEST_PACKAGES := libcmocka-dev python3-pytest python3-requests python3-numpy pyt
 TRAIN_PACKAGES := python3-torch python3-numpy python3-matplotlib python3-tqdm python3-pil
 BENCH_PACKAGES := python3-torch python3-numpy python3-matplotlib python3-tqdm libdnnl-dev
 LINT_PACKAGES := clang-format clang-tidy clang
+CROSS_PACKAGES := gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user
 
 PKG_CFLAGS = $(shell pkg-config --cflags $(PKG_CONFIG_NAMES))
 PKG_LIBS = $(shell pkg-config --libs $(PKG_CONFIG_NAMES))
@@ -145,6 +147,8 @@ bench-deps:
 	@tools/install-packages.sh $(BENCH_PACKAGES) $$(command -v npm >/dev/null || echo npm)
 fuzz-deps:
 	@tools/install-packages.sh $(PACKAGES) clang libclang-rt-14-dev
+cross-deps:
+	@tools/install-packages.sh $(CROSS_PACKAGES) python3-pytest python3-numpy
 lint-deps:
 	@tools/install-packages.sh $(LINT_PACKAGES)
 
@@ -161,7 +165,8 @@ $(BUILD)/tests/%: $(BUILD)/tests/%.o $(TEST_LIB_OBJ) $(BUILD)/libserver.a $(BUIL
 .PRECIOUS: $(BUILD)/tests/%.o $(BUILD)/api/%.o
 
 test: test-deps
-	+$(Q)$(MAKE) --no-print-directory test-unit test-fuzz-corpus test-python
+	+$(Q)$(MAKE) --no-print-directory test-unit test-fuzz-corpus test-python \
+	    $(if $(SAN),,$(if $(filter x86_64,$(ARCH)),test-cross))
 
 test-unit: $(TEST_BIN)
 	$(Q)set -e; for t in $(TEST_BIN); do echo "  TEST  $$t"; $$t; done
@@ -175,6 +180,20 @@ $(BUILD)/tests/fuzz/replay_%: $(BUILD)/tests/fuzz/fuzz_%.o $(BUILD)/tests/fuzz/r
 test-fuzz-corpus: $(REPLAY_BIN)
 	$(Q)set -e; for n in $(FUZZ_NAMES); do \
 	    $(BUILD)/tests/fuzz/replay_$$n tests/fuzz/corpus/$$n; done
+
+# The same program for this processor and for AArch64, of what in core needs no library (see
+# tests/cross/digests.h), run natively and by QEMU as other processors.
+CROSS := $(BUILD)/cross/aarch64
+CROSS_OBJ := $(filter-out $(BUILD)/core/model% $(BUILD)/core/kernels/openblas.o,$(CORE_OBJ)) \
+             $(patsubst %.c,$(BUILD)/%.o,$(wildcard tests/cross/*.c))
+$(BUILD)/tests/cross/digests: $(CROSS_OBJ)
+	@echo "  LINK  $@"
+	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $^ -lm
+
+test-cross: $(BUILD)/denoised $(BUILD)/tests/cross/digests | cross-deps
+	+$(Q)$(MAKE) --no-print-directory BUILD=$(CROSS) ARCH=aarch64 CC=aarch64-linux-gnu-gcc \
+	    CFLAGS= LDFLAGS= PKG_CFLAGS= $(CROSS)/tests/cross/digests
+	$(Q)DENOISED_BUILD=$(BUILD) $(PYTHON) -m pytest -q -p no:cacheprovider $(PYTEST_ARGS) tests/cross
 
 # make fuzz FUZZ_SECONDS=600: coverage-guided, with clang's libFuzzer and sanitizers. What it finds
 # is kept in the build folder's corpus; a crash is written to the working directory.
@@ -244,6 +263,7 @@ clean:
 	rm -rf build build-*
 
 -include $(wildcard $(BUILD)/tests/fuzz/*.d)
+-include $(CROSS_OBJ:.o=.d)
 -include $(CORE_OBJ:.o=.d) $(API_OBJ:.o=.d) $(SERVER_OBJ:.o=.d) $(TEST_BIN:%=%.d) $(TEST_LIB_OBJ:.o=.d)
 
-.PHONY: all deps test-deps train-deps fuzz-deps bench-deps lint-deps run bench train evaluate test test-unit test-python test-fuzz-corpus fuzz fuzz-run lint install uninstall clean FORCE
+.PHONY: all deps test-deps train-deps fuzz-deps cross-deps bench-deps lint-deps run bench train evaluate test test-unit test-python test-fuzz-corpus test-cross fuzz fuzz-run lint install uninstall clean FORCE
