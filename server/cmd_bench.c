@@ -178,6 +178,14 @@ static int compare_numbers(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
+/* Of n sorted values, linear between neighbours, as NumPy's percentile(). */
+static double quantile(const double *values, size_t n, double share)
+{
+    double at = share * (double)(n - 1);
+    size_t below = (size_t)at, above = below + 1 < n ? below + 1 : below;
+    return values[below] + (at - (double)below) * (values[above] - values[below]);
+}
+
 /* All threads' steps together, their operations in the first one's. Returns 0 or DN_ENOMEM. */
 static int bench_summarise(struct bench_result *r, struct bench_thread *threads, size_t n_threads,
                            int batch)
@@ -202,9 +210,9 @@ static int bench_summarise(struct bench_result *r, struct bench_thread *threads,
         for (size_t step = 0; step < threads[i].n_steps; step++)
             ms[n++] = threads[i].step_ms[step] / batch;
     qsort(ms, n, sizeof *ms, compare_numbers);
-    r->p10_ms = ms[(n - 1) / 10];
-    r->median_ms = n % 2 == 1 ? ms[n / 2] : (ms[n / 2 - 1] + ms[n / 2]) / 2;
-    r->p90_ms = ms[(n - 1) * 9 / 10];
+    r->p10_ms = quantile(ms, n, 0.1);
+    r->median_ms = quantile(ms, n, 0.5);
+    r->p90_ms = quantile(ms, n, 0.9);
     free(ms);
     return 0;
 }

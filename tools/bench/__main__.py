@@ -51,7 +51,7 @@ def parse(argv=None):
     p = argparse.ArgumentParser(prog="tools.bench", description=__doc__,
                                 formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("--engines", type=lambda text: text.split(","), metavar="KEY,...",
-                   help="fp32 bf16 avx2 openblas torch ort ort_avx2 onednn (default: all)")
+                   default=contestants.KEYS, help=f"of {' '.join(contestants.KEYS)} (default: all)")
     p.add_argument("--batches", type=whole_numbers, default=list(BATCHES), metavar="N,...",
                    help=f"images in flight, of {BATCHES} (default: all)")
     p.add_argument("--threads", type=whole_numbers, default=list(THREADS), metavar="N,...",
@@ -67,13 +67,11 @@ def parse(argv=None):
     o = p.parse_args(argv)
     if o.rounds < 1 or o.seconds <= 0:
         p.error("--rounds from 1 and --seconds above 0 expected")
+    if not set(o.engines) <= set(contestants.KEYS):
+        p.error(f"--engines: of {' '.join(contestants.KEYS)}")
     if not set(o.batches) <= set(BATCHES):
         p.error(f"--batches: of {BATCHES}")
     return o
-
-
-def wants(o, key):
-    return o.engines is None or key in o.engines
 
 
 # ---- before the timing ---------------------------------------------------------------------------
@@ -81,7 +79,7 @@ def wants(o, key):
 def machine():
     cpu = [line.split(":", 1)[1].strip() for line in open("/proc/cpuinfo") if "model name" in line]
     return {"processor": cpu[0] if cpu else platform.machine(), "processors": os.cpu_count(),
-            "kernel": platform.release()}
+            "kernel": platform.release().split("-")[0]}
 
 
 def revision():
@@ -93,19 +91,19 @@ def revision():
 def open_engines(o):
     """(engines, the PyTorch process, what is left out). The PyTorch process is there in any case:
     it prepares what the others need."""
-    ours, missing = contestants.ours()
+    engines, missing = contestants.ours(o.engines)
     torch = contestants.torch_peer()
     torch.ask("prepare", into=str(WORK))
-    engines = [e for e in ours if wants(o, e.key)]
-    if wants(o, "torch"):
+    if "torch" in o.engines:
         engines.append(torch)
-    if wants(o, "ort"):
+    if "ort" in o.engines:
         engines.append(contestants.onnx_peer(WORK))
-    if wants(o, "ort_avx2"):
+    if "ort_avx2" in o.engines:
         try:
             engines.append(contestants.onnx_peer_on_avx2(WORK))
         except RuntimeError as error:
-            missing.append(f"ONNX Runtime on AVX2: CPUID cannot be trapped here ({error})")
+            missing.append("ONNX Runtime on AVX2")
+            print(f"bench: left out: ONNX Runtime on AVX2: {error}", file=sys.stderr)
     return engines, torch, missing
 
 
@@ -131,7 +129,7 @@ def check_ours(engines, torch):
     wanted = np.array(torch.ask("sample", rows=DRAWN_ROWS, steps=DRAWN_STEPS)["pixels"])
     found = {}
     for engine in engines:
-        if not isinstance(engine, contestants.Ours):
+        if not isinstance(engine, contestants.Ours) or engine.is_slow:
             continue
         pixels = []
         for row in DRAWN_ROWS:
@@ -155,30 +153,39 @@ def check_ours(engines, torch):
 def profile(engines):
     """Where the time of an evaluation goes, for each of ours at batch 8."""
     return {e.key: e.bench(8, 1, 1, "--profile") for e in engines
-            if isinstance(e, contestants.Ours)}
+            if isinstance(e, contestants.Ours) and not e.is_slow}
 
 
-def time_all(o, engines, run, first_round):
+def next_round(records, **cell):
+    """The number of a cell's next round: --add may have gone on with some cells only."""
+    return 1 + max((r["round"] for r in records if all(r[k] == v for k, v in cell.items())),
+                   default=-1)
+
+
+def time_all(o, engines, run):
     cells = [(n, t) for t in o.threads for n in o.batches]
+    times = [(e, n, t) for n, t in cells for e in engines if e.can(n, t)]
     onednn = [(p, b) for p in ("f32", "bf16") for b in CONVOLUTION_BATCHES
-              if wants(o, "onednn") and b in o.batches and 1 in o.threads]
-    choices = [(e, n, t) for n, t in cells for e in engines]
-    bar = tqdm(total=len(choices) + o.rounds * (len(choices) + len(onednn)), unit="", disable=None)
-    for engine, n, t in choices:
+              if "onednn" in o.engines and b in o.batches and 1 in o.threads]
+    bar = tqdm(total=len(times) + o.rounds * (len(times) + len(onednn)), unit="", disable=None)
+    for engine, n, t in times:
         bar.set_description(f"choosing: {engine.title}, {n} images, threads {t}")
         engine.choose(n, t)
         bar.update()
-    for r in range(first_round, first_round + o.rounds):
+    for _ in range(o.rounds):
         for n, t in cells:
+            r = next_round(run["timings"], images=n, threads=t)
             # Who comes first changes, so that nobody has the better half of every cell.
             turn = r % len(engines)
             for engine in engines[turn:] + engines[:turn]:
+                if not engine.can(n, t):
+                    continue
                 bar.set_description(f"round {r + 1}: {engine.title}, {n} images, threads {t}")
-                if engine.can(n, t):
-                    run["timings"].append({"engine": engine.key, "images": n, "threads": t,
-                                           "round": r, "ms": engine.measure(n, t, o.seconds)})
+                run["timings"].append({"engine": engine.key, "images": n, "threads": t,
+                                       "round": r, "ms": engine.measure(n, t, o.seconds)})
                 bar.update()
         for precision, batch in onednn:
+            r = next_round(run["convolutions"], precision=precision, batch=batch)
             bar.set_description(f"round {r + 1}: oneDNN, {precision}, batch {batch}")
             layers, run["machine"]["onednn"] = contestants.onednn_convs(WORK, precision, batch,
                                                                         o.seconds)
@@ -197,11 +204,18 @@ def take_peaks(run):
             run["peaks"][kind][name] = max(value, before)
 
 
+def warn_if_busy():
+    load = os.getloadavg()[0]
+    if load > 0.5:
+        print(f"bench: the machine is at work already (load {load:.1f}): expect wide spreads",
+              file=sys.stderr)
+
+
 def new_run(o):
     """What --add goes on with, or an empty run."""
     here = {**machine(), "revision": revision()}
     if not o.add:
-        return {"machine": here, "titles": {}, "choices": {}, "timings": [], "convolutions": [],
+        return {"machine": here, "titles": {}, "choices": [], "timings": [], "convolutions": [],
                 "profiles": {}, "peaks": {}, "checks": {}, "missing": []}
     run = json.loads(o.out.read_text())
     for key, value in here.items():
@@ -211,25 +225,26 @@ def new_run(o):
 
 
 def measure(o):
+    warn_if_busy()
     WORK.mkdir(parents=True, exist_ok=True)
     run = new_run(o)
     engines, torch, run["missing"] = open_engines(o)
-    for line in run["missing"]:
-        print(f"left out: {line}")
     try:
         run["checks"].update(peers=check_peers(engines, torch), ours=check_ours(engines, torch))
-        first = 1 + max((r["round"] for r in run["timings"]), default=-1)
+        for e in engines:
+            if isinstance(e, contestants.Peer):
+                e.take_choices(run["choices"])
         run["machine"]["date"] = datetime.date.today().isoformat()
         take_peaks(run)
-        time_all(o, engines, run, first)
+        time_all(o, engines, run)
         take_peaks(run)
         run["profiles"].update(profile(engines))
         for e in engines:
             run["titles"][e.key] = e.title
             if isinstance(e, contestants.Peer):
                 run["machine"][e.key] = e.told["version"]
-                run["choices"].setdefault(e.key, {}).update(
-                    {f"{n} images, {t} threads": list(c) for (n, t), c in e.choices.items()})
+                run["choices"] = [c for c in run["choices"] if c["engine"] != e.key]
+                run["choices"] += e.choices_as_records()
     finally:
         for e in {*engines, torch}:
             e.close()
@@ -242,11 +257,14 @@ def main(argv=None):
     o = parse(argv)
     if not o.render and shutil.which("node") is None:
         sys.exit("bench: node is missing; `make bench` installs it")
-    run = json.loads(o.out.read_text()) if o.render else measure(o)
+    try:
+        run = json.loads(o.out.read_text()) if o.render else measure(o)
+    except (OSError, RuntimeError) as error:
+        sys.exit(f"bench: {error}")
     print(page.text(run))
     plots.draw_all(run, o.out.parent)
     if o.out.parent == RESULTS:
-        page.update(ROOT / "docs" / "performance.md", run)
+        page.update(page.PAGE, run)
 
 
 if __name__ == "__main__":

@@ -58,6 +58,7 @@ class Ours:
 
     def __init__(self, key, title, *flags):
         self.key, self.title, self.flags = key, title, flags
+        self.is_slow = key == "scalar"  # the reference, timed for one image
         self.binary = ROOT / "build" / "denoised"
 
     def bench(self, images, threads, seconds, *more):
@@ -65,7 +66,7 @@ class Ours:
                        "--threads", threads, "--seconds", seconds, "--json", *more)
 
     def can(self, images, threads):
-        return images % threads == 0
+        return images % threads == 0 and not (self.is_slow and (images, threads) != (1, 1))
 
     def choose(self, images, threads):
         """Nothing to choose."""
@@ -114,6 +115,8 @@ class Peer:
         return [sum(ms) / processes**2 for ms in zip(*all_ms)]
 
     def choose(self, images, threads):
+        if (images, threads) in self.choices:
+            return
         ways = {1, threads} if images % threads == 0 else {1}
         timed = {(variant, n): self.time(variant, n, images, threads, CHOICE_SECONDS)[1]
                  for variant in self.told["variants"] for n in sorted(ways)}
@@ -122,6 +125,17 @@ class Peer:
     def measure(self, images, threads, seconds):
         variant, processes = self.choices[images, threads]
         return self.time(variant, processes, images, threads, seconds)
+
+    def choices_as_records(self):
+        return [{"engine": self.key, "images": images, "threads": threads, "variant": variant,
+                 "processes": processes}
+                for (images, threads), (variant, processes) in sorted(self.choices.items())]
+
+    def take_choices(self, records):
+        """Those that an earlier run made."""
+        for r in records:
+            if r["engine"] == self.key:
+                self.choices[r["images"], r["threads"]] = r["variant"], r["processes"]
 
     def close(self):
         for p in self.processes:
@@ -147,19 +161,24 @@ OURS = (
     ("bf16", "denoised bf16", "--precision", "bf16"),
     ("avx2", "denoised fp32 on AVX2", "--precision", "fp32", "--isa", "avx2"),
     ("openblas", "denoised on OpenBLAS", "--precision", "fp32", "--isa", "openblas"),
+    ("scalar", "denoised, plain C", "--precision", "fp32", "--isa", "scalar"),
 )
 
 
-def ours():
-    """Those of our kernel sets that run here, and a line on each that does not."""
+KEYS = [row[0] for row in OURS] + ["torch", "ort", "ort_avx2", "onednn"]
+
+
+def ours(keys):
+    """Those of our kernel sets that run here, and the names of those that do not."""
     engines, missing = [], []
-    for row in OURS:
+    for row in (row for row in OURS if row[0] in keys):
         engine = Ours(*row)
         try:
             engine.bench(1, 1, 0.1)
             engines.append(engine)
         except RuntimeError as error:
-            missing.append(f"{engine.title}: {error}")
+            missing.append(engine.title)
+            print(f"bench: left out: {engine.title}: {error}", file=sys.stderr)
     return engines, missing
 
 

@@ -3,11 +3,13 @@
 """
 
 import json
+import pathlib
 import re
 
 from tools.bench import figures
 from tools.bench.figures import Figure, Timings
 
+PAGE = pathlib.Path(__file__).resolve().parents[2] / "docs" / "performance.md"
 MARKED = re.compile(r"(<!-- bench: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
@@ -145,8 +147,10 @@ def by_kind(run):
 
 def checks(run):
     rows = [[name, f"{difference:.1e}"] for name, difference in run["checks"]["peers"].items()]
-    rows += [[name, f"{found['pixel_difference_max']} of 255, {found['psnr_db']:.0f} dB"]
-             for name, found in run["checks"]["ours"].items()]
+    for name, found in run["checks"]["ours"].items():
+        largest = found["pixel_difference_max"]
+        rows.append([f"{name}, images of 20 steps", f"{largest} of 255, {found['psnr_db']:.0f} dB"
+                     if largest else "none"])
     return table(["against PyTorch's plain network", "largest difference"], rows)
 
 
@@ -156,13 +160,29 @@ def conditions(run):
     versions = [f"{name} {m[key]}" for key, name in (("torch", "PyTorch"), ("ort", "ONNX Runtime"),
                                                      ("onednn", "oneDNN")) if key in m]
     lines = [f"{m['date']}, {m['processor']}, {m['processors']} processors, Linux {m['kernel']}; "
-             f"denoised {m['revision']}, {', '.join(versions)}; {n_rounds} rounds."]
-    lines += [f"Left out: {line}." for line in run["missing"]]
+             f"denoised {m['revision']}, {', '.join(versions)}; {n_rounds} round"
+             f"{'s' if n_rounds > 1 else ''}."]
+    if run["missing"]:
+        lines.append(f"Left out, as this build or processor cannot: {', '.join(run['missing'])}.")
     return "\n".join(lines) + "\n"
 
 
+def choices(run):
+    """What suited each peer best: variant, and for two threads one process or two."""
+    joined = {}
+    for c in sorted(run["choices"], key=lambda c: (c["engine"], c["threads"], c["images"])):
+        how = c["variant"]
+        if c["threads"] > 1:
+            how += f", {c['processes']} process{'es' if c['processes'] > 1 else ''}"
+        key = run["titles"][c["engine"]], c["threads"], how
+        joined.setdefault(key, []).append(str(c["images"]))
+    rows = [[title, how, str(threads), ", ".join(images)]
+            for (title, threads, how), images in joined.items()]
+    return table(["peer", "form", "threads", "images in flight"], rows) if rows else ""
+
+
 TABLES = {f.__name__: f for f in (conditions, targets, ratios, one_thread, two_threads,
-                                  convolutions, peaks, by_kind, checks)}
+                                  convolutions, peaks, by_kind, choices, checks)}
 
 
 # ---- where they go -------------------------------------------------------------------------------
@@ -173,17 +193,20 @@ def text(run):
                      for name, part in ((n, f(run)) for n, f in TABLES.items()) if part)
 
 
-def update(path, run):
-    """Write the tables into a page. A marker that names no table is an error."""
-    page = path.read_text()
-
+def filled(path, run):
+    """A page's text with a run's tables. A marker that names no table is an error, and so is a page
+    without one."""
     def fill(found):
         begin, name, end = found.groups()
         if name not in TABLES:
             raise ValueError(f"{path}: <!-- bench: {name} --> names no table")
         return begin + TABLES[name](run) + end
 
-    filled, n = MARKED.subn(fill, page)
+    text, n = MARKED.subn(fill, path.read_text())
     if n == 0:
         raise ValueError(f"{path}: no <!-- bench: NAME --> in it")
-    path.write_text(filled)
+    return text
+
+
+def update(path, run):
+    path.write_text(filled(path, run))

@@ -1,5 +1,7 @@
 """The plots of a run: time against images in flight, the roofline, where the time goes."""
 
+import math
+
 import matplotlib
 
 matplotlib.use("Agg")
@@ -46,14 +48,18 @@ def spread_labels(wanted, gap):
             for members, centre in stacks for i in range(len(members))]
 
 
-def label_ends(ax, ends, gap):
-    """Name each line at its right end. `ends`: [(x, y, text, colour)], y logarithmic."""
-    import math
+def label_column(ax, ends, x=None):
+    """Name points (x, y, text, colour) beside themselves, or all in a column at x with lines to
+    them, so that no two names overlap. To be called when the axes have their limits."""
+    low, high = (math.log10(v) for v in ax.get_ylim())
+    pixels = ax.get_window_extent().height
     ends = sorted(ends, key=lambda e: e[1])
-    heights = spread_labels([math.log10(e[1]) for e in ends], gap)
-    for (x, _, text, colour), height in zip(ends, heights):
-        ax.annotate(text, (x, 10**height), xytext=(7, 0), textcoords="offset points", va="center",
-                    color=colour, fontsize=9, annotation_clip=False)
+    heights = spread_labels([math.log10(e[1]) for e in ends], 14 * (high - low) / pixels)
+    for (at, y, text, colour), height in zip(ends, heights):
+        line = {"arrowstyle": "-", "color": colour, "lw": 0.6, "alpha": 0.7} if x else None
+        ax.annotate(text, (at, y), (x or at * 1.12, 10**height), textcoords="data", va="center",
+                    color=colour, fontsize=9 if x is None else 8, annotation_clip=False,
+                    arrowprops=line)
 
 
 def time_against_images(run, path):
@@ -61,12 +67,13 @@ def time_against_images(run, path):
     threads = sorted({with_threads for _, _, with_threads in t.ms})
     fig, axes = plt.subplots(1, len(threads), figsize=(4.9 * len(threads), 4.6), dpi=100,
                              sharey=True, squeeze=False)
+    labels = []
     for ax, n_threads in zip(axes[0], threads):
         ends = []
         for engine in t.engines():
             sizes = t.sizes(engine, n_threads)
             found = [t.figure(engine, n, n_threads) for n in sizes]
-            if not found:
+            if len(found) < 2:
                 continue
             colour, line, width = STYLE[engine]
             ax.plot(sizes, [f.median for f in found], line, color=colour, lw=width, marker="o",
@@ -75,15 +82,18 @@ def time_against_images(run, path):
                             alpha=0.15, lw=0)
             ends.append((sizes[-1], found[-1].median, LABELS[engine], colour))
         ax.set(xscale="log", yscale="log", xlabel="images in flight",
-               title="one thread" if n_threads == 1 else f"{n_threads} threads")
+               title=f"{n_threads} thread{'s' if n_threads > 1 else ''}")
         number_axis(ax.xaxis, sorted({n for _, n, w in t.ms if w == n_threads}))
-        number_axis(ax.yaxis, [0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20])
-        ax.grid(axis="y", color="0.92")
         low, high = ax.get_ylim()
-        label_ends(ax, ends, 0.045 * len(axes[0]) / 2 * max(1, (high / low) ** 0.1))
+        digits = (1, 2, 5) if high / low > 8 else (1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 8)
+        number_axis(ax.yaxis, [digit * 10**e for e in range(-2, 3) for digit in digits])
+        ax.grid(axis="y", color="0.92")
+        labels.append((ax, ends))
     axes[0][0].set_ylabel("ms an image-step")
     fig.tight_layout()
-    fig.subplots_adjust(wspace=0.55, right=0.86)
+    fig.subplots_adjust(wspace=0.55, right=1 - 1.4 / fig.get_figwidth())
+    for ax, ends in labels:
+        label_column(ax, ends)
     fig.savefig(path)
     plt.close(fig)
 
@@ -99,10 +109,13 @@ def short(name):
     return name
 
 
+ROOFS = {"avx2": "AVX2", "avx512": "AVX-512", "avx512_bf16": "AVX-512 bf16", "amx_bf16": "AMX bf16"}
+
+
 def roofline(run, path):
     """GFLOP/s against FLOP a byte of each product of an evaluation, under the measured roofs."""
     gflops, bandwidth = run["peaks"]["gflops"], run["peaks"]["gb_per_s"]
-    fig, ax = plt.subplots(figsize=(7.6, 5.2), dpi=100)
+    fig, ax = plt.subplots(figsize=(8, 5.2), dpi=100)
     x = [0.5, 1000]
     top = max(gflops.values())
     for name, gb in bandwidth.items():
@@ -111,36 +124,34 @@ def roofline(run, path):
         ax.annotate(f"{name} {gb:.0f} GB/s", (x[0] * 1.15, x[0] * 1.15 * gb), color="0.45",
                     fontsize=8.5, rotation=38, rotation_mode="anchor", xytext=(0, 4),
                     textcoords="offset points")
+    roofs = []
     for name, peak in gflops.items():
         ax.plot([peak / max(bandwidth.values()), x[1]], [peak, peak], color="0.45", lw=1)
-        title = {"avx2": "AVX2", "avx512": "AVX-512", "avx512_bf16": "AVX-512 bf16",
-                 "amx_bf16": "AMX bf16"}[name]
-        under = name == "avx512_bf16"
-        ax.annotate(f"{title} {peak:.0f}", (x[1], peak), ha="right", fontsize=8.5, color="0.3",
-                    va="top" if under else "bottom", xytext=(0, -2 if under else 2),
-                    textcoords="offset points")
+        roofs.append((x[1], peak, f"{ROOFS[name]} {peak:.0f}", "0.3"))
     shown = [(k, c) for k, c in (("fp32", PEER), ("bf16", OURS)) if k in run["profiles"]]
+    ends = []
     for (key, colour), offset in zip(shown, (0, 1)):
-        ops = [op for op in figures.operations(run["profiles"][key])
-               if op["kind"].startswith(PRODUCTS)]
-        total = sum(op["ms"] for op in figures.operations(run["profiles"][key]))
+        every = figures.operations(run["profiles"][key])
+        ops = [op for op in every if op["kind"].startswith(PRODUCTS)]
+        total = sum(op["ms"] for op in every)
         ax.scatter([op["flops_per_byte"] for op in ops], [op["gflops"] for op in ops],
-                   s=[1200 * op["ms"] / total + 8 for op in ops], color=colour, alpha=0.55, lw=0)
+                   s=[1500 * op["ms"] / total + 8 for op in ops], color=colour, alpha=0.5, lw=0)
         ax.annotate(LABELS[key], (0.02, 0.95 - 0.06 * offset), xycoords="axes fraction",
                     color=colour, fontweight="bold")
-        # The slowest for what they do, by name: what could still be won is there.
+        # Those that lose most time to their roof, by name: what could still be won is there.
         peak = gflops.get({"fp32": "avx512", "bf16": "amx_bf16"}[key], top)
-        lost = sorted(ops, key=lambda op: op["ms"] * (1 - op["gflops"] / peak))[-4:]
-        for op in lost:
-            ax.annotate(f"{short(op['name'])} {op['ms'] / total:.0%}",
-                        (op["flops_per_byte"], op["gflops"]), fontsize=8, color=colour,
-                        xytext=(6, -9), textcoords="offset points")
-    ax.set(xscale="log", yscale="log", xlim=x, ylim=(5, top * 1.6), ylabel="GFLOP/s, one core",
+        for op in sorted(ops, key=lambda op: op["ms"] * (1 - op["gflops"] / peak))[-4:]:
+            ends.append((op["flops_per_byte"], op["gflops"],
+                         f"{short(op['name'])}, {op['ms'] / total:.0%}", colour))
+    ax.set(xscale="log", yscale="log", xlim=x, ylim=(2, top * 1.6), ylabel="GFLOP/s, one core",
            xlabel="FLOP a byte of maps and weights, batch 8",
-           title="Each product of an evaluation under the measured roofs; area: its time")
+           title="The products of an evaluation under the measured roofs (area: time)")
     number_axis(ax.xaxis, [1, 10, 100, 1000])
-    number_axis(ax.yaxis, [10, 100, 1000])
+    number_axis(ax.yaxis, [1, 10, 100, 1000])
     fig.tight_layout()
+    fig.subplots_adjust(right=0.82)
+    label_column(ax, ends, x=280)
+    label_column(ax, roofs)
     fig.savefig(path)
     plt.close(fig)
 
@@ -168,6 +179,7 @@ def time_by_operation(run, path):
         ax.set_yticks(range(len(names)), [f"{short(n)}  {kind}" if short(n) != kind else kind
                                           for n, kind in names], fontsize=7.5)
         ax.tick_params(axis="y", length=0)
+    axes[0][0].margins(y=0.01)
     axes[0][0].invert_yaxis()
     axes[0][-1].annotate("products", (0.98, 0.03), xycoords="axes fraction", ha="right", color=PEER)
     axes[0][-1].annotate("the rest", (0.98, 0.0), xycoords="axes fraction", ha="right", color=OURS_2)
