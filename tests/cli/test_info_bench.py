@@ -36,7 +36,9 @@ def test_info_json(run):
     assert model["timesteps"] == 1000 and model["prediction"] == "v_prediction"
     assert model["default"] == model["config"]["sampling"]["default"]
     assert 85e6 < model["macs"] < 92e6, "design: 89 M multiply-adds"
-    assert model["isa"] in told["isas"] and model["precision"] == "fp32"
+    assert model["isa"] in told["isas"] and model["precision"] in ("fp32", "bf16")
+    [plain] = info(run, "--precision", "fp32")["models"]
+    assert plain["precision"] == "fp32" and plain["kernels"].startswith("fp32-")
 
 
 def test_info_of_several_models(run, tmp_path):
@@ -79,7 +81,8 @@ def test_blas_core_is_right_or_the_users(run):
 
 @pytest.mark.parametrize("batch, threads", [(1, 1), (4, 2)])
 def test_bench_json(run, batch, threads):
-    done = run("bench", "--batch", batch, "--threads", threads, "--seconds", 0.3, "--json")
+    done = run("bench", "--batch", batch, "--threads", threads, "--seconds", 0.3, "--json",
+               "--precision", "fp32")
     assert done.returncode == 0 and done.stderr == "", done.stderr
     told = json.loads(done.stdout)
     assert {"ms_per_image_step", "ms_per_image_step_p10", "ms_per_image_step_p90",
