@@ -70,18 +70,30 @@ def two_threads(run):
     return milliseconds(run, 2)
 
 
-def ratios(run):
-    """How many times as long the peers take as ours, each at its best size and at equal sizes."""
+# Who is compared with whom.
+PAIRS = (("torch", "fp32"), ("ort", "fp32"), ("torch", "bf16"), ("ort", "bf16"), ("ort_avx2", "avx2"))
+
+
+def peers_over_ours(run, threads, sizes):
+    """How many times as long the peers take, at equal sizes and at the one that suits them best."""
     t, rows = Timings(run["timings"]), []
-    for ours in ("fp32", "bf16", "avx2"):
-        for peer in ("torch", "ort", "ort_avx2"):
-            if not t.sizes(ours, 1) or not t.sizes(peer, 1):
-                continue
-            found = [figures.ratio(t.cell(peer, n), t.cell(ours, n)) for n in (1, 8)]
-            found += [figures.ratio(t.best(peer), t.cell(ours, n)) for n in (1, 8)]
-            rows.append([f"{run['titles'][peer]} / {run['titles'][ours]}"] + [spread(f) for f in found])
-    head = ["one thread", "batch 1", "batch 8", "its best batch / our 1", "its best batch / our 8"]
-    return table(head, rows) if rows else ""
+    for peer, ours in PAIRS:
+        if t.sizes(ours, threads) and t.sizes(peer, threads):
+            found = [figures.ratio(t.cell(peer, n, threads), t.cell(ours, n, threads)) for n in sizes]
+            found += [figures.ratio(t.best(peer, threads), t.cell(ours, n, threads)) for n in sizes]
+            rows.append([f"{run['titles'][peer]} / {run['titles'][ours]}"]
+                        + [spread(f) for f in found])
+    head = [f"{threads} thread{'s' if threads > 1 else ''}"]
+    head += [f"{n} image{'s' if n > 1 else ''}" for n in sizes]
+    return table(head + [f"its best / our {n}" for n in sizes], rows) if rows else ""
+
+
+def ratios(run):
+    return peers_over_ours(run, 1, (1, 8))
+
+
+def ratios_two_threads(run):
+    return peers_over_ours(run, 2, (2, 16))
 
 
 def targets(run):
@@ -181,8 +193,8 @@ def choices(run):
     return table(["peer", "form", "threads", "images in flight"], rows) if rows else ""
 
 
-TABLES = {f.__name__: f for f in (conditions, targets, ratios, one_thread, two_threads,
-                                  convolutions, peaks, by_kind, choices, checks)}
+TABLES = {f.__name__: f for f in (conditions, targets, ratios, ratios_two_threads,
+                                  one_thread, two_threads, convolutions, peaks, by_kind, choices, checks)}
 
 
 # ---- where they go -------------------------------------------------------------------------------
