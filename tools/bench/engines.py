@@ -152,8 +152,11 @@ def onnx_peer(folder):
 
 def onnx_peer_on_avx2(folder):
     """The same behind a processor that says it ends at AVX2."""
+    library = ROOT / "build" / "tools" / "bench" / "hide_avx512.so"
+    if not library.is_file():  # the loader would go on without it
+        raise RuntimeError(f"no {library.name} on this architecture")
     return Peer("ort_avx2", "ONNX Runtime on AVX2", ["node", "tools/bench/onnx_peer.js", folder],
-                env={"LD_PRELOAD": str(ROOT / "build" / "tools" / "bench" / "hide_avx512.so")})
+                env={"LD_PRELOAD": str(library)})
 
 
 OURS = (
