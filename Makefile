@@ -221,7 +221,8 @@ evaluate: all train-deps
 	$(PYTHON) -m tools.evaluate $(ARGS)
 
 # The comparison with the peers: docs/performance.md. Their own install scripts are not run.
-BENCH_BIN := $(addprefix $(BUILD)/tools/bench/,peak onednn_convs hide_avx512.so)
+BENCH_BIN := $(addprefix $(BUILD)/tools/bench/,onednn_convs \
+               $(if $(filter x86_64,$(ARCH)),peak hide_avx512.so))
 $(BUILD)/tools/bench/peak $(BUILD)/tools/bench/onednn_convs: %: %.o
 	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $< $(if $(findstring onednn,$@),-ldnnl)
 $(BUILD)/tools/bench/onednn_convs.o: | bench-deps
