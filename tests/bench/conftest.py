@@ -33,7 +33,7 @@ def run():
                         "revision": "abc", "torch": "1.13"},
             "titles": {key: f"the {key}" for key in MS}, "choices": [], "timings": timings,
             "convolutions": convolutions, "missing": ["something"],
-            "profiles": {"fp32": {"batch": 8, "ops": ops}},
+            "profiles": {"fp32": {"batch": 8, "macs_per_image_step": 2e6, "ops": ops}},
             "peaks": {"gflops": {"avx2": 100.0, "avx512": 200.0}, "gb_per_s": {"L1": 400.0, "L2": 90.0}},
             "checks": {"peers": {"PyTorch, eager": 1e-6},
                        "ours": {"the fp32": {"pixel_difference_max": 0, "psnr_db": 108.0},

@@ -130,9 +130,11 @@ PEAK_OF = {"fp32": "avx512", "avx2": "avx2", "openblas": "avx512", "bf16": "amx_
 def peaks(run):
     if not run["peaks"]:
         return ""
-    rows = [[PEAK_NAMES[k], f"{v:.0f} GFLOP/s"] for k, v in run["peaks"]["gflops"].items()]
-    rows += [[f"load, {k}", f"{v:.0f} GB/s"] for k, v in run["peaks"]["gb_per_s"].items()]
-    return table(["one core", "peak"], rows)
+    macs = [p["macs_per_image_step"] for p in run["profiles"].values()]
+    rows = [[PEAK_NAMES[k], f"{v:.0f} GFLOP/s", f"{2e-6 * macs[0] / v:.3f} ms" if macs else ""]
+            for k, v in run["peaks"]["gflops"].items()]
+    rows += [[f"load, {k}", f"{v:.0f} GB/s", ""] for k, v in run["peaks"]["gb_per_s"].items()]
+    return table(["one core", "peak", "an evaluation's multiply-adds take"], rows)
 
 
 def by_kind(run):
@@ -172,7 +174,7 @@ def conditions(run):
     versions = [f"{name} {m[key]}" for key, name in (("torch", "PyTorch"), ("ort", "ONNX Runtime"),
                                                      ("onednn", "oneDNN")) if key in m]
     lines = [f"{m['date']}, {m['processor']}, {m['processors']} processors, Linux {m['kernel']}; "
-             f"denoised {m['revision']}, {', '.join(versions)}; {n_rounds} round"
+             f"{', '.join(['denoised ' + m['revision']] + versions)}; {n_rounds} round"
              f"{'s' if n_rounds > 1 else ''}."]
     if run["missing"]:
         lines.append(f"Left out, as this build or processor cannot: {', '.join(run['missing'])}.")
