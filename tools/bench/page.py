@@ -71,7 +71,8 @@ def two_threads(run):
 
 
 # Who is compared with whom.
-PAIRS = (("torch", "fp32"), ("ort", "fp32"), ("torch", "bf16"), ("ort", "bf16"), ("ort_avx2", "avx2"))
+PAIRS = (("torch", "fp32"), ("ort", "fp32"), ("torch", "bf16"), ("ort", "bf16"),
+         ("ort_avx2", "avx2"))
 
 
 def peers_over_ours(run, threads, sizes):
@@ -79,8 +80,9 @@ def peers_over_ours(run, threads, sizes):
     t, rows = Timings(run["timings"]), []
     for peer, ours in PAIRS:
         if t.sizes(ours, threads) and t.sizes(peer, threads):
-            found = [figures.ratio(t.cell(peer, n, threads), t.cell(ours, n, threads)) for n in sizes]
-            found += [figures.ratio(t.best(peer, threads), t.cell(ours, n, threads)) for n in sizes]
+            cells = [t.cell(ours, n, threads) for n in sizes]
+            found = [figures.ratio(t.cell(peer, n, threads), c) for n, c in zip(sizes, cells)]
+            found += [figures.ratio(t.best(peer, threads), c) for c in cells]
             rows.append([f"{run['titles'][peer]} / {run['titles'][ours]}"]
                         + [spread(f) for f in found])
     head = [f"{threads} thread{'s' if threads > 1 else ''}"]
@@ -113,7 +115,8 @@ def convolutions(run):
             if not alone:
                 continue
             whole = t.figure(engine, batch)
-            rows.append([f"{engine}, batch {batch}", f"{Figure.of(list(alone.values())).median:.3f}",
+            rows.append([f"{engine}, batch {batch}",
+                         f"{Figure.of(list(alone.values())).median:.3f}",
                          f"{whole.median:.3f}" if whole else "",
                          spread(figures.ratio(t.cell(engine, batch), alone))])
     head = ["one thread, ms an image", "oneDNN, convolutions", "denoised, all", "ratio"]
@@ -195,8 +198,8 @@ def choices(run):
     return table(["peer", "form", "threads", "images in flight"], rows) if rows else ""
 
 
-TABLES = {f.__name__: f for f in (conditions, targets, ratios, ratios_two_threads,
-                                  one_thread, two_threads, convolutions, peaks, by_kind, choices, checks)}
+TABLES = {f.__name__: f for f in (conditions, targets, ratios, ratios_two_threads, one_thread,
+                                  two_threads, convolutions, peaks, by_kind, choices, checks)}
 
 
 # ---- where they go -------------------------------------------------------------------------------

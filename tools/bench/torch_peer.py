@@ -1,11 +1,13 @@
 """PyTorch as a peer: a process that does what it is asked, a JSON object a line.
 
-    {"do": "variants"}                                        -> {"variants": [...], "version": ...}
-    {"do": "measure", "variant", "batch", "threads", "seconds"} -> {"ms": [p10, median, p90], "calls"}
-    {"do": "evaluate", "variant", "batch", "into": FILE}      -> {}   the output for network.inputs(),
-                                                                 raw fp32
-    {"do": "prepare", "into": FOLDER}                         -> {}   ONNX files, inputs, conv layers
-    {"do": "sample", "rows": [[label, seed, index]], "steps"} -> {"pixels": [[...]]}  by DDIM
+    {"do": "variants"}                        -> {"variants": [...], "version": ...}
+    {"do": "measure", "variant", "batch", "threads", "seconds"}
+                                              -> {"ms": [p10, median, p90], "calls"}
+    {"do": "evaluate", "variant", "batch", "into": FILE}
+                                              -> {}   the output for network.inputs(), raw fp32
+    {"do": "prepare", "into": FOLDER}         -> {}   ONNX files, inputs, convolutions
+    {"do": "sample", "rows": [[label, seed, index]], "steps"}
+                                              -> {"pixels": [[...]]}   drawn by DDIM
 
 Milliseconds are of a call, divided by its batch. An error ends the process.
 """
