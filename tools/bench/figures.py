@@ -1,8 +1,8 @@
 """From a run's timings to figures: medians over rounds, ratios of pairs, targets met or not.
 
-A run is a list of records {engine, images, threads, round, ms: [p10, median, p90]}. What is compared
-was timed in the same round, one after the other, so a machine that slows down slows both: a ratio
-is the median over the rounds of the rounds' ratios, and its spread is theirs.
+A run is a list of records {engine, images, threads, round, ms: [p10, median, p90]}. What is
+compared was timed in the same round, one after the other, so a machine that slows down slows both:
+a ratio is the median over the rounds of the rounds' ratios, and its spread is theirs.
 """
 
 import dataclasses
