@@ -4,7 +4,7 @@
  *            +---------> CANCELED | FAILED <--------+
  *            |               ^                      |
  *         QUEUED --------> RUNNING --------> FINISHING --------> SUCCEEDED
- *                first step          all drawn           all encoded
+ *                first step     all drawn, encoded        finish()
  *
  * The owner embeds it, fills the first part, hands it to scheduler_submit(), and has it back when
  * ops->done is called. In between everything but the first part belongs to the loop thread.
@@ -22,7 +22,7 @@
 struct job;
 
 struct job_ops {
-    /* Worker threads; of one job several at a time. */
+    /* Any thread; of one job several at a time. */
     struct dn_row_params (*row_params)(const struct job *job, size_t i);
     /* A worker thread: row `i` is done, keep its image. Returns 0 or a negative dn_code. Of one
      * job several at a time, for different rows. */
@@ -30,8 +30,9 @@ struct job_ops {
     /* A worker thread, after every row is encoded and alone. Returns 0 or a negative dn_code. */
     int (*finish)(struct job *job);
     /* The loop thread, after each step of a row, whose image so far is at hand: for those who
-     * follow it. NULL for those who do not; then a worker may take several steps at a time. It must
-     * not cancel jobs. */
+     * follow it. `row` is NULL after the last step: its image is encoded. The function is NULL for
+     * those who do not follow; then a worker may take several steps at a time. Must not cancel
+     * jobs. */
     void (*stepped)(struct job *job, size_t i, const struct dn_row *row);
     /* The loop thread: the job has its outcome and is the owner's again. */
     void (*done)(struct job *job);
@@ -51,25 +52,21 @@ struct job {
     enum job_reason reason; /* why it failed or was canceled */
     int error;              /* dn_code of a failure */
 
-    struct dn_row **rows; /* [n_rows], NULL before the first step and after encoding */
+    struct dn_row **rows; /* [n_rows], NULL before the first step and after the last */
     uint32_t next_row;    /* the first row without a step yet */
     uint32_t *started;    /* stack of rows that wait for a further step */
     uint32_t n_started;
-    uint32_t *drawn; /* stack of rows that wait for an encoder */
-    uint32_t n_drawn;
-    uint32_t n_rows_drawn; /* rows that had their last step */
-    uint32_t n_encoded;
-    uint32_t n_encoding; /* rows that encoders hold */
-    uint32_t n_busy;     /* rows and encodings that workers hold: the job cannot end */
+    uint32_t n_drawn; /* rows that had their last step and are encoded */
+    uint32_t n_busy;  /* rows that workers hold, and the finish: the job cannot end */
     uint64_t steps_done;
     uint64_t evaluations_done;
 
-    /* the links of job_queue.h and of the encode queue */
+    /* the links of job_queue.h and of the queue for finish() */
     int class;
-    bool is_waiting, in_encode_queue;
+    bool is_waiting, in_finish_queue;
     struct job *ready_prev, *ready_next;
     struct job *older, *newer;
-    struct job *encode_next;
+    struct job *finish_next;
 
     uint64_t submitted_ns, first_step_ns, last_step_ns, canceled_ns; /* uv_hrtime */
 };

@@ -16,8 +16,9 @@
  *   - somebody follows a row step by step, or a smaller job waits than one in the batch (its place
  *     went to the job that came first).
  *
- * Rows that had their last step wait on the job for an encoder; the job then stands in the encode
- * queue, which goes first because it frees memory and ends requests.
+ * The worker that takes a row's last step makes its image as well. A job with all images stands in
+ * the finish queue, which goes first because it ends requests; one of a single row is finished on
+ * the spot.
  */
 #include "server/scheduler.h"
 
@@ -52,7 +53,8 @@ struct scheduler {
     uint64_t max_queue_rows;
     struct worker *workers;
     uint32_t n_workers, n_busy;
-    struct job *encode_head, *encode_tail;
+    bool is_settling; /* work that came back is looked through: nothing goes out yet */
+    struct job *finish_head, *finish_tail; /* with all rows drawn, waiting for a worker */
     size_t n_jobs;
     uint64_t queue_rows, queue_evaluations;
     double evaluation_s; /* of one worker, smoothed */
@@ -64,42 +66,26 @@ struct scheduler {
 
 static void scheduler_pump(struct scheduler *s);
 
-/* ---- the encode queue ----------------------------------------------------------------------- */
+/* ---- the finish queue ----------------------------------------------------------------------- */
 
-static void encode_queue_add(struct scheduler *s, struct job *job)
+static void finish_queue_add(struct scheduler *s, struct job *job)
 {
-    if (job->in_encode_queue) {
-        return;
-    }
-    job->in_encode_queue = true;
-    job->encode_next = NULL;
-    if (s->encode_tail) {
-        s->encode_tail->encode_next = job;
-    } else {
-        s->encode_head = job;
-    }
-    s->encode_tail = job;
+    job->in_finish_queue = true;
+    job->finish_next = NULL;
+    *(s->finish_tail ? &s->finish_tail->finish_next : &s->finish_head) = job;
+    s->finish_tail = job;
 }
 
-static struct job *encode_queue_take(struct scheduler *s)
+static void finish_queue_remove(struct scheduler *s, struct job *job)
 {
-    struct job *job = s->encode_head;
-    s->encode_head = job->encode_next;
-    s->encode_tail = s->encode_head ? s->encode_tail : NULL;
-    job->in_encode_queue = false;
-    return job;
-}
-
-static void encode_queue_remove(struct scheduler *s, struct job *job)
-{
-    struct job *before = NULL, *at = s->encode_head;
+    struct job *before = NULL, *at = s->finish_head;
     while (at != job) {
         before = at;
-        at = at->encode_next;
+        at = at->finish_next;
     }
-    *(before ? &before->encode_next : &s->encode_head) = job->encode_next;
-    s->encode_tail = s->encode_tail == job ? before : s->encode_tail;
-    job->in_encode_queue = false;
+    *(before ? &before->finish_next : &s->finish_head) = job->finish_next;
+    s->finish_tail = s->finish_tail == job ? before : s->finish_tail;
+    job->in_finish_queue = false;
 }
 
 static void publish_gauges(struct scheduler *s)
@@ -120,9 +106,8 @@ static void job_release(struct scheduler *s, struct job *job)
     }
     free(job->rows);
     free(job->started);
-    free(job->drawn);
     job->rows = NULL;
-    job->started = job->drawn = NULL;
+    job->started = NULL;
     job_queue_leave(&s->queues[job->model_idx].jobs, job);
     s->n_jobs--;
     enum job_outcome outcome = job->state == JOB_SUCCEEDED ? OUTCOME_SUCCEEDED
@@ -164,10 +149,10 @@ static void job_abort(struct scheduler *s, struct job *job, enum job_state state
     struct model_queue *q = &s->queues[job->model_idx];
     q->waiting_evaluations -= (uint64_t)job_ready_rows(job) * job->evaluations;
     job_queue_take(&q->jobs, job);
-    if (job->in_encode_queue) {
-        encode_queue_remove(s, job);
+    if (job->in_finish_queue) {
+        finish_queue_remove(s, job);
     }
-    s->queue_rows -= job->n_rows - job->n_rows_drawn;
+    s->queue_rows -= job->n_rows - job->n_drawn;
     s->queue_evaluations -=
         ((uint64_t)job->n_rows * job->steps - job->steps_done) * job->evaluations;
     job->n_started = 0;
@@ -201,11 +186,34 @@ static void settle_share(struct model_queue *q, const struct batch_row *b, uint6
     q->owed = q->owed < most ? q->owed : most;
 }
 
+static void job_succeed(struct scheduler *s, struct job *job)
+{
+    job_move(job, JOB_SUCCEEDED);
+    job_release(s, job);
+}
+
+static void after_last_step(struct scheduler *s, struct worker *w, const struct batch_row *b)
+{
+    struct job *job = b->job;
+    s->queue_rows--;
+    s->metrics->images[job->ops->row_params(job, b->row_idx).sampler]++;
+    if (++job->n_drawn < job->n_rows) {
+        return;
+    }
+    job->last_step_ns = w->stepped_ns;
+    job_move(job, JOB_FINISHING);
+    if (job->n_rows == 1) { /* the worker has done it */
+        job_succeed(s, job);
+    } else {
+        finish_queue_add(s, job);
+    }
+}
+
 static void after_row(struct scheduler *s, struct worker *w, const struct batch_row *b)
 {
     struct job *job = b->job;
     struct model_queue *q = &s->queues[w->model_idx];
-    uint32_t n_steps = b->row ? w->n_steps : 0;
+    uint32_t n_steps = b->row || b->is_drawn ? w->n_steps : 0;
     uint64_t evaluations = (uint64_t)job->evaluations * n_steps;
     q->running_evaluations -= job->evaluations;
     job->rows[b->row_idx] = b->row;
@@ -229,20 +237,13 @@ static void after_row(struct scheduler *s, struct worker *w, const struct batch_
     if (job->ops->stepped) {
         job->ops->stepped(job, b->row_idx, b->row);
     }
-    if (!dn_row_done(b->row)) {
-        job->started[job->n_started++] = b->row_idx;
-        q->waiting_evaluations += job->evaluations;
-        job_queue_put(&q->jobs, job);
+    if (b->is_drawn) {
+        after_last_step(s, w, b);
         return;
     }
-    job->drawn[job->n_drawn++] = b->row_idx;
-    s->queue_rows--;
-    s->metrics->images[dn_row_params(b->row)->sampler]++;
-    if (++job->n_rows_drawn == job->n_rows) {
-        job->last_step_ns = w->ended_ns;
-        job_move(job, JOB_FINISHING);
-    }
-    encode_queue_add(s, job);
+    job->started[job->n_started++] = b->row_idx;
+    q->waiting_evaluations += job->evaluations;
+    job_queue_put(&q->jobs, job);
 }
 
 static void after_step(struct scheduler *s, struct worker *w)
@@ -270,29 +271,16 @@ static void after_step(struct scheduler *s, struct worker *w)
     }
 }
 
-static void after_encode(struct scheduler *s, struct worker *w)
+static void after_finish(struct scheduler *s, struct worker *w)
 {
     struct job *job = w->job;
     job->n_busy--;
-    job->n_encoding -= w->n_encode;
-    job->n_encoded += w->n_encode;
     if (job_is_over(job)) {
-        if (job->n_busy == 0) {
-            job_release(s, job);
-        }
-        return;
-    }
-    if (w->error != 0) {
-        job_fail(s, job, w->error);
-        return;
-    }
-    if (w->finish) {
-        job_move(job, JOB_SUCCEEDED);
         job_release(s, job);
-        return;
-    }
-    if (job->n_drawn > 0 || job->n_encoded == job->n_rows) {
-        encode_queue_add(s, job);
+    } else if (w->error != 0) {
+        job_fail(s, job, w->error);
+    } else {
+        job_succeed(s, job);
     }
 }
 
@@ -353,6 +341,7 @@ static void worker_after(uv_work_t *work, int status)
     s->metrics->handover_seconds += 1e-9 * (double)(w->started_ns - w->free_ns);
     s->metrics->step_items += w->kind == WORK_STEP;
     w->free_ns = w->ended_ns;
+    s->is_settling = true;
     switch (w->kind) {
     case WORK_WARM:
         after_warm(s, w);
@@ -360,10 +349,11 @@ static void worker_after(uv_work_t *work, int status)
     case WORK_STEP:
         after_step(s, w);
         break;
-    case WORK_ENCODE:
-        after_encode(s, w);
+    case WORK_FINISH:
+        after_finish(s, w);
         break;
     }
+    s->is_settling = false;
     scheduler_pump(s);
 }
 
@@ -386,21 +376,12 @@ static void worker_start(struct scheduler *s, struct worker *w, enum work_kind k
     (void)rc;
 }
 
-static void start_encode(struct scheduler *s, struct worker *w)
+static void start_finish(struct scheduler *s, struct worker *w)
 {
-    struct job *job = encode_queue_take(s);
-    w->job = job;
-    w->n_encode = 0;
-    while (w->n_encode < WORKER_MAX_ENCODE && job->n_drawn > 0) {
-        w->encode_rows[w->n_encode++] = job->drawn[--job->n_drawn];
-    }
-    w->finish = job->n_encoding == 0 && job->n_encoded + w->n_encode == job->n_rows;
-    job->n_encoding += w->n_encode;
-    job->n_busy++;
-    if (job->n_drawn > 0) {
-        encode_queue_add(s, job);
-    }
-    worker_start(s, w, WORK_ENCODE);
+    w->job = s->finish_head;
+    finish_queue_remove(s, w->job);
+    w->job->n_busy++;
+    worker_start(s, w, WORK_FINISH);
 }
 
 static void batch_add(struct scheduler *s, struct worker *w, struct job *job, bool is_owed)
@@ -515,13 +496,13 @@ static void recall_to_share(struct scheduler *s)
 static void scheduler_pump(struct scheduler *s)
 {
     bool is_idle = false;
-    for (uint32_t i = 0; i < s->n_workers; i++) {
+    for (uint32_t i = 0; i < s->n_workers && !s->is_settling; i++) {
         struct worker *w = &s->workers[i];
         if (w->busy) {
             continue;
         }
-        if (s->encode_head) {
-            start_encode(s, w);
+        if (s->finish_head) {
+            start_finish(s, w);
         } else if (pick_model(s, &w->model_idx)) {
             batch_fill(s, w);
             worker_start(s, w, WORK_STEP);
@@ -610,11 +591,9 @@ int scheduler_submit(struct scheduler *s, struct job *job)
     }
     job->rows = calloc(job->n_rows, sizeof *job->rows);
     job->started = calloc(job->n_rows, sizeof *job->started);
-    job->drawn = calloc(job->n_rows, sizeof *job->drawn);
-    if (!job->rows || !job->started || !job->drawn) {
+    if (!job->rows || !job->started) {
         free(job->rows);
         free(job->started);
-        free(job->drawn);
         return DN_ENOMEM;
     }
     job->state = JOB_QUEUED;

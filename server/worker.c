@@ -112,7 +112,7 @@ static int worker_warm(struct worker *w)
     return rc;
 }
 
-/* ---- stepping and encoding ------------------------------------------------------------------ */
+/* ---- stepping and finishing ----------------------------------------------------------------- */
 
 /* Fill step_rows, making the rows that have not begun. Returns how many there are. */
 static uint32_t step_prepare(struct worker *w)
@@ -160,16 +160,31 @@ static void worker_step(struct worker *w)
     }
 }
 
-static int worker_encode(struct worker *w)
+/* A row that is done becomes its image here, where it is still at hand, and without another way
+ * through the loop; so does the answer to a request of one row. */
+static int row_finish(const struct worker *w, struct batch_row *b)
 {
-    int rc = 0;
-    for (uint32_t i = 0; i < w->n_encode && rc == 0; i++) {
-        uint32_t idx = w->encode_rows[i];
-        rc = w->job->ops->encode(w->job, idx, w->job->rows[idx]);
-        dn_row_free(w->job->rows[idx]);
-        w->job->rows[idx] = NULL;
+    struct job *job = b->job;
+    if (job->n_rows == 1) { /* nobody else has the job now, and finish() wants to know */
+        job->last_step_ns = w->stepped_ns;
     }
-    return rc == 0 && w->finish ? w->job->ops->finish(w->job) : rc;
+    int rc = job->ops->encode(job, b->row_idx, b->row);
+    dn_row_free(b->row);
+    b->row = NULL;
+    b->is_drawn = true;
+    return rc == 0 && job->n_rows == 1 ? job->ops->finish(job) : rc;
+}
+
+static void worker_step_and_finish(struct worker *w)
+{
+    worker_step(w);
+    w->stepped_ns = uv_hrtime();
+    for (uint32_t i = 0; i < w->n_batch; i++) {
+        struct batch_row *b = &w->batch[i];
+        if (b->error == 0 && dn_row_done(b->row)) {
+            b->error = row_finish(w, b);
+        }
+    }
 }
 
 void worker_run(struct worker *w)
@@ -181,10 +196,10 @@ void worker_run(struct worker *w)
         w->error = worker_warm(w);
         break;
     case WORK_STEP:
-        worker_step(w);
+        worker_step_and_finish(w);
         break;
-    case WORK_ENCODE:
-        w->error = worker_encode(w);
+    case WORK_FINISH:
+        w->error = w->job->ops->finish(w->job);
         break;
     }
     w->ended_ns = uv_hrtime();

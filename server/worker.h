@@ -15,16 +15,16 @@
 #include "server/job.h"
 #include "server/models.h"
 
-#define WORKER_MAX_ENCODE 16 /* rows in one encoding */
-#define WORKER_MAX_STEPS 64  /* of a batch, before it comes back */
-#define WORKER_MAX_SIZES 16  /* of batches, in the warm-up's measurement */
+#define WORKER_MAX_STEPS 64 /* of a batch, before it comes back */
+#define WORKER_MAX_SIZES 16 /* of batches, in the warm-up's measurement */
 
-enum work_kind { WORK_WARM, WORK_STEP, WORK_ENCODE };
+enum work_kind { WORK_WARM, WORK_STEP, WORK_FINISH };
 
 struct batch_row {
     struct job *job;
     uint32_t row_idx;
-    struct dn_row *row; /* NULL: to be made */
+    struct dn_row *row; /* NULL: to be made; afterwards: could not be made, or is drawn */
+    bool is_drawn;      /* had its last step, and is encoded unless there is an error */
     bool is_owed;       /* its place is the share of the job that came first */
     int error;
 };
@@ -52,12 +52,10 @@ struct worker {
     atomic_bool recall;   /* ... or after the step in which this is set */
     uint32_t n_steps;     /* taken by every row without an error */
     uint64_t step_ns[WORKER_MAX_STEPS]; /* [n_steps], how long each took */
+    uint64_t stepped_ns;                /* when the last one ended; then comes the encoding */
 
-    /* WORK_ENCODE */
+    /* WORK_FINISH */
     struct job *job;
-    uint32_t encode_rows[WORKER_MAX_ENCODE];
-    uint32_t n_encode;
-    bool finish; /* these are the job's last rows */
 
     /* WORK_WARM: the fewest seconds of one step, of each size of batch that there was time for */
     double batch_seconds[OPTIONS_MAX_MODELS][WORKER_MAX_SIZES];

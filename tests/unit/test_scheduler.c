@@ -61,7 +61,12 @@ static void test_stepped(struct job *job, size_t i, const struct dn_row *row)
     struct test_job *t = (struct test_job *)job;
     (void)i;
     t->n_stepped++;
-    assert_int_equal(dn_row_steps_done(row), t->n_stepped);
+    if (row) {
+        assert_int_equal(dn_row_steps_done(row), t->n_stepped);
+    } else {
+        assert_int_equal(t->n_stepped, job->steps);
+        assert_int_equal(t->n_encoded, 1);
+    }
 }
 
 static void test_done(struct job *job)
