@@ -8,9 +8,6 @@
 #include "core/base/rng.h"
 #include "core/kernels/kernels.h"
 
-static const enum dn_isa isas[] = {DN_ISA_SCALAR, DN_ISA_AVX2, DN_ISA_AVX512, DN_ISA_NEON};
-enum { ISAS = sizeof isas / sizeof *isas };
-
 uint64_t digest_add(uint64_t hash, const void *bytes, size_t n)
 {
     const uint8_t *p = bytes;
@@ -60,9 +57,9 @@ static const struct shape shapes[] = {{1, 1, 1},   {3, 5, 2},  {4, 13, 33},
                                       {2, 28, 16}, {5, 7, 32}, {2, 15, 20}};
 enum { SHAPES = sizeof shapes / sizeof *shapes };
 
-static void print(const struct dn_kernels *k, const char *what, uint64_t hash)
+static void print(const char *what, uint64_t hash)
 {
-    printf("%s %s %016llx\n", dn_isa_name(k->isa), what, (unsigned long long)hash);
+    printf("%s %016llx\n", what, (unsigned long long)hash);
 }
 
 static struct dn_epilogue epilogue_of(int variant, const struct dn_map *residual,
@@ -122,7 +119,7 @@ static void convolutions(const struct dn_kernels *k)
             for (int size = 1; size <= 3; size += 2, variant++)
                 hash = conv(k, hash, shapes[s], outs[o], size, variant);
         snprintf(what, sizeof what, "conv-%dx%dx%d", shapes[s].h, shapes[s].w, shapes[s].c);
-        print(k, what, hash);
+        print(what, hash);
     }
 }
 
@@ -160,39 +157,61 @@ static void the_rest(const struct dn_kernels *k)
         free(in.memory);
         free(p);
     }
-    print(k, "group_norm", group);
-    print(k, "attention", attention);
-    print(k, "layer_norm", layer);
-    print(k, "pointwise", pointwise);
+    print("group_norm", group);
+    print("attention", attention);
+    print("layer_norm", layer);
+    print("pointwise", pointwise);
 }
 
-static void print_isas(void)
+/* ---- the command line ------------------------------------------------------------------------ */
+
+static void print_table(const char *what, const struct dn_kernels *k)
 {
+    printf("%s %s %s %s\n", what, dn_isa_name(k->isa), dn_precision_name(k->precision), k->domain);
+}
+
+/* What `auto` takes, every table that runs here, the processor's features. */
+static void print_tables(void)
+{
+    static const enum dn_isa isas[] = {DN_ISA_SCALAR, DN_ISA_OPENBLAS, DN_ISA_AVX2,
+                                       DN_ISA_AVX512, DN_ISA_AMX,      DN_ISA_NEON};
     char features[256];
+
+    print_table("auto", dn_kernels_for(DN_ISA_AUTO, DN_PRECISION_AUTO));
+    for (size_t i = 0; i < sizeof isas / sizeof *isas; i++)
+        for (int precision = DN_PRECISION_FP32; precision <= DN_PRECISION_BF16; precision++) {
+            const struct dn_kernels *k = dn_kernels_for(isas[i], (enum dn_precision)precision);
+            if (k)
+                print_table("table", k);
+        }
     dn_cpu_features(features, sizeof features);
-    printf("auto %s\n", dn_isa_name(dn_kernels_for(DN_ISA_AUTO, DN_PRECISION_FP32)->isa));
-    for (int i = 0; i < ISAS; i++)
-        if (dn_isa_available(isas[i]))
-            printf("available %s\n", dn_isa_name(isas[i]));
     printf("features %s\n", features);
 }
 
 int main(int argc, char **argv)
 {
-    int isa = argc > 2 ? dn_isa_by_name(argv[2]) : -1;
-    if (argc == 2 && strcmp(argv[1], "isas") == 0) {
-        print_isas();
-    } else if (argc == 3 && strcmp(argv[1], "digests") == 0 && isa > 0) {
-        const struct dn_kernels *k = dn_kernels_for((enum dn_isa)isa, DN_PRECISION_FP32);
-        if (!k)
-            die("no such kernels here");
-        convolutions(k);
-        the_rest(k);
-        rows_print_small((enum dn_isa)isa);
-    } else if (argc == 4 && strcmp(argv[1], "image") == 0 && isa > 0) {
-        rows_print_image((enum dn_isa)isa, argv[3]);
+    int isa = argc > 3 ? dn_isa_by_name(argv[2]) : -1;
+    int precision = argc > 3 ? dn_precision_by_name(argv[3]) : -1;
+
+    if (argc == 2 && strcmp(argv[1], "tables") == 0) {
+        print_tables();
+        return 0;
+    }
+    if (isa < 0 || precision < 0)
+        die("usage: digests tables | digests ISA PRECISION | image ISA PRECISION MODEL");
+    const struct dn_kernels *k = dn_kernels_for((enum dn_isa)isa, (enum dn_precision)precision);
+    if (!k)
+        die("no such kernels here");
+    if (argc == 5 && strcmp(argv[1], "image") == 0) {
+        rows_print_image(k, argv[4]);
+    } else if (argc == 4 && strcmp(argv[1], "digests") == 0) {
+        if (k->precision == DN_PRECISION_FP32) {
+            convolutions(k);
+            the_rest(k);
+        }
+        rows_print_small(k);
     } else {
-        die("usage: digests isas | digests ISA | image ISA MODEL");
+        die("no such command");
     }
     return 0;
 }

@@ -7,7 +7,7 @@
  *     rows.c       the real network and samplers, rows stepped by dn_step()
  *     stand_ins.c  the few functions of what is left out that the rest of core names
  *
- * One thread. Every line of output is "ISA WHAT DIGEST".
+ * One thread. A line of digests is "WHAT DIGEST".
  */
 #ifndef TESTS_CROSS_DIGESTS_H
 #define TESTS_CROSS_DIGESTS_H
@@ -15,7 +15,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "core/denoise.h"
+#include "core/kernels/kernels.h"
 #include "core/model/config.h"
 
 /* The architecture's parameters, where struct dn_config has the JSON object of them. */
@@ -31,9 +31,9 @@ uint64_t digest_add(uint64_t hash, const void *bytes, size_t n);
 /* End the program with a message. */
 _Noreturn void die(const char *what);
 
-/* A small network with weights drawn by name: rows of every sampler, guided and not, together. */
-void rows_print_small(enum dn_isa isa);
+/* A small network with weights drawn by name: a row of every sampler, stepped together. */
+void rows_print_small(const struct dn_kernels *kernels);
 /* The model file's network: the pixels, in hexadecimal, of one image of two steps. */
-void rows_print_image(enum dn_isa isa, const char *path);
+void rows_print_image(const struct dn_kernels *kernels, const char *path);
 
 #endif

@@ -34,69 +34,79 @@ def run(*command):
     return done.stdout
 
 
-def isas(machine):
-    """What `auto` gives, the set of tables that run here, the set of features."""
-    lines = [line.split() for line in run(*machine, "isas").splitlines()]
-    available = {words[1] for words in lines if words[0] == "available"}
-    [auto] = [words[1] for words in lines if words[0] == "auto"]
+def tables(machine):
+    """What `auto` takes, {(isa, precision): domain} of what runs there, the set of features."""
+    lines = [line.split() for line in run(*machine, "tables").splitlines()]
+    [auto] = [tuple(words[1:3]) for words in lines if words[0] == "auto"]
+    found = {(words[1], words[2]): words[3] for words in lines if words[0] == "table"}
     [features] = [set(words[1:]) for words in lines if words[0] == "features"]
-    return auto, available, features
+    return auto, found, features
 
 
-def digests(machine, isa):
-    lines = [line.split() for line in run(*machine, "digests", isa).splitlines()]
-    assert {line[0] for line in lines} == {isa}
-    found = {what: digest for _, what, digest in lines}
+def digests(machine, isa, precision):
+    lines = [line.split() for line in run(*machine, "digests", isa, precision).splitlines()]
+    found = dict(lines)
     assert len(found) == len(lines)
     return found
 
 
 @pytest.fixture(scope="module")
 def want():
-    """Plain C on this processor: each kernel, and rows of each sampler."""
-    found = digests(NATIVE, "scalar")
-    assert {"group_norm", "row-ddpm-guided-yes", "row-dpmpp_2m-guided-no"} < set(found)
-    assert len(set(found.values())) == len(found)
+    """{domain: digests} of plain C on this processor: rows of each sampler, in fp32 kernels too."""
+    found = {tables(NATIVE)[1]["scalar", p]: digests(NATIVE, "scalar", p) for p in ("fp32", "bf16")}
+    fp32, bf16 = found.values()
+    assert {"conv-1x1x1", "group_norm", "row-ddpm"} < set(fp32)
+    assert {"row-ddpm", "row-ddim", "row-dpmpp_2m"} <= set(bf16)
+    every = [*fp32.values(), *bf16.values()]
+    assert len(set(every)) == len(every)
     return found
 
 
-@pytest.mark.parametrize("machine, isa", [
-    (ARM, "scalar"), (ARM, "neon"),
-    (x86("Nehalem"), "scalar"),  # no FMA: libm's fmaf() in software
-    (x86("Haswell"), "avx2"),
-], ids=["arm-scalar", "arm-neon", "nehalem-scalar", "haswell-avx2"])
-def test_the_same_bits(want, machine, isa):
-    assert digests(machine, isa) == want
+@pytest.mark.parametrize("machine, isa, precision", [
+    (ARM, "scalar", "fp32"), (ARM, "scalar", "bf16"), (ARM, "neon", "fp32"),
+    # No FMA: libm's fmaf() in software.
+    (x86("Nehalem"), "scalar", "fp32"), (x86("Nehalem"), "scalar", "bf16"),
+    (x86("Haswell"), "avx2", "fp32"),
+], ids=["arm-fp32", "arm-bf16", "neon", "nehalem-fp32", "nehalem-bf16", "haswell-avx2"])
+def test_the_same_bits(want, machine, isa, precision):
+    domain = tables(machine)[1][isa, precision]
+    assert digests(machine, isa, precision) == want[domain]
 
 
 def test_the_same_bits_natively(want):
-    for isa in isas(NATIVE)[1]:
-        assert digests(NATIVE, isa) == want
+    _, here, _ = tables(NATIVE)
+    checked = [table for table, domain in here.items() if domain in want]
+    assert len(checked) >= 2
+    for isa, precision in checked:
+        assert digests(NATIVE, isa, precision) == want[here[isa, precision]], (isa, precision)
 
 
-@pytest.mark.parametrize("machine, auto, available, features", [
+ALWAYS = {("scalar", "fp32"), ("scalar", "bf16"), ("openblas", "fp32")}
+
+
+@pytest.mark.parametrize("machine, auto, more, features", [
     (x86("Nehalem"), "openblas", set(), {"sse4.2"}),
     (x86("SandyBridge"), "openblas", set(), {"sse4.2", "avx"}),
-    (x86("Haswell"), "avx2", {"avx2"}, {"sse4.2", "avx", "avx2", "fma"}),
+    (x86("Haswell"), "avx2", {("avx2", "fp32")}, {"sse4.2", "avx", "avx2", "fma"}),
     (x86("Haswell,-fma"), "openblas", set(), {"sse4.2", "avx", "avx2"}),
-    # A processor with AVX2 whose operating system does not save its registers.
+    # AVX2, but the operating system does not save its registers.
     (x86("Haswell,-xsave"), "openblas", set(), {"sse4.2"}),
-    (ARM, "neon", {"neon"}, None),
+    (ARM, "neon", {("neon", "fp32")}, None),
 ], ids=["nehalem", "sandybridge", "haswell", "haswell-no-fma", "haswell-no-xsave", "arm"])
-def test_dispatch(machine, auto, available, features):
-    found = isas(machine)
-    assert found[:2] == (auto, {"scalar"} | available)
+def test_dispatch(machine, auto, more, features):
+    found = tables(machine)
+    assert found[0] == (auto, "fp32")
+    assert set(found[1]) == ALWAYS | more
     assert features in (None, found[2])
 
 
 def test_a_table_is_refused_where_it_cannot_run():
     with pytest.raises(AssertionError, match="no such kernels here"):
-        digests(x86("Nehalem"), "avx2")
+        digests(x86("Nehalem"), "avx2", "fp32")
 
 
 def test_arm_draws_the_digit_that_denoised_draws(tmp_path):
-    isa, what, pixels = run(*ARM, "image", "neon", MODEL).split()
-    assert (isa, what) == ("neon", "image")
+    pixels = run(*ARM, "image", "neon", "fp32", MODEL)
     run(BUILD / "denoised", "sample", "--isa", "scalar", "--precision", "fp32", "--model", MODEL,
         "--label", 7, "--seed", 42, "--sampler", "dpmpp_2m", "--steps", 2, "--guidance-scale", 1,
         "-o", tmp_path / "x.npy")
