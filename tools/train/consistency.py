@@ -62,7 +62,7 @@ def parse(argv=None):
     p.add_argument("--clip", type=float, default=1.0, help="gradient norm limit")
     p.add_argument("--ema", type=float, default=0.9995)
     p.add_argument("--guidance", type=float, default=1.5, help="scale of the teacher")
-    p.add_argument("--ends", type=float, default=0.5,
+    p.add_argument("--ends", type=float, default=1.0,
                    help="share of the targets that are the trajectory's end")
     p.add_argument("--loss", choices=LOSSES, default="huber")
     p.add_argument("--weights", type=numbers, default=[6] + [1] * (len(LEVELS) - 1),
