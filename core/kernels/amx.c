@@ -11,9 +11,7 @@
  * The order of sums is the unit's own (Intel SDM, TDPBF16PS); reference_bf16.c repeats it in C, and
  * the bits are the same.
  */
-#include <immintrin.h>
-
-#include "core/kernels/vector/vector.h"
+#include "core/kernels/avx512_bf16.h"
 
 enum {
     ROWS = 16, /* of a tile: pixels of A and C, pairs of channels of B */
@@ -68,18 +66,22 @@ static void configure_tiles(void)
     _tile_loadconfig(&config);
 }
 
-/* The matrix product of a block of pixels: `a` is the first one under tap (0,0). */
+/*
+ * The matrix product of a run of pixels. A tile is 16 pixels a_stride apart; the next tile begins
+ * tile_step further.
+ */
 struct product {
-    const char *a;
-    int a_stride;               /* bytes from one pixel to the next */
-    ptrdiff_t tap[DN_MAX_TAPS]; /* bytes */
-    int n_taps, k_steps;        /* K-steps of one tap */
+    const char *a; /* the first pixel of the block under tap (0,0) */
+    int a_stride;  /* bytes, as all of these */
+    ptrdiff_t tile_step;
+    ptrdiff_t tap[DN_MAX_TAPS];
+    int n_taps, k_steps; /* of one tap */
 };
 
 /* 32 pixels x 32 output channels -> c[32][32]. */
 static void multiply_2x2(const struct product *p, const char *b, ptrdiff_t next_b, float *c)
 {
-    const ptrdiff_t lower = (ptrdiff_t)ROWS * p->a_stride;
+    const ptrdiff_t lower = p->tile_step;
     _tile_zero(0);
     _tile_zero(1);
     _tile_zero(2);
@@ -106,7 +108,7 @@ static void multiply_2x2(const struct product *p, const char *b, ptrdiff_t next_
 /* 64 pixels x 16 output channels -> c[64][16]: for small maps, whose weights pass once. */
 static void multiply_4x1(const struct product *p, const char *b, float *c)
 {
-    const ptrdiff_t lower = (ptrdiff_t)ROWS * p->a_stride;
+    const ptrdiff_t lower = p->tile_step;
     _tile_zero(0);
     _tile_zero(1);
     _tile_zero(2);
@@ -131,99 +133,118 @@ static void multiply_4x1(const struct product *p, const char *b, float *c)
     _tile_stored(3, c + 48 * 16, 64);
 }
 
-/* Where the pixels of a block go. */
+/* Where the pixels of a run go: pixel m is (y,x) = (m / pitch, m % pitch) of the output, or nothing
+ * where x is beyond its width. */
 struct target {
     const struct dn_conv *cv;
     const struct dn_map *out;
     const struct dn_epilogue *epilogue;
-    int run; /* pixels from one output row to the next in the run of pixels */
+    int pitch;
 };
 
-static inline __m512 load_16(const struct dn_map *map, const void *pixel, int c, __mmask16 mask)
+static inline __m512 load_16(enum dn_type type, const void *pixel, int c, __mmask16 mask)
 {
-    if (map->type == DN_BF16) {
+    if (type == DN_BF16) {
         __m256i half = _mm256_maskz_loadu_epi16(mask, (const uint16_t *)pixel + c);
         return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(half), 16));
     }
     return _mm512_maskz_loadu_ps(mask, (const float *)pixel + c);
 }
 
-static inline void store_16(const struct dn_map *map, void *pixel, int c, __mmask16 mask, __m512 v)
+static inline void store_16(enum dn_type type, void *pixel, int c, __mmask16 mask, __m512 v)
 {
-    if (map->type == DN_BF16) {
-        __m512i bits = _mm512_castps_si512(v);
-        __m512i odd = _mm512_and_si512(_mm512_srli_epi32(bits, 16), _mm512_set1_epi32(1));
-        bits = _mm512_add_epi32(_mm512_add_epi32(bits, _mm512_set1_epi32(0x7fff)), odd);
-        _mm256_mask_storeu_epi16((uint16_t *)pixel + c, mask,
-                                 _mm512_cvtepi32_epi16(_mm512_srli_epi32(bits, 16)));
-    } else {
+    if (type == DN_BF16)
+        _mm256_mask_storeu_epi16((uint16_t *)pixel + c, mask, (__m256i)_mm512_cvtneps_pbh(v));
+    else
         _mm512_mask_storeu_ps((float *)pixel + c, mask, v);
-    }
 }
 
-/* Sums [n_pixels][ld] of `tiles` tiles of output channels from `first`; pixel 0 is number m of the
- * run of output row y. */
-static void store_block(const struct target *t, const float *sums, int ld, int tiles, int first,
-                        int y, int m, int n_pixels)
+/* `n` pixels of an output row from x: one tile of output channels, with all that can follow. */
+static void finish_tile(const struct target *t, const float *sums, int ld, int first, int y, int x,
+                        int n)
 {
     const struct dn_epilogue *e = t->epilogue;
-    int x = m % t->run;
-    y += m / t->run;
-    for (int tile = 0; tile < tiles; tile++, first += ROWS) {
-        int n = t->cv->out_c - first;
-        if (n <= 0)
-            break;
-        __mmask16 mask = (__mmask16)(n >= ROWS ? 0xffff : (1 << n) - 1);
-        __m512 bias =
-            t->cv->bias ? _mm512_maskz_loadu_ps(mask, t->cv->bias + first) : _mm512_setzero_ps();
-        const float *from = sums + tile * ROWS;
-        int py = y, px = x;
-        for (int p = 0; p < n_pixels; p++, from += ld) {
-            if (px < t->out->w) {
-                __m512 v = _mm512_add_ps(_mm512_load_ps(from), bias);
-                if (e->act == DN_ACT_SILU) {
-                    float r[ROWS];
-                    _mm512_storeu_ps(r, v);
-                    finish(e, r, t->out, py, px, first, n < ROWS ? n : ROWS);
-                } else {
-                    if (e->act == DN_ACT_RELU)
-                        v = _mm512_max_ps(v, _mm512_setzero_ps());
-                    if (e->residual)
-                        v = _mm512_add_ps(
-                            v, load_16(e->residual, dn_pixel(e->residual, py, px), first, mask));
-                    if (e->channel)
-                        v = _mm512_add_ps(v, _mm512_maskz_loadu_ps(mask, e->channel + first));
-                    store_16(t->out, dn_pixel(t->out, py, px), first, mask, v);
-                }
-            }
-            if (++px == t->run) {
-                px = 0;
-                py++;
-            }
+    int channels = t->cv->out_c - first < ROWS ? t->cv->out_c - first : ROWS;
+    __mmask16 mask = (__mmask16)((1u << channels) - 1);
+    __m512 bias =
+        t->cv->bias ? _mm512_maskz_loadu_ps(mask, t->cv->bias + first) : _mm512_setzero_ps();
+    for (int p = 0; p < n; p++, sums += ld) {
+        __m512 v = _mm512_add_ps(_mm512_load_ps(sums), bias);
+        if (e->act == DN_ACT_SILU) {
+            float r[ROWS];
+            _mm512_storeu_ps(r, v);
+            finish(e, r, t->out, y, x + p, first, channels);
+            continue;
         }
+        if (e->act == DN_ACT_RELU)
+            v = _mm512_max_ps(v, _mm512_setzero_ps());
+        if (e->residual)
+            v = _mm512_add_ps(
+                v, load_16(e->residual->type, dn_pixel(e->residual, y, x + p), first, mask));
+        if (e->channel)
+            v = _mm512_add_ps(v, _mm512_maskz_loadu_ps(mask, e->channel + first));
+        store_16(t->out->type, dn_pixel(t->out, y, x + p), first, mask, v);
     }
 }
 
-/* A run of n pixels, the first of output row y. */
-static void multiply_run(const struct target *t, struct product *p, int y, int n)
+/* The same where nothing but the bias follows. */
+static inline __attribute__((always_inline)) void store_tile(enum dn_type type,
+                                                             const struct target *t,
+                                                             const float *sums, int ld, int first,
+                                                             int y, int x, int n)
+{
+    __m512 bias = t->cv->bias ? _mm512_loadu_ps(t->cv->bias + first) : _mm512_setzero_ps();
+    char *to = (char *)dn_pixel(t->out, y, x) + (size_t)first * dn_type_bytes(type);
+    size_t step = (size_t)t->out->ld * dn_type_bytes(type);
+    for (int p = 0; p < n; p++, sums += ld, to += step)
+        store_16(type, to, 0, 0xffff, _mm512_add_ps(_mm512_load_ps(sums), bias));
+}
+
+/* Sums [n][ld] of `tiles` tiles of output channels from `first`, beginning with pixel m. */
+static void store_block(const struct target *t, const float *sums, int ld, int tiles, int first,
+                        int m, int n)
+{
+    const struct dn_epilogue *e = t->epilogue;
+    bool plain = e->act == DN_ACT_NONE && !e->residual && !e->channel &&
+                 first + tiles * ROWS <= t->cv->out_c;
+    int y = m / t->pitch, x = m % t->pitch;
+    for (int p = 0; p < n;) {
+        int row = t->pitch - x < n - p ? t->pitch - x : n - p; /* of the run, in this row */
+        int valid = t->out->w - x < row ? t->out->w - x : row;
+        for (int tile = 0; tile < tiles && valid > 0; tile++) {
+            const float *from = sums + p * ld + tile * ROWS;
+            int c = first + tile * ROWS;
+            if (plain && t->out->type == DN_FP32)
+                store_tile(DN_FP32, t, from, ld, c, y, x, valid);
+            else if (plain)
+                store_tile(DN_BF16, t, from, ld, c, y, x, valid);
+            else
+                finish_tile(t, from, ld, c, y, x, valid);
+        }
+        p += row;
+        y++;
+        x = 0;
+    }
+}
+
+/* A run of n pixels; m = 0 is under p->a. */
+static void multiply_run(const struct target *t, struct product *p, int n)
 {
     _Alignas(64) float sums[32 * 32];
-    const char *weights = t->cv->weights;
-    const char *a = p->a;
+    const char *weights = t->cv->weights, *a = p->a;
     ptrdiff_t tile_column = (ptrdiff_t)steps_of(t->cv) * TILE_BYTES; /* to 16 more channels */
     int columns = round_up(t->cv->out_c, ROWS) / ROWS;
-    bool tall = n <= 4 * ROWS || columns == 1;
+    bool tall = n <= 4 * ROWS; /* few pixels: every weight passes once */
 
     for (int column = 0; column < columns;) {
         int wide = tall || column + 1 == columns ? 1 : 2, rows = wide == 1 ? 4 * ROWS : 2 * ROWS;
         for (int m = 0; m < n; m += rows) {
-            p->a = a + (ptrdiff_t)m * p->a_stride;
+            p->a = a + m / ROWS * p->tile_step;
             if (wide == 1)
                 multiply_4x1(p, weights, sums);
             else
                 multiply_2x2(p, weights, tile_column, sums);
-            store_block(t, sums, wide * ROWS, wide, column * ROWS, y, m,
-                        n - m < rows ? n - m : rows);
+            store_block(t, sums, wide * ROWS, wide, column * ROWS, m, n - m < rows ? n - m : rows);
         }
         column += wide;
         weights += wide * tile_column;
@@ -237,20 +258,38 @@ static void conv(const struct dn_conv *cv, const struct dn_map *in, const struct
         ISA(dn_conv)(cv, in, out, epilogue, scratch);
         return;
     }
-    struct product p = {
-        .a_stride = cv->stride * in->ld * 2, .n_taps = cv->n_taps, .k_steps = cv->in_c / K};
-    struct target t = {cv, out, epilogue, in->pitch / in->ld};
+    struct product p = {.a = in->data,
+                        .a_stride = 2 * cv->stride * in->ld,
+                        .n_taps = cv->n_taps,
+                        .k_steps = cv->in_c / K};
     for (int n = 0; n < cv->n_taps; n++)
         p.tap[n] = 2 * ((ptrdiff_t)cv->dy[n] * in->pitch + (ptrdiff_t)cv->dx[n] * in->ld);
 
     configure_tiles();
     if (cv->stride == 1) {
-        p.a = in->data;
-        multiply_run(&t, &p, 0, (out->h - 1) * t.run + out->w);
+        /* The whole map is one run. */
+        struct target t = {cv, out, epilogue, in->pitch / in->ld};
+        p.tile_step = (ptrdiff_t)ROWS * p.a_stride;
+        multiply_run(&t, &p, (out->h - 1) * t.pitch + out->w);
+    } else if (out->w <= ROWS) {
+        /* A tile an output row. */
+        struct target t = {cv, out, epilogue, ROWS};
+        p.tile_step = (ptrdiff_t)2 * cv->stride * in->pitch;
+        multiply_run(&t, &p, (out->h - 1) * ROWS + out->w);
     } else {
+        p.tile_step = (ptrdiff_t)ROWS * p.a_stride;
         for (int y = 0; y < out->h; y++) {
+            struct dn_map row = {dn_pixel(out, y, 0), out->type, 1, out->w, out->c, out->ld, 0};
+            struct dn_map residual = {0};
+            struct dn_epilogue of_row = *epilogue;
+            if (epilogue->residual) {
+                residual = *epilogue->residual;
+                residual.data = dn_pixel(&residual, y, 0);
+                of_row.residual = &residual;
+            }
+            struct target t = {cv, &row, &of_row, out->w};
             p.a = dn_pixel(in, y * cv->stride, 0);
-            multiply_run(&t, &p, y, out->w);
+            multiply_run(&t, &p, out->w);
         }
     }
     _tile_release();
@@ -264,8 +303,8 @@ const struct dn_kernels dn_kernels_amx = {
     .conv_pack = conv_pack,
     .conv_scratch = conv_scratch,
     .conv = conv,
-    .group_norm = ISA(dn_group_norm),
-    .layer_norm = ISA(dn_layer_norm),
+    .group_norm = dn_avx512_bf16_group_norm,
+    .layer_norm = dn_avx512_bf16_layer_norm,
     .attention_scratch = ISA(dn_attention_scratch),
     .attention = ISA(dn_attention),
     .pointwise = ISA(dn_pointwise),

@@ -5,9 +5,7 @@
  *
  * One chain an output value: taps in their order, pairs of channels in theirs.
  */
-#include <immintrin.h>
-
-#include "core/kernels/vector/vector.h"
+#include "core/kernels/avx512_bf16.h"
 
 enum { PIXELS = 14, LANES = 16, BLOCK = 2 * LANES };
 
@@ -133,8 +131,8 @@ const struct dn_kernels dn_kernels_avx512_bf16 = {
     .conv_pack = conv_pack,
     .conv_scratch = conv_scratch,
     .conv = conv,
-    .group_norm = ISA(dn_group_norm),
-    .layer_norm = ISA(dn_layer_norm),
+    .group_norm = dn_avx512_bf16_group_norm,
+    .layer_norm = dn_avx512_bf16_layer_norm,
     .attention_scratch = ISA(dn_attention_scratch),
     .attention = ISA(dn_attention),
     .pointwise = ISA(dn_pointwise),

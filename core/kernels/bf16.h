@@ -16,10 +16,15 @@ static inline float dn_bf16_to_float(uint16_t half)
     return dn_bits_float((uint32_t)half << 16);
 }
 
-/* To nearest, ties to even. (A NaN may lose its payload and become an infinity.) */
+/* To nearest, ties to even; what is smaller than a normal number becomes zero, and a NaN stays one:
+ * as VCVTNEPS2BF16 has it. */
 static inline uint16_t dn_bf16_of_float(float f)
 {
     uint32_t bits = dn_float_bits(f);
+    if ((bits & 0x7fffffffu) > 0x7f800000u)
+        return (uint16_t)(bits >> 16 | 0x40u);
+    if ((bits & 0x7f800000u) == 0)
+        return (uint16_t)(bits >> 16 & 0x8000u);
     return (uint16_t)((bits + 0x7fffu + (bits >> 16 & 1u)) >> 16);
 }
 

@@ -66,15 +66,15 @@ static void conv(const struct dn_conv *cv, const struct dn_map *in, const struct
     }
 }
 
-/* Sum of (in + pre - mean)^power over one channel: row by row, then over the rows. */
-static float channel_sum(const struct dn_map *in, int c, float pre, float mean, int power)
+/* Sum of (in - middle)^power over one channel: row by row, then over the rows. */
+static float channel_sum(const struct dn_map *in, int c, float middle, int power)
 {
     float sum = 0.0f;
     for (int y = 0; y < in->h; y++) {
         float row = 0.0f;
         for (int x = 0; x < in->w; x++) {
-            float v = dn_load(dn_pixel(in, y, x), in->type, c) + pre;
-            float d = v - mean;
+            float v = dn_load(dn_pixel(in, y, x), in->type, c);
+            float d = v - middle;
             row = row + (power == 2 ? d * d : v);
         }
         sum = sum + row;
@@ -82,22 +82,24 @@ static float channel_sum(const struct dn_map *in, int c, float pre, float mean, 
     return sum;
 }
 
+/* in + pre is normalised; pre is constant over a channel, so in's distance from (mean - pre) will
+ * do.
+ */
 static void group_norm(const struct dn_group_norm *norm, const struct dn_map *in, const float *pre,
                        const struct dn_map *out, const struct dn_epilogue *epilogue)
 {
     int width = in->c / norm->groups;
-    float n = (float)(in->h * in->w * width);
+    float pixels = (float)(in->h * in->w), n = (float)(in->h * in->w * width);
     for (int g = 0; g < norm->groups; g++) {
         float sum = 0.0f, square = 0.0f;
         for (int c = g * width; c < (g + 1) * width; c++)
-            sum = sum + channel_sum(in, c, pre ? pre[c] : 0.0f, 0.0f, 1);
-        float mean = sum / n;
+            sum = sum + (channel_sum(in, c, 0.0f, 1) + pixels * (pre ? pre[c] : 0.0f));
         for (int c = g * width; c < (g + 1) * width; c++)
-            square = square + channel_sum(in, c, pre ? pre[c] : 0.0f, mean, 2);
+            square = square + channel_sum(in, c, sum / n - (pre ? pre[c] : 0.0f), 2);
         float rstd = 1.0f / sqrtf(square / n + norm->eps);
         for (int c = g * width; c < (g + 1) * width; c++) {
             float scale = rstd * norm->weight[c];
-            float shift = ((pre ? pre[c] : 0.0f) - mean) * scale + norm->bias[c];
+            float shift = norm->bias[c] - (sum / n - (pre ? pre[c] : 0.0f)) * scale;
             for (int y = 0; y < in->h; y++)
                 for (int x = 0; x < in->w; x++)
                     finish(epilogue, dn_load(dn_pixel(in, y, x), in->type, c) * scale + shift, out,

@@ -15,20 +15,19 @@ static inline lanes load_lanes(const void *pixel, enum dn_type type, int c)
 }
 
 /*
- * sum[0..C) of in + pre, or of (in + pre - mean)^2 where mean is given: row by row, then over the
- * rows. Four rows are summed side by side, because one sum waits for its own last addition.
+ * sum[0..C) of a map, or of the squares of its distances from middle[0..C) where that is given: row
+ * by row, then over the rows. Four rows are summed side by side, because one sum waits for its own
+ * last addition.
  */
-static inline __attribute__((always_inline)) void channel_sums(const struct dn_map *in,
-                                                               enum dn_type type, const float *pre,
-                                                               const float *mean, float *sum)
+static inline __attribute__((always_inline)) void
+channel_sums(const struct dn_map *in, enum dn_type type, const float *middle, float *sum)
 {
     enum { ROWS = 4 };
     int c = 0;
     for (; c + DN_LANES <= in->c; c += DN_LANES) {
-        lanes shift, middle = {0}, total = {0};
-        memcpy(&shift, pre + c, sizeof shift);
-        if (mean)
-            memcpy(&middle, mean + c, sizeof middle);
+        lanes center = {0}, total = {0};
+        if (middle)
+            memcpy(&center, middle + c, sizeof center);
         for (int y = 0; y < in->h; y += ROWS) {
             int n = in->h - y < ROWS ? in->h - y : ROWS;
             const char *p[ROWS];
@@ -38,9 +37,9 @@ static inline __attribute__((always_inline)) void channel_sums(const struct dn_m
             for (int x = 0; x < in->w; x++) {
 #pragma GCC unroll 4
                 for (int i = 0; i < ROWS; i++) {
-                    lanes v = load_lanes(p[i], type, x * in->ld + c) + shift;
-                    lanes d = v - middle;
-                    row[i] = row[i] + (mean ? d * d : v);
+                    lanes v = load_lanes(p[i], type, x * in->ld + c);
+                    lanes d = v - center;
+                    row[i] = row[i] + (middle ? d * d : v);
                 }
             }
             for (int i = 0; i < n; i++)
@@ -54,9 +53,9 @@ static inline __attribute__((always_inline)) void channel_sums(const struct dn_m
             const void *p = dn_pixel(in, y, 0);
             float row = 0.0f;
             for (int x = 0; x < in->w; x++) {
-                float v = dn_load(p, type, x * in->ld + c) + pre[c];
-                float d = mean ? v - mean[c] : v;
-                row = row + (mean ? d * d : d);
+                float v = dn_load(p, type, x * in->ld + c);
+                float d = middle ? v - middle[c] : v;
+                row = row + (middle ? d * d : v);
             }
             total = total + row;
         }
@@ -64,14 +63,43 @@ static inline __attribute__((always_inline)) void channel_sums(const struct dn_m
     }
 }
 
-static void sums_of(const struct dn_map *in, const float *pre, const float *mean, float *sum)
+static void sums_of(const struct dn_map *in, const float *middle, float *sum)
 {
     if (in->type == DN_BF16)
-        mean ? channel_sums(in, DN_BF16, pre, mean, sum)
-             : channel_sums(in, DN_BF16, pre, NULL, sum);
+        middle ? channel_sums(in, DN_BF16, middle, sum) : channel_sums(in, DN_BF16, NULL, sum);
     else
-        mean ? channel_sums(in, DN_FP32, pre, mean, sum)
-             : channel_sums(in, DN_FP32, pre, NULL, sum);
+        middle ? channel_sums(in, DN_FP32, middle, sum) : channel_sums(in, DN_FP32, NULL, sum);
+}
+
+enum { BLOCK = 32 }; /* channels at a time: whole registers of bf16 too */
+
+/* Channels c .. c + n of a row of pixels; `n` is a constant after inlining. */
+static inline __attribute__((always_inline)) void
+scale_row(int n, int c, int y, const struct dn_map *in, enum dn_type in_type, const float *scale,
+          const float *shift, const struct dn_map *out, enum dn_type out_type, enum dn_act act,
+          const struct dn_map *residual, enum dn_type residual_type, const float *channel)
+{
+    float a[BLOCK], b[BLOCK], add[BLOCK];
+    for (int l = 0; l < n; l++) {
+        a[l] = scale ? scale[c + l] : 1.0f;
+        b[l] = scale ? shift[c + l] : 0.0f;
+        add[l] = channel ? channel[c + l] : 0.0f;
+    }
+    for (int x = 0; x < out->w; x++) {
+        const void *p = dn_pixel(in, y, x);
+        const void *q = residual ? dn_pixel(residual, y, x) : NULL;
+        void *to = dn_pixel(out, y, x);
+#pragma GCC ivdep
+        for (int l = 0; l < n; l++) {
+            float v = dn_load(p, in_type, c + l);
+            v = dn_activate(act, out_type, scale ? v * a[l] + b[l] : v);
+            if (residual)
+                v = v + dn_load(q, residual_type, c + l);
+            if (channel)
+                v = v + add[l];
+            dn_store(to, out_type, c + l, v);
+        }
+    }
 }
 
 /* act(in * scale + shift) + residual + channel -> out for all pixels; scale NULL is 1. After
@@ -82,21 +110,13 @@ scale_map(const struct dn_map *in, enum dn_type in_type, const float *scale, con
           const struct dn_map *residual, enum dn_type residual_type, const float *channel)
 {
     for (int y = 0; y < out->h; y++) {
-        for (int x = 0; x < out->w; x++) {
-            const void *p = dn_pixel(in, y, x);
-            const void *q = residual ? dn_pixel(residual, y, x) : NULL;
-            void *to = dn_pixel(out, y, x);
-#pragma GCC ivdep
-            for (int c = 0; c < out->c; c++) {
-                float v = dn_load(p, in_type, c);
-                v = dn_activate(act, out_type, scale ? v * scale[c] + shift[c] : v);
-                if (residual)
-                    v = v + dn_load(q, residual_type, c);
-                if (channel)
-                    v = v + channel[c];
-                dn_store(to, out_type, c, v);
-            }
-        }
+        int c = 0;
+        for (; c + BLOCK <= out->c; c += BLOCK)
+            scale_row(BLOCK, c, y, in, in_type, scale, shift, out, out_type, act, residual,
+                      residual_type, channel);
+        for (; c < out->c; c++)
+            scale_row(1, c, y, in, in_type, scale, shift, out, out_type, act, residual,
+                      residual_type, channel);
     }
 }
 
@@ -130,21 +150,20 @@ void ISA(dn_group_norm)(const struct dn_group_norm *norm, const struct dn_map *i
                         const struct dn_map *out, const struct dn_epilogue *epilogue)
 {
     int width = in->c / norm->groups;
-    float n = (float)(in->h * in->w * width);
-    float sum[DN_MAX_CHANNELS], bias[DN_MAX_CHANNELS];
-    float mean[DN_MAX_CHANNELS], scale[DN_MAX_CHANNELS], shift[DN_MAX_CHANNELS];
+    float pixels = (float)(in->h * in->w), n = (float)(in->h * in->w * width);
+    float sum[DN_MAX_CHANNELS], middle[DN_MAX_CHANNELS];
+    float scale[DN_MAX_CHANNELS], shift[DN_MAX_CHANNELS];
 
-    for (int c = 0; c < in->c; c++)
-        bias[c] = pre ? pre[c] : 0.0f;
-    sums_of(in, bias, NULL, sum);
+    memset(middle, 0, (size_t)in->c * sizeof *middle);
+    sums_of(in, NULL, sum);
     for (int g = 0; g < norm->groups; g++) {
         float total = 0.0f;
         for (int c = g * width; c < (g + 1) * width; c++)
-            total = total + sum[c];
+            total = total + (sum[c] + pixels * (pre ? pre[c] : 0.0f));
         for (int c = g * width; c < (g + 1) * width; c++)
-            mean[c] = total / n;
+            middle[c] = total / n - (pre ? pre[c] : 0.0f);
     }
-    sums_of(in, bias, mean, sum);
+    sums_of(in, middle, sum);
     for (int g = 0; g < norm->groups; g++) {
         float total = 0.0f;
         for (int c = g * width; c < (g + 1) * width; c++)
@@ -152,7 +171,7 @@ void ISA(dn_group_norm)(const struct dn_group_norm *norm, const struct dn_map *i
         float rstd = 1.0f / sqrtf(total / n + norm->eps);
         for (int c = g * width; c < (g + 1) * width; c++) {
             scale[c] = rstd * norm->weight[c];
-            shift[c] = (bias[c] - mean[c]) * scale[c] + norm->bias[c];
+            shift[c] = norm->bias[c] - middle[c] * scale[c];
         }
     }
     scale_any(in, scale, shift, out, epilogue);
