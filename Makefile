@@ -64,7 +64,8 @@ TEST_LIB_SRC := $(wildcard tests/lib/*.c)
 
 # The sources in kernels/vector/ are compiled once for each instruction set; NEON needs no flags.
 # -Wno-psabi: a vector wider than the registers is passed to inlined functions only, so its ABI is
-# nobody's.
+# nobody's. -fno-trapping-math: nobody looks at the exception flags, and as long as gcc keeps them
+# exact it vectorises no conditional.
 VECTOR_ISAS_x86_64 := baseline avx2 avx512
 VECTOR_ISAS_aarch64 := neon
 VECTOR_SRC := $(wildcard core/kernels/vector/*.c)
@@ -100,7 +101,8 @@ define vector_rule
 $(BUILD)/core/kernels/vector/%_$(1).o: core/kernels/vector/%.c $(BUILD)/.flags | deps
 	@echo "  CC    $$< ($(1))"
 	$$(Q)mkdir -p $$(@D)
-	$$(Q)$$(CC) $$(CFLAGS_ALL) -O3 -Wno-psabi $$(MFLAGS_$(1)) -DVECTOR_ISA=$(1) -MMD -MP -c -o $$@ $$<
+	$$(Q)$$(CC) $$(CFLAGS_ALL) -O3 -fno-trapping-math -Wno-psabi $$(MFLAGS_$(1)) -DVECTOR_ISA=$(1) \
+	    -MMD -MP -c -o $$@ $$<
 endef
 $(foreach isa,$(VECTOR_ISAS),$(eval $(call vector_rule,$(isa))))
 

@@ -1,70 +1,12 @@
 /*
- * The kernels in plain C: what every other table must reproduce, and the code to read first.
+ * The kernels in plain C: what every other table must reproduce, and the code to read first. The
+ * convolutions are in reference_conv.c.
  *
  * fmaf() rounds once on any processor (in hardware or in libm), so the sums below have one result.
  */
-#include "core/kernels/kernels.h"
+#include "core/kernels/reference.h"
 
 #include <math.h>
-#include <string.h>
-
-#include "core/kernels/bf16.h"
-
-static float *pixel(const struct dn_map *map, int y, int x)
-{
-    return (float *)map->data + (ptrdiff_t)y * map->pitch + (ptrdiff_t)x * map->ld;
-}
-
-/* act(r) + residual + channel -> channel c of pixel (y,x). */
-static void finish(const struct dn_epilogue *e, float r, const struct dn_map *out, int y, int x,
-                   int c)
-{
-    r = dn_activate(e->act, out->type, r);
-    if (e->residual)
-        r = r + dn_load(dn_pixel(e->residual, y, x), e->residual->type, c);
-    if (e->channel)
-        r = r + e->channel[c];
-    dn_store(dn_pixel(out, y, x), out->type, c, r);
-}
-
-static size_t conv_packed(const struct dn_conv *cv)
-{
-    return sizeof(float) * (size_t)(cv->n_taps * cv->in_c) * (size_t)cv->out_c;
-}
-
-static void conv_pack(void *packed, const struct dn_conv *cv, const float *weights)
-{
-    memcpy(packed, weights, conv_packed(cv));
-}
-
-static size_t conv_scratch(const struct dn_conv *cv)
-{
-    (void)cv;
-    return 0;
-}
-
-/* One chain of fused multiply-adds an element: taps in their order, channels in theirs. */
-static void conv(const struct dn_conv *cv, const struct dn_map *in, const struct dn_map *out,
-                 const struct dn_epilogue *epilogue, float *scratch)
-{
-    (void)scratch;
-    for (int y = 0; y < out->h; y++) {
-        for (int x = 0; x < out->w; x++) {
-            for (int o = 0; o < cv->out_c; o++) {
-                float sum = cv->bias ? cv->bias[o] : 0.0f;
-                for (int n = 0; n < cv->n_taps; n++) {
-                    const float *p =
-                        pixel(in, y * cv->stride + cv->dy[n], x * cv->stride + cv->dx[n]);
-                    const float *w =
-                        (const float *)cv->weights + (size_t)n * (size_t)(cv->in_c * cv->out_c) + o;
-                    for (int i = 0; i < cv->in_c; i++)
-                        sum = fmaf(p[i], w[(size_t)i * (size_t)cv->out_c], sum);
-                }
-                finish(epilogue, sum, out, y, x, o);
-            }
-        }
-    }
-}
 
 /* Sum of (in - middle)^power over one channel: row by row, then over the rows. */
 static float channel_sum(const struct dn_map *in, int c, float middle, int power)
@@ -108,14 +50,6 @@ static void group_norm(const struct dn_group_norm *norm, const struct dn_map *in
     }
 }
 
-static float add_lanes(float lane[DN_LANES])
-{
-    for (int half = DN_LANES / 2; half >= 1; half /= 2)
-        for (int i = 0; i < half; i++)
-            lane[i] = lane[i] + lane[i + half];
-    return lane[0];
-}
-
 static void layer_norm(const struct dn_layer_norm *norm, const struct dn_map *in,
                        const struct dn_map *out)
 {
@@ -144,6 +78,7 @@ static size_t attention_scratch(int tokens, int channels, int heads)
     return (size_t)tokens;
 }
 
+/* Sums are chains of fused multiply-adds, over channels and over tokens. */
 static void attention(int heads, const struct dn_map *q, const struct dn_map *k,
                       const struct dn_map *v, const struct dn_map *out,
                       const struct dn_epilogue *epilogue, float *scratch)
@@ -153,26 +88,23 @@ static void attention(int heads, const struct dn_map *q, const struct dn_map *k,
     for (int head = 0; head < heads; head++) {
         for (int i = 0; i < tokens; i++) {
             const float *query = pixel(q, i / w, i % w) + head * d;
-            float top = -INFINITY;
+            float top = -INFINITY, sum = 0.0f;
             for (int j = 0; j < tokens; j++) {
                 const float *key = pixel(k, j / w, j % w) + head * d;
-                float dot = 0.0f;
+                scratch[j] = 0.0f;
                 for (int e = 0; e < d; e++)
-                    dot = dot + query[e] * key[e];
-                scratch[j] = dot * scale;
+                    scratch[j] = fmaf(key[e], query[e] * scale, scratch[j]);
                 top = scratch[j] > top ? scratch[j] : top;
             }
-            float sum[DN_LANES] = {0};
             for (int j = 0; j < tokens; j++) {
                 scratch[j] = dn_expf(scratch[j] - top);
-                sum[j % DN_LANES] = sum[j % DN_LANES] + scratch[j];
+                sum = sum + scratch[j];
             }
-            float inverse = 1.0f / add_lanes(sum);
             for (int e = 0; e < d; e++) {
                 float r = 0.0f;
                 for (int j = 0; j < tokens; j++)
-                    r = r + scratch[j] * pixel(v, j / w, j % w)[head * d + e];
-                finish(epilogue, r * inverse, out, i / w, i % w, head * d + e);
+                    r = fmaf(pixel(v, j / w, j % w)[head * d + e], scratch[j], r);
+                finish(epilogue, r * (1.0f / sum), out, i / w, i % w, head * d + e);
             }
         }
     }
@@ -190,11 +122,11 @@ static void pointwise(const struct dn_map *in, const struct dn_map *out,
 const struct dn_kernels dn_kernels_reference = {
     .isa = DN_ISA_SCALAR,
     .precision = DN_PRECISION_FP32,
-    .domain = "fp32-native-1",
-    .conv_packed = conv_packed,
-    .conv_pack = conv_pack,
-    .conv_scratch = conv_scratch,
-    .conv = conv,
+    .domain = "fp32-native-2",
+    .conv_packed = dn_reference_conv_packed,
+    .conv_pack = dn_reference_conv_pack,
+    .conv_scratch = dn_reference_conv_scratch,
+    .conv = dn_reference_conv,
     .group_norm = group_norm,
     .layer_norm = layer_norm,
     .attention_scratch = attention_scratch,

@@ -83,7 +83,6 @@ static uint64_t conv(const struct dn_kernels *k, uint64_t hash, struct shape s, 
     struct canvas out = canvas_new(s.h, s.w, out_c, variant % 2 * 5, 3);
     size_t n = (size_t)(cv.n_taps * s.c * out_c);
     float *weights = noise_new(n, 4), *bias = noise_new((size_t)(2 * out_c), 5);
-    void *packed = dn_alloc(k->conv_packed(&cv));
     struct dn_epilogue epilogue = epilogue_of(variant, &residual.map, bias + out_c);
 
     cv.bias = variant & 4 ? bias : NULL;
@@ -91,6 +90,7 @@ static uint64_t conv(const struct dn_kernels *k, uint64_t hash, struct shape s, 
         cv.dy[t] = (int8_t)(t / size - size / 2);
         cv.dx[t] = (int8_t)(t % size - size / 2);
     }
+    void *packed = dn_alloc(k->conv_packed(&cv));
     float *scratch = dn_alloc(k->conv_scratch(&cv) * sizeof(float));
     if (!packed || !scratch)
         die("out of memory");
@@ -121,6 +121,9 @@ static void convolutions(const struct dn_kernels *k)
         snprintf(what, sizeof what, "conv-%dx%dx%d", shapes[s].h, shapes[s].w, shapes[s].c);
         print(what, hash);
     }
+    /* Winograd in either tile, with tiles that lie half beyond the edge. */
+    print(k, "conv-winograd-2", conv(k, DIGEST_START, (struct shape){7, 9, 32}, 48, 3, 4));
+    print(k, "conv-winograd-4", conv(k, DIGEST_START, (struct shape){13, 15, 32}, 48, 3, 8));
 }
 
 static void the_rest(const struct dn_kernels *k)

@@ -1,9 +1,11 @@
 /*
  * One vector register of floats for the instruction set that a file is compiled for. Only vector.h
- * includes it. v_fma rounds once.
+ * includes it. Operators work on vfloat as on float; v_fma rounds once.
  */
 #ifndef CORE_KERNELS_VECTOR_SIMD_H
 #define CORE_KERNELS_VECTOR_SIMD_H
+
+#include <string.h>
 
 #if defined(__AVX512F__)
 
@@ -78,6 +80,31 @@ static inline vfloat v_set(float f)
 static inline vfloat v_fma(vfloat a, vfloat b, vfloat c)
 {
     return vfmaq_f32(c, a, b);
+}
+
+#else
+
+/* What every processor has. Here v_fma rounds twice: it serves the OpenBLAS table alone, which has
+ * a domain of its own. */
+enum { V_LANES = 4, V_REGISTERS = 16 };
+typedef float vfloat __attribute__((vector_size(16)));
+static inline vfloat v_load(const float *p)
+{
+    vfloat v;
+    memcpy(&v, p, sizeof v);
+    return v;
+}
+static inline void v_store(float *p, vfloat v)
+{
+    memcpy(p, &v, sizeof v);
+}
+static inline vfloat v_set(float f)
+{
+    return (vfloat){f, f, f, f};
+}
+static inline vfloat v_fma(vfloat a, vfloat b, vfloat c)
+{
+    return a * b + c;
 }
 
 #endif

@@ -6,7 +6,7 @@
 const struct dn_kernels ISA(dn_kernels) = {
     .isa = V_ISA,
     .precision = DN_PRECISION_FP32,
-    .domain = "fp32-native-1",
+    .domain = "fp32-native-2",
     .conv_packed = ISA(dn_conv_packed),
     .conv_pack = ISA(dn_conv_pack),
     .conv_scratch = ISA(dn_conv_scratch),
