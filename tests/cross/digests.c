@@ -122,8 +122,8 @@ static void convolutions(const struct dn_kernels *k)
         print(what, hash);
     }
     /* Winograd in either tile, with tiles that lie half beyond the edge. */
-    print(k, "conv-winograd-2", conv(k, DIGEST_START, (struct shape){7, 9, 32}, 48, 3, 4));
-    print(k, "conv-winograd-4", conv(k, DIGEST_START, (struct shape){13, 15, 32}, 48, 3, 8));
+    print("conv-winograd-2", conv(k, DIGEST_START, (struct shape){7, 9, 32}, 48, 3, 4));
+    print("conv-winograd-4", conv(k, DIGEST_START, (struct shape){13, 15, 32}, 48, 3, 8));
 }
 
 static void the_rest(const struct dn_kernels *k)
