@@ -2,17 +2,23 @@
  * Elementary functions whose bits do not depend on the machine.
  *
  * libm picks its code by processor, so its last bit may differ from one machine to the next, and
- * with it an image. These use only IEEE additions, multiplications and divisions in a fixed order
- * (no contraction: the whole project is compiled with -ffp-contract=off), and the float ones are
- * free of branches so that a compiler can vectorise a loop over them without changing a bit.
+ * with it an image. These use only IEEE operations in a fixed order (no contraction: the whole
+ * project is compiled with -ffp-contract=off), and the float ones are free of branches so that a
+ * compiler can vectorise a loop over them without changing a bit.
  *
  * Polynomials: Cephes (Moshier) expf, logf, sinf, cosf; atanh series for the double logarithm.
  */
 #ifndef CORE_BASE_EXACT_MATH_H
 #define CORE_BASE_EXACT_MATH_H
 
+#include <math.h>
 #include <stdint.h>
 #include <string.h>
+
+/* a * b + c, rounded once; a file whose results are no other's may say that twice will do. */
+#ifndef DN_FMAF
+#define DN_FMAF(a, b, c) fmaf(a, b, c)
+#endif
 
 static inline float dn_bits_float(uint32_t bits)
 {
@@ -53,10 +59,31 @@ static inline float dn_expf(float x)
     return x < -87.0f ? 0.0f : p * scale;
 }
 
-/* x / (1 + e^-x) (SiLU, also called swish). */
+/*
+ * x / (1 + e^-x) (SiLU, also called swish), relative error below 5e-7 for x > -10, absolute below
+ * 1e-9 beyond. The power of two is a quintic fitted for least relative error; the reciprocal, three
+ * Newton steps from a guess that subtracts the exponent: a division would take as long as all the
+ * rest.
+ */
 static inline float dn_siluf(float x)
 {
-    return x / (1.0f + dn_expf(-x));
+    float t = x * -1.44269504f;
+    t = t > -120.0f ? t : -120.0f;
+    t = t < 120.0f ? t : 120.0f;
+    float shifted = t + 12582912.0f; /* the nearest integer, in the low bits */
+    float f = t - (shifted - 12582912.0f);
+    float p = 0x1.5c08e6p-10f;
+    p = DN_FMAF(p, f, 0x1.3d0c52p-7f);
+    p = DN_FMAF(p, f, 0x1.c6b6e4p-5f);
+    p = DN_FMAF(p, f, 0x1.ebf918p-3f);
+    p = DN_FMAF(p, f, 0x1.62e428p-1f);
+    p = DN_FMAF(p, f, 1.0f);
+    float d = 1.0f + dn_bits_float(dn_float_bits(p) + (dn_float_bits(shifted) << 23));
+    float r = dn_bits_float(0x7ef311c7u - dn_float_bits(d));
+    r = r * DN_FMAF(-d, r, 2.0f);
+    r = r * DN_FMAF(-d, r, 2.0f);
+    r = r * DN_FMAF(-d, r, 2.0f);
+    return x * r;
 }
 
 /* ln x for finite normal x > 0, relative error below 2e-7. */

@@ -114,7 +114,18 @@ static void exact_functions_are_accurate(void **state)
     assert_true(d < 1e-14);
     assert_true(dn_expf(-1e30f) == 0.0f);
     assert_true(isfinite(dn_expf(1e30f)));
-    assert_true(fabsf(dn_siluf(-200.0f)) < 1e-30f && dn_siluf(200.0f) == 200.0f);
+    assert_true(fabsf(dn_siluf(-200.0f)) < 1e-30f && fabsf(dn_siluf(200.0f) / 200.0f - 1) < 2e-7f);
+    assert_true(isnan(dn_siluf(NAN)) && dn_siluf(0.0f) == 0.0f);
+    double relative = 0, absolute = 0;
+    for (float x = -110.0f; x < 110.0f; x += 0.00113f) {
+        double want = (double)x / (1 + exp(-(double)x)), error = fabs(dn_siluf(x) - want);
+        if (x > -10)
+            relative = fmax(relative, error / fabs(want));
+        else
+            absolute = fmax(absolute, error);
+    }
+    print_message("silu: relative error %.1e, beyond -10 absolute %.1e\n", relative, absolute);
+    assert_true(relative < 1e-6 && absolute < 1e-9);
 }
 
 int main(void)
