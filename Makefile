@@ -242,6 +242,9 @@ bench: all bench-deps $(BENCH_BIN) $(BUILD)/bench/node_modules/.package-lock.jso
 $(BUILD)/load: $(patsubst %.c,$(BUILD)/%.o,$(wildcard tools/bench/load/*.c))
 	@echo "  LINK  $@"
 	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS_ALL)
+bench-load: all $(BUILD)/load
+	@tools/install-packages.sh python3-tqdm python3-matplotlib python3-numpy wrk
+	$(PYTHON) -m tools.bench.load $(ARGS)
 
 lint: lint-deps deps $(BUILD)/gen/openapi_json.h
 	$(Q)tests/lint/run.sh
@@ -269,4 +272,4 @@ clean:
 -include $(CROSS_OBJ:.o=.d)
 -include $(CORE_OBJ:.o=.d) $(API_OBJ:.o=.d) $(SERVER_OBJ:.o=.d) $(TEST_BIN:%=%.d) $(TEST_LIB_OBJ:.o=.d)
 
-.PHONY: all deps test-deps train-deps fuzz-deps cross-deps bench-deps lint-deps run bench train evaluate test test-unit test-python test-fuzz-corpus test-cross fuzz fuzz-run lint install uninstall clean FORCE
+.PHONY: all deps test-deps train-deps fuzz-deps cross-deps bench-deps lint-deps run bench bench-load train evaluate test test-unit test-python test-fuzz-corpus test-cross fuzz fuzz-run lint install uninstall clean FORCE

@@ -2,6 +2,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <time.h>
 
 #define WARM_SECONDS 0.3 /* for all models together */
 #define WARM_PASSES 5
@@ -44,9 +45,13 @@ uint32_t worker_batch_size(uint32_t max_batch, size_t number)
     return size <= max_batch ? size : size / 2 < max_batch ? max_batch : 0;
 }
 
-static double seconds_since(uint64_t from_ns)
+/* This thread's time on a processor: on a machine that is busy with something else a long step is
+ * interrupted more often, which by the clock makes a large batch look worse. */
+static double processor_seconds(void)
 {
-    return 1e-9 * (double)(uv_hrtime() - from_ns);
+    struct timespec now;
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
+    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
 }
 
 /* Make the first `n` rows where there is none yet or one that is done. */
@@ -78,22 +83,21 @@ static int warm_make_rows(struct worker *w, size_t model_idx, uint32_t *n_rows, 
 static int warm_model(struct worker *w, size_t model_idx)
 {
     double *best = w->batch_seconds[model_idx];
-    double budget_s = WARM_SECONDS / (double)w->models->n_models;
     uint32_t n_rows = 0, size;
     int rc = warm_make_rows(w, model_idx, &n_rows, 1);
     rc = rc == 0 ? dn_step(w->workspaces[model_idx], w->step_rows, 1) : rc;
-    uint64_t began_ns = uv_hrtime();
+    double end_s = processor_seconds() + WARM_SECONDS / (double)w->models->n_models;
     for (int pass = 0; rc == 0 && pass < WARM_PASSES; pass++) {
         for (size_t i = 0; rc == 0 && (size = worker_batch_size(w->max_batch, i)) != 0; i++) {
             double expected_s = best[i] > 0 ? best[i] : i > 0 ? 2 * best[i - 1] : 0;
             bool is_first = pass == 0 && i == 0;
-            if (!is_first && (expected_s == 0 || seconds_since(began_ns) + expected_s > budget_s)) {
+            if (!is_first && (expected_s == 0 || processor_seconds() + expected_s > end_s)) {
                 continue;
             }
             rc = warm_make_rows(w, model_idx, &n_rows, size);
-            uint64_t before_ns = uv_hrtime();
+            double before_s = processor_seconds();
             rc = rc == 0 ? dn_step(w->workspaces[model_idx], w->step_rows, size) : rc;
-            double seconds = seconds_since(before_ns);
+            double seconds = processor_seconds() - before_s;
             best[i] = best[i] > 0 && best[i] < seconds ? best[i] : seconds;
         }
     }
