@@ -100,6 +100,49 @@ def test_dispatch(machine, auto, more, features):
     assert features in (None, found[2])
 
 
+def bits(*numbers):
+    return f"{sum(1 << n for n in numbers):#x}u"
+
+
+# Feature bits of CPUID leaf 7 (Intel SDM volume 2A, table 3-8) that are taken from this processor.
+OLDER = {
+    # Foundation, BW, DQ and VL, but no IFMA, VBMI, VNNI, BITALG, VPOPCNTDQ, FP16, BF16, AMX.
+    "skylake": dict(EBX=bits(21), ECX=bits(1, 6, 11, 12, 14), EDX=bits(8, 22, 23, 24, 25),
+                    EAX=bits(5, 21)),
+    # Has BF16, but no AMX.
+    "cooper-lake": dict(EBX=bits(21), ECX=bits(1, 6, 12, 14), EDX=bits(8, 22, 23, 24, 25),
+                        EAX=bits(21)),
+    # AVX-512 without BW: Knights Landing.
+    "no-bw": dict(EBX=bits(30), ECX="0", EDX=bits(22, 24, 25), EAX=bits(5, 21)),
+}
+AVX2 = {("avx2", "fp32")}
+AVX512 = {("avx512", "fp32")} | AVX2
+
+
+@pytest.mark.skipif(" cpuid_fault" not in pathlib.Path("/proc/cpuinfo").read_text(),
+                    reason="this processor or kernel cannot trap CPUID")
+@pytest.mark.parametrize("name, best, more", [
+    ("skylake", "avx512", AVX512),
+    # Intel's dot product of bf16 is slower than its fp32.
+    ("cooper-lake", "avx512", AVX512 | {("avx512", "bf16")}),
+    ("no-bw", "avx2", AVX2),
+])
+def test_dispatch_natively(want, tmp_path, name, best, more):
+    """This processor with less to tell of itself: QEMU has no AVX-512."""
+    _, here, _ = tables(NATIVE)
+    if not more <= set(here):
+        pytest.skip("this processor is not a newer one")
+    library = tmp_path / "older.so"
+    run("gcc", "-O2", "-D_GNU_SOURCE", "-shared", "-fPIC", "-o", library, "-I.",
+        *(f"-D{register}_CLEARED={mask}" for register, mask in OLDER[name].items()),
+        "tools/bench/hide_avx512.c", "-ldl")
+    older = ["env", f"LD_PRELOAD={library}", *NATIVE]
+    auto, found, _ = tables(older)
+    assert auto == (best, "fp32")
+    assert set(found) == ALWAYS | more
+    assert digests(older, *auto) == want[found[auto]]
+
+
 def test_a_table_is_refused_where_it_cannot_run():
     with pytest.raises(AssertionError, match="no such kernels here"):
         digests(x86("Nehalem"), "avx2", "fp32")

@@ -20,13 +20,16 @@
 
 #define SET_CPUID 0x1012 /* ARCH_SET_CPUID of asm/prctl.h */
 
-/* Leaf 7, subleaf 0: Intel SDM volume 2A, table 3-8. */
-#define EBX_AVX512                                                                                 \
+/* What is cleared; another choice makes another processor (tests/cross/test_cross.py).
+ * Leaf 7, subleaf 0: Intel SDM volume 2A, table 3-8. */
+#if !defined(EBX_CLEARED)
+#define EBX_CLEARED                                                                                \
     (1u << 16 | 1u << 17 | 1u << 21 | 1u << 26 | 1u << 27 | 1u << 28 | 1u << 30 | 1u << 31)
-#define ECX_AVX512 (1u << 1 | 1u << 6 | 1u << 11 | 1u << 12 | 1u << 14)
-#define EDX_AVX512_AMX (1u << 2 | 1u << 3 | 1u << 8 | 1u << 22 | 1u << 23 | 1u << 24 | 1u << 25)
+#define ECX_CLEARED (1u << 1 | 1u << 6 | 1u << 11 | 1u << 12 | 1u << 14)
+#define EDX_CLEARED (1u << 2 | 1u << 3 | 1u << 8 | 1u << 22 | 1u << 23 | 1u << 24 | 1u << 25)
 /* Leaf 7, subleaf 1: AVX512_BF16, AMX-FP16. */
-#define EAX_AVX512_AMX (1u << 5 | 1u << 21)
+#define EAX_CLEARED (1u << 5 | 1u << 21)
+#endif
 
 typedef int sigaction_fn(int, const struct sigaction *, struct sigaction *);
 
@@ -52,11 +55,11 @@ static void on_fault(int signal, siginfo_t *info, void *context)
     __cpuid_count(leaf, subleaf, a, b, c, d);
     set_cpuid(0);
     if (leaf == 7 && subleaf == 0) {
-        b &= ~EBX_AVX512;
-        c &= ~ECX_AVX512;
-        d &= ~EDX_AVX512_AMX;
+        b &= ~EBX_CLEARED;
+        c &= ~ECX_CLEARED;
+        d &= ~EDX_CLEARED;
     } else if (leaf == 7 && subleaf == 1) {
-        a &= ~EAX_AVX512_AMX;
+        a &= ~EAX_CLEARED;
     }
     r[REG_RAX] = a;
     r[REG_RBX] = b;
