@@ -89,7 +89,9 @@ scale_row(int n, int c, int y, const struct dn_map *in, enum dn_type in_type, co
         const void *p = dn_pixel(in, y, x);
         const void *q = residual ? dn_pixel(residual, y, x) : NULL;
         void *to = dn_pixel(out, y, x);
+#if !defined(__clang__)
 #pragma GCC ivdep
+#endif
         for (int l = 0; l < n; l++) {
             float v = dn_load(p, in_type, c + l);
             v = dn_activate(act, out_type, scale ? v * a[l] + b[l] : v);
