@@ -61,7 +61,7 @@ tile(int pixels, int regs, const struct dn_conv *cv, const float *in, int in_ld,
     for (int p = 0; p < pixels; p++)
 #pragma GCC unroll 4
         for (int v = 0; v < regs; v++)
-            sum[p][v] = v_load(start + v * V_LANES);
+            sum[p][v] = start ? v_load(start + v * V_LANES) : v_set(0.0f);
 
     for (int n = 0; n < cv->n_taps; n++) {
         const float *input = in + (ptrdiff_t)cv->dy[n] * in_pitch + (ptrdiff_t)cv->dx[n] * in_ld;

@@ -161,13 +161,12 @@ transform_out(int m, const float *place, vfloat bias, float *to, int to_ld, int 
 static void multiply(const struct plan *plan, int n, int tiles, int regs, int in_c, const float *in,
                      const float *weights, float *product)
 {
-    static const float zeros[BLOCK];
     const struct dn_conv one = {.in_c = in_c, .stride = 1, .n_taps = 1};
     for (int f = 0; f < n; f++, in += in_c, weights += in_c * BLOCK, product += BLOCK) {
         int t = 0;
         for (int parts = (tiles + P_MAX - 1) / P_MAX; parts > 0; parts--) {
             int some = (tiles - t + parts - 1) / parts;
-            conv_tile(some, regs, &one, in + t * plan->in_ld, plan->in_ld, 0, weights, zeros,
+            conv_tile(some, regs, &one, in + t * plan->in_ld, plan->in_ld, 0, weights, NULL,
                       product + t * plan->product_ld, plan->product_ld);
             t += some;
         }
