@@ -54,16 +54,18 @@ static inline __attribute__((always_inline)) void sums_of(int n, int depth, cons
 /* Scores [T][DN_LANES] -> numerators of the softmax; 1 / their sums to inverse. */
 static inline void softmax(float *restrict score, int tokens, float inverse[DN_LANES])
 {
+    const float *end = score + tokens * DN_LANES;
     float top[DN_LANES], sum[DN_LANES] = {0};
-    for (int l = 0; l < DN_LANES; l++)
-        top[l] = score[l];
-    for (int j = 1; j < tokens; j++)
+
+    memcpy(top, score, sizeof top);
+    for (const float *s = score + DN_LANES; s < end; s += DN_LANES)
+#pragma GCC unroll 1 /* unrolled, it is sixteen scalars to gcc */
         for (int l = 0; l < DN_LANES; l++)
-            top[l] = score[j * DN_LANES + l] > top[l] ? score[j * DN_LANES + l] : top[l];
-    for (int j = 0; j < tokens; j++)
+            top[l] = s[l] > top[l] ? s[l] : top[l];
+    for (float *s = score; s < end; s += DN_LANES)
         for (int l = 0; l < DN_LANES; l++) {
-            score[j * DN_LANES + l] = dn_expf(score[j * DN_LANES + l] - top[l]);
-            sum[l] = sum[l] + score[j * DN_LANES + l];
+            s[l] = dn_expf(s[l] - top[l]);
+            sum[l] = sum[l] + s[l];
         }
     for (int l = 0; l < DN_LANES; l++)
         inverse[l] = 1.0f / sum[l];
