@@ -98,6 +98,24 @@ int accept_choose(const char *header, const char *const types[], int max)
     return best;
 }
 
+bool accept_takes_gzip(const char *header)
+{
+    int gzip = -1, any = -1;
+    for (const char *s = header ? header : ""; *s;) {
+        s = skip_space(s);
+        const char *end = element_end(s);
+        size_t length = strcspn(s, ",; \t");
+        if ((length == 4 && strncasecmp(s, "gzip", 4) == 0) ||
+            (length == 6 && strncasecmp(s, "x-gzip", 6) == 0)) {
+            gzip = element_weight(s, end);
+        } else if (length == 1 && *s == '*') {
+            any = element_weight(s, end);
+        }
+        s = *end ? end + 1 : end;
+    }
+    return gzip >= 0 ? gzip > 0 : any > 0;
+}
+
 bool accept_is_json_body(const char *content_type)
 {
     if (!content_type) {

@@ -1,5 +1,6 @@
 /*
- * Content negotiation: the Accept, Content-Type and If-None-Match headers (RFC 9110). Any thread.
+ * Content negotiation: the Accept, Accept-Encoding, Content-Type and If-None-Match headers (RFC
+ * 9110). Any thread.
  */
 #ifndef API_ACCEPT_H
 #define API_ACCEPT_H
@@ -14,6 +15,9 @@ int accept_choose(const char *header, const char *const types[], int max);
  * header at all; and application/x-www-form-urlencoded, which is what `curl -d` says of any body.
  */
 bool accept_is_json_body(const char *content_type);
+
+/* Does an Accept-Encoding header ask for gzip? A missing one (NULL) does not. */
+bool accept_takes_gzip(const char *header);
 
 /* Does an If-None-Match header hold this ETag (with its quotes), or "*"? Weak comparison. */
 bool accept_etag_matches(const char *header, const char *etag);

@@ -24,6 +24,7 @@
     X(PROBLEM_BODY_TOO_LARGE, 413, "body-too-large", "Request body too large")                     \
     X(PROBLEM_URI_TOO_LONG, 414, "uri-too-long", "URI too long")                                   \
     X(PROBLEM_UNSUPPORTED_MEDIA_TYPE, 415, "unsupported-media-type", "Unsupported media type")     \
+    X(PROBLEM_EXPECTATION_FAILED, 417, "expectation-failed", "Expectation failed")                 \
     X(PROBLEM_INTERNAL, 500, "internal-error", "Internal error")                                   \
     X(PROBLEM_OUT_OF_MEMORY, 503, "out-of-memory", "Out of memory")                                \
     X(PROBLEM_QUEUE_FULL, 503, "queue-full", "The queue is full")                                  \

@@ -10,6 +10,7 @@
 #include "api/query.h"
 #include "api/unicode.h"
 #include "openapi_json.h"
+#include "server/cors.h"
 #include "server/server.h"
 
 #define JSON "application/json"
@@ -49,6 +50,12 @@ static int check_body(struct request *r, struct problem *problem)
             return -1;
         }
         return 0;
+    }
+    const char *expect = request_header(r, MHD_HTTP_HEADER_EXPECT);
+    if (expect && strcasecmp(expect, "100-continue") != 0) {
+        problem_set(problem, PROBLEM_EXPECTATION_FAILED,
+                    "100-continue is the only expectation that is understood.");
+        return -1;
     }
     if (r->body_too_large) {
         problem_set(problem, PROBLEM_BODY_TOO_LARGE, "The body has more than %d bytes.",
@@ -105,6 +112,7 @@ static void handle_options(struct request *r)
 {
     request_reply_static(r, 204, NULL, "", 0);
     request_add_header(r, MHD_HTTP_HEADER_ALLOW, r->route.allow);
+    cors_add_preflight(r);
 }
 
 static void handle_discovery(struct request *r)

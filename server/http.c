@@ -40,7 +40,9 @@ static void log_access(const struct request *r, const char *remote, bool aborted
     const char *path = unicode_valid(r->path, strlen(r->path)) ? r->path : "(not UTF-8)";
     log_event(
         &r->server->log, LOG_INFO, "request", LOG_S("request_id", r->id), LOG_S("remote", remote),
-        LOG_S("method", r->method), LOG_S("path", path),
+        LOG_S("trace_id", *r->trace.trace_id ? r->trace.trace_id : NULL),
+        LOG_S("span_id", *r->trace.trace_id ? r->trace.span_id : NULL), LOG_S("method", r->method),
+        LOG_S("path", path),
         LOG_S("query", r->query && unicode_valid(r->query, strlen(r->query)) ? r->query : NULL),
         LOG_I("status", r->status), LOG_I("bytes", r->response_bytes),
         LOG_MS("duration_ms", 1e3 * seconds), LOG_I("rows", r->n_rows),
@@ -113,6 +115,20 @@ static enum MHD_Result request_send(struct request *r)
     return rc;
 }
 
+/* Our part of the client's trace, if the request is part of one. */
+static void request_trace(struct request *r)
+{
+    uint64_t span = 0;
+    if (trace_context_parse(&r->trace, request_header(r, "traceparent")) != 0) {
+        return;
+    }
+    if (random_bytes(&span, sizeof span) != 0 || span == 0) {
+        r->trace.trace_id[0] = '\0';
+        return;
+    }
+    trace_context_continue(&r->trace, span);
+}
+
 /* The headers are in. A request that is already known to be refused is still read to its end, so
  * that the answer is not lost in a reset, except where the client waits for "100 Continue". */
 static enum MHD_Result request_begin(struct request *r, const char *method)
@@ -124,6 +140,7 @@ static enum MHD_Result request_begin(struct request *r, const char *method)
     if (id && id_is_valid(id)) {
         memcpy(r->id, id, strlen(id) + 1);
     }
+    request_trace(r);
     const char *length = request_header(r, MHD_HTTP_HEADER_CONTENT_LENGTH);
     uint64_t announced = length ? strtoull(length, NULL, 10) : 0;
     r->has_body = announced > 0 || request_header(r, MHD_HTTP_HEADER_TRANSFER_ENCODING);

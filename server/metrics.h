@@ -15,7 +15,7 @@
 
 /* method, as a label; anything else is "other" */
 #define METRICS_METHODS 4 /* GET HEAD POST OPTIONS, then other */
-#define METRICS_MAX_CODES 24
+#define METRICS_MAX_CODES 32
 #define METRICS_MAX_BUCKETS 16
 
 struct histogram {

@@ -52,6 +52,8 @@ const struct option_row option_table[] = {
      "an idle connection is closed after this"},
     {"drain-timeout-s", 0, OPTION_INT, SERVE, FIELD(drain_timeout_s), 0, 3600, "25", "SECONDS", NULL,
      "after SIGTERM, finish what runs within this"},
+    {"cors-origin", 0, OPTION_ORIGINS, SERVE, FIELD(cors_origin), 0, 0, NULL, "*|ORIGIN[,ORIGIN...]", NULL,
+     "origins, like https://example.org, whose pages may read answers (default: none)"},
     {"log-format", 0, OPTION_NAME, SERVE, FIELD(log_format), 0, 0, "text", "text|json", log_format_by_name,
      "form of the log on standard error"},
     {"log-access", 0, OPTION_ON_OFF, SERVE, FIELD(log_access), 0, 0, "on", "on|off", NULL,

@@ -11,6 +11,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "server/cors.h"
 #include "server/option_table.h"
 
 #define MAX_ROWS 64
@@ -176,6 +177,11 @@ static int set_field(struct parser *p, const char *source, const struct option_r
         memcpy(field, &text, sizeof text);
         return 0;
     }
+    case OPTION_ORIGINS:
+        if (!cors_list_is_valid(text))
+            return refuse(source, "'%s': * or a list of scheme://host[:port] expected", text);
+        memcpy(field, &text, sizeof text);
+        return 0;
     case OPTION_SAMPLER:
         if (dn_sampler_by_name(text) < 0)
             return refuse_sampler(source, text);

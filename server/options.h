@@ -38,6 +38,7 @@ struct options {
     int request_timeout_s; /* a client must have sent its whole request by then */
     int keepalive_timeout_s;
     int drain_timeout_s;
+    const char *cors_origin; /* "*", or origins with commas between; NULL: none */
     enum log_format log_format;
     bool log_access;
 

@@ -14,6 +14,11 @@ int random_seed(uint64_t *seed)
     return 0;
 }
 
+int random_bytes(void *out, size_t bytes)
+{
+    return getrandom(out, bytes, 0) == (ssize_t)bytes ? 0 : -1;
+}
+
 int random_id(char *out, size_t bytes, const char *prefix)
 {
     uint32_t words[3];

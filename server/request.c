@@ -4,7 +4,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "api/accept.h"
+#include "api/gzip.h"
 #include "server/connection.h"
+#include "server/cors.h"
 #include "server/http_internal.h"
 #include "server/server.h"
 
@@ -35,6 +38,12 @@ static void reply_common(struct request *r, unsigned status, const char *type, s
     }
     request_add_header(r, "X-Request-Id", r->id);
     request_add_header(r, "X-Content-Type-Options", "nosniff");
+    if (r->trace.trace_id[0]) {
+        char traceparent[TRACEPARENT_BYTES];
+        trace_context_format(traceparent, &r->trace);
+        request_add_header(r, "traceparent", traceparent);
+    }
+    cors_add_headers(r);
     if (r->server->state >= SERVER_DRAINING) {
         request_add_header(r, MHD_HTTP_HEADER_CONNECTION, "close");
     }
@@ -48,13 +57,54 @@ static void drop_response(struct request *r)
     }
 }
 
+/* The body in the coding that the client asked for, malloc'd; NULL to send it as it is. */
+static char *encode_body(const struct request *r, const char *type, const char *body, size_t bytes,
+                         size_t *encoded_bytes)
+{
+    if (!type || !gzip_pays(type, bytes) ||
+        !accept_takes_gzip(request_header(r, MHD_HTTP_HEADER_ACCEPT_ENCODING))) {
+        return NULL;
+    }
+    return gzip_compress(body, bytes, encoded_bytes);
+}
+
+static void add_coding(struct request *r, const char *type, size_t bytes, bool is_encoded)
+{
+    if (type && gzip_pays(type, bytes)) {
+        request_add_header(r, MHD_HTTP_HEADER_VARY, "Accept-Encoding");
+    }
+    if (is_encoded) {
+        request_add_header(r, MHD_HTTP_HEADER_CONTENT_ENCODING, "gzip");
+    }
+}
+
+/* Answer with a malloc'd body, as it is. */
+static void reply_owned(struct request *r, unsigned status, const char *type, char *body,
+                        size_t bytes)
+{
+    drop_response(r);
+    r->response = MHD_create_response_from_buffer(bytes, body, MHD_RESPMEM_MUST_FREE);
+    if (!r->response) {
+        free(body);
+    }
+    reply_common(r, status, type, bytes);
+}
+
 void request_reply_static(struct request *r, unsigned status, const char *type, const char *body,
                           size_t bytes)
 {
+    size_t encoded_bytes;
+    char *encoded = encode_body(r, type, body, bytes, &encoded_bytes);
+    if (encoded) {
+        reply_owned(r, status, type, encoded, encoded_bytes);
+        add_coding(r, type, bytes, true);
+        return;
+    }
     drop_response(r);
     r->response =
         MHD_create_response_from_buffer(bytes, (void *)(uintptr_t)body, MHD_RESPMEM_PERSISTENT);
     reply_common(r, status, type, bytes);
+    add_coding(r, type, bytes, false);
 }
 
 static ssize_t read_nothing(void *cls, uint64_t position, char *out, size_t max)
@@ -80,12 +130,15 @@ void request_reply(struct request *r, unsigned status, const char *type, char *b
         request_add_header(r, MHD_HTTP_HEADER_RETRY_AFTER, "1");
         return;
     }
-    drop_response(r);
-    r->response = MHD_create_response_from_buffer(bytes, body, MHD_RESPMEM_MUST_FREE);
-    if (!r->response) {
+    size_t encoded_bytes;
+    char *encoded = encode_body(r, type, body, bytes, &encoded_bytes);
+    if (encoded) {
         free(body);
+        reply_owned(r, status, type, encoded, encoded_bytes);
+    } else {
+        reply_owned(r, status, type, body, bytes);
     }
-    reply_common(r, status, type, bytes);
+    add_coding(r, type, bytes, encoded != NULL);
 }
 
 void request_reply_problem(struct request *r, const struct problem *problem)

@@ -14,6 +14,7 @@
 
 #include "api/problem.h"
 #include "api/routes.h"
+#include "api/trace_context.h"
 
 struct server;
 struct http;
@@ -30,6 +31,7 @@ struct request {
     struct MHD_Connection *mhd;
     uint64_t started_ns;
     char id[REQUEST_ID_BYTES];
+    struct trace_context trace; /* ids are "" unless the request came with one */
     char method[16];
     char *path;        /* owned: the raw path, its query cut off */
     const char *query; /* raw, points behind it; NULL without */
