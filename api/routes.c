@@ -1,5 +1,6 @@
 #include "api/routes.h"
 
+#include <assert.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -19,46 +20,55 @@ const struct route routes[ROUTE_COUNT] = {
     [ROUTE_OPENAPI] = {"GET", "/openapi.json", {JSON}, false},
 };
 
-/* Does `path` fit `pattern`? A {name} stands for one segment, not empty. */
+/* Does `path` fit `pattern`? A {name} stands for one segment, or what a segment has before a
+ * suffix; it is not empty. */
 static bool route_fits(const char *pattern, const char *path, struct route_match *match)
 {
-    const char *open = strchr(pattern, '{');
-    if (!open) {
-        return strcmp(pattern, path) == 0;
+    struct route_segment segments[ROUTE_MAX_SEGMENTS] = {{NULL, 0}};
+    size_t n = 0;
+    while (*pattern) {
+        if (*pattern != '{') {
+            if (*pattern++ != *path++) {
+                return false;
+            }
+            continue;
+        }
+        pattern = strchr(pattern, '}') + 1;
+        size_t suffix_bytes = strcspn(pattern, "/"), bytes = strcspn(path, "/");
+        if (bytes <= suffix_bytes ||
+            strncmp(path + bytes - suffix_bytes, pattern, suffix_bytes) != 0) {
+            return false;
+        }
+        assert(n < ROUTE_MAX_SEGMENTS);
+        segments[n++] = (struct route_segment){path, bytes - suffix_bytes};
+        path += bytes;
+        pattern += suffix_bytes;
     }
-    size_t prefix = (size_t)(open - pattern);
-    const char *suffix = strchr(open, '}') + 1;
-    size_t suffix_bytes = strlen(suffix), path_bytes = strlen(path);
-    if (path_bytes <= prefix + suffix_bytes || strncmp(pattern, path, prefix) != 0 ||
-        strcmp(path + path_bytes - suffix_bytes, suffix) != 0) {
+    if (*path) {
         return false;
     }
-    const char *segment = path + prefix;
-    size_t bytes = path_bytes - prefix - suffix_bytes;
-    if (memchr(segment, '/', bytes)) {
-        return false;
-    }
-    match->segment = segment;
-    match->segment_bytes = bytes;
+    memcpy(match->segments, segments, sizeof segments);
     return true;
 }
 
 void route_find(struct route_match *match, const char *method, const char *path)
 {
+    static const char *const methods[] = {"GET", "POST", "DELETE"};
     *match = (struct route_match){.id = -1};
     const char *wanted = strcmp(method, "HEAD") == 0 ? "GET" : method;
-    bool get = false, post = false;
+    bool allowed[sizeof methods / sizeof *methods] = {false};
     for (int id = 0; id < ROUTE_COUNT; id++) {
         if (!route_fits(routes[id].pattern, path, match)) {
             continue;
         }
         match->path_exists = true;
-        get |= strcmp(routes[id].method, "GET") == 0;
-        post |= strcmp(routes[id].method, "POST") == 0;
+        for (size_t i = 0; i < sizeof methods / sizeof *methods; i++) {
+            allowed[i] |= strcmp(routes[id].method, methods[i]) == 0;
+        }
         if (strcmp(routes[id].method, wanted) == 0) {
             match->id = id;
         }
     }
-    snprintf(match->allow, sizeof match->allow, "%s%sOPTIONS", get ? "GET, HEAD, " : "",
-             post ? "POST, " : "");
+    snprintf(match->allow, sizeof match->allow, "%s%s%sOPTIONS", allowed[0] ? "GET, HEAD, " : "",
+             allowed[1] ? "POST, " : "", allowed[2] ? "DELETE, " : "");
 }

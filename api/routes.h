@@ -24,9 +24,10 @@ enum route_id {
 };
 
 #define ROUTE_MAX_TYPES 3
+#define ROUTE_MAX_SEGMENTS 2 /* {names} in one pattern */
 
 struct route {
-    const char *method;                 /* "GET" or "POST" */
+    const char *method;                 /* "GET", "POST", "DELETE" */
     const char *pattern;                /* as in openapi.yaml: "/v1/samples/{label}.png" */
     const char *types[ROUTE_MAX_TYPES]; /* media types it answers with, the default first */
     bool any_accept;                    /* a probe: answers whatever the Accept header says */
@@ -34,12 +35,17 @@ struct route {
 
 extern const struct route routes[ROUTE_COUNT];
 
+/* What a {name} of the pattern stands for, raw; points into the path. */
+struct route_segment {
+    const char *text;
+    size_t bytes;
+};
+
 struct route_match {
     int id; /* enum route_id, or -1: no such path, or not this method */
     bool path_exists;
-    char allow[48];      /* for the Allow header when the path exists */
-    const char *segment; /* what {...} stands for, raw; points into the path */
-    size_t segment_bytes;
+    char allow[48]; /* for the Allow header when the path exists */
+    struct route_segment segments[ROUTE_MAX_SEGMENTS];
 };
 
 /* Find the route of a method and a raw (undecoded) path without its query. HEAD finds GET's. */

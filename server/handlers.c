@@ -132,12 +132,9 @@ static void handle_models(struct request *r)
 static void handle_model(struct request *r)
 {
     struct problem problem;
-    char id[128] = "";
-    if (r->route.segment_bytes < sizeof id) {
-        memcpy(id, r->route.segment, r->route.segment_bytes);
-        id[r->route.segment_bytes] = '\0';
-    }
-    int model_idx = query_decode(id, 0) == 0 ? api_model_find(&r->server->api, id) : -1;
+    char id[128];
+    int rc = request_segment(r, 0, id, sizeof id);
+    int model_idx = rc == 0 ? api_model_find(&r->server->api, id) : -1;
     if (model_idx < 0) {
         problem_set(&problem, PROBLEM_MODEL_NOT_FOUND,
                     "There is no such model here; /v1/models lists what there is.");

@@ -6,6 +6,7 @@
 
 #include "api/accept.h"
 #include "api/gzip.h"
+#include "api/query.h"
 #include "server/connection.h"
 #include "server/cors.h"
 #include "server/http_internal.h"
@@ -19,6 +20,17 @@ static const char no_memory[] =
 const char *request_header(const struct request *r, const char *name)
 {
     return MHD_lookup_connection_value(r->mhd, MHD_HEADER_KIND, name);
+}
+
+int request_segment(const struct request *r, size_t i, char *out, size_t bytes)
+{
+    const struct route_segment *segment = &r->route.segments[i];
+    if (segment->bytes >= bytes) {
+        return -1;
+    }
+    memcpy(out, segment->text, segment->bytes);
+    out[segment->bytes] = '\0';
+    return query_decode(out, 0);
 }
 
 void request_add_header(struct request *r, const char *name, const char *value)

@@ -19,7 +19,6 @@
 struct server;
 struct http;
 struct connection;
-struct sample;
 
 #define REQUEST_ID_BYTES 129
 #define REQUEST_MAX_URI_BYTES 8192
@@ -52,13 +51,17 @@ struct request {
     unsigned status;
     size_t response_bytes;
 
-    struct sample *sample; /* while suspended */
-    uint32_t n_rows;       /* for the log; 0 unless it sampled */
+    void *holder;    /* what will let it go on, while it is suspended */
+    uint32_t n_rows; /* for the log; 0 unless it sampled */
     double queue_ms, sample_ms;
 };
 
 /* A header of the request, or NULL. */
 const char *request_header(const struct request *r, const char *name);
+
+/* Decode what the `i`th {name} of the route stands for. Returns 0, or -1 when it does not fit or is
+ * malformed. */
+int request_segment(const struct request *r, size_t i, char *out, size_t bytes);
 
 /* Take a malloc'd body and answer with it. A NULL body is taken for out of memory. */
 void request_reply(struct request *r, unsigned status, const char *type, char *body, size_t bytes);

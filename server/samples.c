@@ -3,67 +3,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "api/accept.h"
 #include "api/query.h"
-#include "server/connection.h"
+#include "server/forms.h"
 #include "server/handlers.h"
 #include "server/random.h"
 #include "server/server.h"
-
-static void sample_free(struct sample *s)
-{
-    for (size_t i = 0; s->images && i < s->params.n_rows; i++) {
-        image_free(&s->images[i]);
-    }
-    image_free(&s->sheet);
-    free(s->images);
-    free(s->pixels);
-    free(s->document);
-    params_free(&s->params);
-    free(s);
-}
-
-/* ---- on worker threads ---------------------------------------------------------------------- */
-
-static struct dn_row_params sample_row_params(const struct job *job, size_t i)
-{
-    return params_row(&((const struct sample *)job)->params, i);
-}
-
-static int sample_encode(struct job *job, size_t i, const struct dn_row *row)
-{
-    struct sample *s = (struct sample *)job;
-    uint8_t *pixels = s->pixels + i * s->image_bytes;
-    dn_row_pixels(row, pixels);
-    return image_encode(&s->images[i], &s->params, i, pixels);
-}
-
-static double ms_between(uint64_t from_ns, uint64_t to_ns)
-{
-    return 1e-6 * (double)(to_ns - from_ns);
-}
-
-static int sample_finish(struct job *job)
-{
-    struct sample *s = (struct sample *)job;
-    int rc = 0;
-    if (s->params.layout == LAYOUT_GRID) {
-        rc = image_encode_sheet(&s->sheet, &s->params, s->pixels);
-    }
-    s->timings = (struct sample_timings){
-        .queue_ms = ms_between(job->submitted_ns, job->first_step_ns),
-        .sample_ms = ms_between(job->first_step_ns, job->last_step_ns),
-        .encode_ms = ms_between(job->last_step_ns, uv_hrtime()),
-    };
-    if (rc == 0 && !s->is_png) {
-        s->document = document_samples(&s->params, s->id, s->created, s->images, &s->sheet,
-                                       &s->timings, &s->document_bytes);
-        rc = s->document ? 0 : DN_ENOMEM;
-    }
-    return rc;
-}
 
 /* ---- the answer ----------------------------------------------------------------------------- */
 
@@ -90,170 +36,85 @@ static void add_caching(struct request *r, const struct sample_params *p, const 
 
 static void reply_success(struct sample *s)
 {
-    struct request *r = s->request;
-    const struct dn_model_info *info = dn_model_info(s->params.model);
-    struct image *image = s->params.layout == LAYOUT_GRID ? &s->sheet : &s->images[0];
-    if (s->is_png) {
-        request_reply(r, 200, "image/png", (char *)image->png, image->png_bytes);
-        image->png = NULL;
-        request_add_header(r, "X-Sample-Digest", image->digest);
-    } else {
-        request_reply(r, 200, "application/json", s->document, s->document_bytes);
-        s->document = NULL;
-    }
-    add_seed(r, s->params.seed);
-    request_add_header(r, "X-Model-Digest", info->digest);
-    request_add_header(r, "X-Determinism", info->kernels);
-    char timing[128];
-    snprintf(timing, sizeof timing, "queue;dur=%.3f, sample;dur=%.3f, encode;dur=%.3f",
-             s->timings.queue_ms, s->timings.sample_ms, s->timings.encode_ms);
-    request_add_header(r, "Server-Timing", timing);
+    struct drawing *d = s->observer.drawing;
+    drawing_reply(d, s->request, s->form);
     if (s->is_get) {
-        add_caching(r, &s->params, s->etag);
+        add_caching(s->request, &d->params, s->etag);
     } else {
-        request_add_header(r, MHD_HTTP_HEADER_CACHE_CONTROL, "no-store");
-        request_add_header(r, MHD_HTTP_HEADER_VARY, "Accept");
+        request_add_header(s->request, MHD_HTTP_HEADER_CACHE_CONTROL, "no-store");
+        request_add_header(s->request, MHD_HTTP_HEADER_VARY, "Accept");
     }
 }
 
 static void reply_failure(struct sample *s)
 {
     struct problem problem;
-    if (s->job.reason == REASON_SHUTDOWN) {
-        problem_set(&problem, PROBLEM_DRAINING, "The server shut down before this was drawn.");
-    } else if (s->job.reason == REASON_OUT_OF_MEMORY) {
-        problem_set(&problem, PROBLEM_OUT_OF_MEMORY, "There was no memory to draw this.");
-    } else {
-        problem_set(&problem, PROBLEM_INTERNAL, "The engine failed: %s.",
-                    dn_strerror(s->job.error));
-    }
-    log_event(&s->server->log, LOG_WARN, "sampling_failed", LOG_S("request_id", s->request->id),
-              LOG_S("reason", problem.detail));
+    drawing_problem(s->observer.drawing, &problem);
+    log_event(&s->request->server->log, LOG_WARN, "sampling_failed",
+              LOG_S("request_id", s->request->id), LOG_S("reason", problem.detail));
     request_reply_problem(s->request, &problem);
-    if (s->job.reason == REASON_SHUTDOWN) {
+    if (problem.kind == PROBLEM_DRAINING) {
         request_add_header(s->request, MHD_HTTP_HEADER_RETRY_AFTER, "1");
     }
 }
 
-static void sample_done(struct job *job)
+/* Let the request go on with the answer it has; without one its connection is closed. */
+static void sample_leave(struct sample *s)
 {
-    struct sample *s = (struct sample *)job;
     struct request *r = s->request;
-    r->sample = NULL;
-    r->queue_ms = s->timings.queue_ms;
-    r->sample_ms = s->timings.sample_ms;
-    if (job->state == JOB_SUCCEEDED) {
-        reply_success(s);
-    } else if (!r->gone) {
-        reply_failure(s);
-    }
-    struct server *server = s->server;
-    sample_free(s);
+    drawing_detach(&s->observer, REASON_DISCONNECT);
+    free(s);
+    r->holder = NULL;
     request_resume(r);
-    server_check_idle(server);
 }
 
-static const struct job_ops sample_ops = {
-    .row_params = sample_row_params,
-    .encode = sample_encode,
-    .finish = sample_finish,
-    .done = sample_done,
-};
+static void on_ended(struct observer *o)
+{
+    struct sample *s = (struct sample *)o;
+    struct request *r = s->request;
+    r->queue_ms = o->drawing->timings.queue_ms;
+    r->sample_ms = o->drawing->timings.sample_ms;
+    if (o->drawing->job.state == JOB_SUCCEEDED) {
+        reply_success(s);
+    } else {
+        reply_failure(s);
+    }
+    sample_leave(s);
+}
 
-/* The client hung up: its rows leave at their next step. */
+static const struct observer_ops sample_ops = {.ended = on_ended};
+
 static void on_gone(struct request *r)
 {
     r->gone = true;
-    scheduler_cancel(r->server->scheduler, &r->sample->job, REASON_DISCONNECT);
+    sample_leave(r->holder);
 }
 
 /* ---- admission ------------------------------------------------------------------------------ */
 
-static void reply_refused(struct request *r, enum problem_kind kind, enum job_reason reason,
-                          const char *why)
+/* Have it drawn and suspend the request, or refuse it. Takes `params` over. */
+static void sample_start(struct request *r, struct sample_params *params, const struct form *form,
+                         bool is_get, const char *etag)
 {
-    struct problem problem;
-    problem_set(&problem, kind, "%s", why);
-    metrics_count_job(&r->server->metrics, OUTCOME_REJECTED, reason);
-    request_reply_problem(r, &problem);
-    if (kind != PROBLEM_OUT_OF_MEMORY) {
-        char seconds[16];
-        snprintf(seconds, sizeof seconds, "%u", scheduler_eta_s(r->server->scheduler));
-        request_add_header(r, MHD_HTTP_HEADER_RETRY_AFTER, seconds);
-    }
-}
-
-static void reply_no_memory(struct request *r)
-{
-    reply_refused(r, PROBLEM_OUT_OF_MEMORY, REASON_OUT_OF_MEMORY,
-                  "There was no memory for the request.");
-}
-
-/* Memory for the answer to `params`, which it takes over. NULL when there is none. */
-static struct sample *sample_new(struct request *r, struct sample_params *params)
-{
-    const struct dn_model_info *info = dn_model_info(params->model);
     struct sample *s = calloc(1, sizeof *s);
-    if (!s) {
-        return NULL;
-    }
-    s->server = r->server;
-    s->request = r;
-    s->image_bytes = (size_t)info->height * (size_t)info->width * (size_t)info->channels;
-    s->pixels = calloc(params->n_rows, s->image_bytes);
-    s->images = calloc(params->n_rows, sizeof *s->images);
-    if (!s->pixels || !s->images || random_id(s->id, sizeof s->id, "smp_") != 0) {
-        sample_free(s);
-        return NULL;
-    }
-    s->params = *params;
-    params->labels = NULL;
-    s->created = (int64_t)time(NULL);
-    s->job.ops = &sample_ops;
-    s->job.model_idx = s->params.model_idx;
-    s->job.n_rows = (uint32_t)s->params.n_rows;
-    s->job.steps = s->params.steps;
-    s->job.evaluations = s->params.guidance_scale == 1 ? 1 : 2;
-    return s;
-}
-
-/* Hand the request to the scheduler and suspend it, or refuse it. Takes `params` over. */
-static void sample_start(struct request *r, struct sample_params *params, bool is_png, bool is_get,
-                         const char *etag)
-{
-    struct server *server = r->server;
-    if (server->state >= SERVER_DRAINING) {
-        reply_refused(r, PROBLEM_DRAINING, REASON_DRAINING,
-                      "The server finishes its work and shuts down.");
+    if (!s || request_watch(r, on_gone) != 0) {
+        free(s);
         params_free(params);
+        drawing_reply_refused(r, ADMISSION_NO_MEMORY);
         return;
     }
-    struct sample *s = sample_new(r, params);
-    params_free(params);
-    if (!s) {
-        reply_no_memory(r);
-        return;
-    }
-    s->is_png = is_png;
-    s->is_get = is_get;
+    *s = (struct sample){.observer.ops = &sample_ops, .request = r, .form = form, .is_get = is_get};
     snprintf(s->etag, sizeof s->etag, "%s", etag);
-    r->n_rows = s->job.n_rows;
-
-    int rc =
-        request_watch(r, on_gone) == 0 ? scheduler_submit(server->scheduler, &s->job) : DN_ENOMEM;
-    if (rc == 0) {
-        r->sample = s;
-        request_suspend(r);
+    r->n_rows = (uint32_t)params->n_rows;
+    enum admission admission = drawing_begin(r->server, params, form, &s->observer);
+    if (admission != ADMITTED) {
+        request_unwatch(r);
+        free(s);
+        drawing_reply_refused(r, admission);
         return;
     }
-    request_unwatch(r);
-    sample_free(s);
-    if (rc == DN_EINVAL) {
-        reply_refused(r, PROBLEM_QUEUE_FULL, REASON_QUEUE_FULL,
-                      "There is no room in the queue for this many images now.");
-    } else {
-        reply_no_memory(r);
-    }
+    r->holder = s;
+    request_suspend(r);
 }
 
 /* Give the parameters a seed if the client did not. Returns 0, or -1 with a reply made. */
@@ -274,7 +135,7 @@ void samples_create(struct request *r)
     struct sample_params params;
     struct problem problem;
     if (r->out_of_memory) {
-        reply_no_memory(r);
+        drawing_reply_refused(r, ADMISSION_NO_MEMORY);
         return;
     }
     int rc =
@@ -292,7 +153,7 @@ void samples_create(struct request *r)
         return;
     }
     if (draw_seed(r, &params) == 0) {
-        sample_start(r, &params, is_png, false, "");
+        sample_start(r, &params, is_png ? &form_png : &form_json, false, "");
     }
 }
 
@@ -319,13 +180,7 @@ static int read_url(struct request *r, struct sample_params *params, struct prob
     struct query query;
     char label[256];
     int rc = query_parse(&query, r->query, problem);
-    if (rc == 0 && r->route.segment_bytes < sizeof label) {
-        memcpy(label, r->route.segment, r->route.segment_bytes);
-        label[r->route.segment_bytes] = '\0';
-    } else if (rc == 0) {
-        label[0] = '\0';
-    }
-    if (rc == 0 && (!*label || query_decode(label, 0) != 0)) {
+    if (rc == 0 && request_segment(r, 0, label, sizeof label) != 0) {
         problem_set(problem, PROBLEM_INVALID_REQUEST, "The label in the path is malformed.");
         problem_add(problem, "/label", "not a label");
         rc = -1;
@@ -348,7 +203,7 @@ void samples_get_png(struct request *r)
     char etag[IMAGE_ETAG_BYTES] = "";
     if (params.has_seed && image_etag(etag, &params, DENOISED_VERSION) != 0) {
         params_free(&params);
-        reply_no_memory(r);
+        drawing_reply_refused(r, ADMISSION_NO_MEMORY);
         return;
     }
     const char *known = request_header(r, MHD_HTTP_HEADER_IF_NONE_MATCH);
@@ -359,6 +214,6 @@ void samples_get_png(struct request *r)
         return;
     }
     if (draw_seed(r, &params) == 0) {
-        sample_start(r, &params, true, true, etag);
+        sample_start(r, &params, &form_png, true, etag);
     }
 }

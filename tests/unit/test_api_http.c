@@ -34,8 +34,8 @@ static void test_routes(void **state)
 
     route_find(&match, "GET", "/v1/samples/7.png.png");
     assert_int_equal(match.id, ROUTE_SAMPLE_PNG);
-    assert_int_equal(match.segment_bytes, 5);
-    assert_memory_equal(match.segment, "7.png", 5);
+    assert_int_equal(match.segments[0].bytes, 5);
+    assert_memory_equal(match.segments[0].text, "7.png", 5);
 
     route_find(&match, "DELETE", "/v1/samples");
     assert_true(match.path_exists);

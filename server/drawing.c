@@ -1,0 +1,257 @@
+#include "server/drawing.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "server/random.h"
+#include "server/request.h"
+#include "server/server.h"
+
+static void drawing_free(struct drawing *d)
+{
+    for (size_t i = 0; d->images && i < d->params.n_rows; i++) {
+        image_free(&d->images[i]);
+    }
+    image_free(&d->sheet);
+    free(d->images);
+    free(d->pixels);
+    free(d->body);
+    params_free(&d->params);
+    free(d);
+}
+
+/* ---- on worker threads ---------------------------------------------------------------------- */
+
+static struct dn_row_params drawing_row_params(const struct job *job, size_t i)
+{
+    return params_row(&((const struct drawing *)job)->params, i);
+}
+
+static int drawing_encode(struct job *job, size_t i, const struct dn_row *row)
+{
+    struct drawing *d = (struct drawing *)job;
+    uint8_t *pixels = d->pixels + i * d->image_bytes;
+    dn_row_pixels(row, pixels);
+    return image_encode(&d->images[i], &d->params, i, pixels);
+}
+
+static double ms_between(uint64_t from_ns, uint64_t to_ns)
+{
+    return 1e-6 * (double)(to_ns - from_ns);
+}
+
+static int drawing_finish(struct job *job)
+{
+    struct drawing *d = (struct drawing *)job;
+    int rc = 0;
+    if (d->params.layout == LAYOUT_GRID) {
+        rc = image_encode_sheet(&d->sheet, &d->params, d->pixels);
+    }
+    d->timings = (struct sample_timings){
+        .queue_ms = ms_between(job->submitted_ns, job->first_step_ns),
+        .sample_ms = ms_between(job->first_step_ns, job->last_step_ns),
+        .encode_ms = ms_between(job->last_step_ns, uv_hrtime()),
+    };
+    return rc == 0 && d->form ? d->form->make(d, &d->body, &d->body_bytes) : rc;
+}
+
+/* ---- on the loop thread --------------------------------------------------------------------- */
+
+static void drawing_done(struct job *job)
+{
+    struct drawing *d = (struct drawing *)job;
+    struct server *server = d->server;
+    d->is_working = false;
+    if (!d->observers) {
+        drawing_free(d);
+    } else {
+        /* The last to detach frees the drawing, and with it ends the list. */
+        for (struct observer *o = d->observers, *next; o; o = next) {
+            next = o->next;
+            o->ops->ended(o);
+        }
+    }
+    server_check_idle(server);
+}
+
+static const struct job_ops drawing_ops = {
+    .row_params = drawing_row_params,
+    .encode = drawing_encode,
+    .finish = drawing_finish,
+    .done = drawing_done,
+};
+
+/* Memory for the images of `params`, which it takes over. NULL when there is none. */
+static struct drawing *drawing_new(struct server *server, struct sample_params *params,
+                                   const struct form *form)
+{
+    const struct dn_model_info *info = dn_model_info(params->model);
+    struct drawing *d = calloc(1, sizeof *d);
+    if (!d) {
+        params_free(params);
+        return NULL;
+    }
+    d->server = server;
+    d->params = *params;
+    params->labels = NULL;
+    d->form = form;
+    d->image_bytes = (size_t)info->height * (size_t)info->width * (size_t)info->channels;
+    d->pixels = calloc(d->params.n_rows, d->image_bytes);
+    d->images = calloc(d->params.n_rows, sizeof *d->images);
+    if (!d->pixels || !d->images || random_id(d->id, sizeof d->id, "smp_") != 0) {
+        drawing_free(d);
+        return NULL;
+    }
+    d->created = (int64_t)time(NULL);
+    d->job.ops = &drawing_ops;
+    d->job.model_idx = d->params.model_idx;
+    d->job.n_rows = (uint32_t)d->params.n_rows;
+    d->job.steps = d->params.steps;
+    d->job.evaluations = d->params.guidance_scale == 1 ? 1 : 2;
+    return d;
+}
+
+enum admission drawing_begin(struct server *server, struct sample_params *params,
+                             const struct form *form, struct observer *o)
+{
+    if (server->state >= SERVER_DRAINING) {
+        params_free(params);
+        return ADMISSION_DRAINING;
+    }
+    struct drawing *d = drawing_new(server, params, form);
+    int rc = d ? scheduler_submit(server->scheduler, &d->job) : DN_ENOMEM;
+    if (rc != 0) {
+        if (d) {
+            drawing_free(d);
+        }
+        return rc == DN_ENOMEM ? ADMISSION_NO_MEMORY : ADMISSION_QUEUE_FULL;
+    }
+    d->is_working = true;
+    drawing_attach(d, o);
+    return ADMITTED;
+}
+
+void drawing_reply_refused(struct request *r, enum admission why)
+{
+    static const struct {
+        enum problem_kind kind;
+        enum job_reason reason;
+        const char *text;
+    } refusals[] = {
+        [ADMISSION_NO_MEMORY] = {PROBLEM_OUT_OF_MEMORY, REASON_OUT_OF_MEMORY,
+                                 "There was no memory for the request."},
+        [ADMISSION_QUEUE_FULL] = {PROBLEM_QUEUE_FULL, REASON_QUEUE_FULL,
+                                  "There is no room in the queue for this many images now."},
+        [ADMISSION_DRAINING] = {PROBLEM_DRAINING, REASON_DRAINING,
+                                "The server finishes its work and shuts down."},
+    };
+    struct problem problem;
+    problem_set(&problem, refusals[why].kind, "%s", refusals[why].text);
+    metrics_count_job(&r->server->metrics, OUTCOME_REJECTED, refusals[why].reason);
+    request_reply_problem(r, &problem);
+    if (why != ADMISSION_NO_MEMORY) {
+        char seconds[16];
+        snprintf(seconds, sizeof seconds, "%u", scheduler_eta_s(r->server->scheduler));
+        request_add_header(r, MHD_HTTP_HEADER_RETRY_AFTER, seconds);
+    }
+}
+
+void drawing_attach(struct drawing *d, struct observer *o)
+{
+    assert(!o->drawing);
+    o->drawing = d;
+    o->prev = NULL;
+    o->next = d->observers;
+    if (d->observers) {
+        d->observers->prev = o;
+    }
+    d->observers = o;
+}
+
+void drawing_detach(struct observer *o, enum job_reason reason)
+{
+    struct drawing *d = o->drawing;
+    if (!d) {
+        return;
+    }
+    *(o->prev ? &o->prev->next : &d->observers) = o->next;
+    if (o->next) {
+        o->next->prev = o->prev;
+    }
+    o->drawing = NULL;
+    if (d->observers) {
+        return;
+    }
+    if (d->is_working) {
+        drawing_cancel(d, reason); /* frees it, now or after the steps that are being taken */
+    } else {
+        drawing_free(d);
+    }
+}
+
+void drawing_cancel(struct drawing *d, enum job_reason reason)
+{
+    if (d->is_working) {
+        scheduler_cancel(d->server->scheduler, &d->job, reason);
+    }
+}
+
+bool drawing_has_ended(const struct drawing *d)
+{
+    return !d->is_working && job_is_over(&d->job);
+}
+
+/* ---- answers -------------------------------------------------------------------------------- */
+
+int drawing_take_body(struct drawing *d, const struct form *form, char **body, size_t *bytes)
+{
+    assert(d->job.state == JOB_SUCCEEDED);
+    if (form != d->form || !d->body) {
+        return form->make(d, body, bytes);
+    }
+    *body = d->body;
+    *bytes = d->body_bytes;
+    d->body = NULL;
+    return 0;
+}
+
+static void add_headers(struct request *r, const struct drawing *d)
+{
+    const struct dn_model_info *info = dn_model_info(d->params.model);
+    char text[128];
+    snprintf(text, sizeof text, "%llu", (unsigned long long)d->params.seed);
+    request_add_header(r, "X-Seed", text);
+    request_add_header(r, "X-Model-Digest", info->digest);
+    request_add_header(r, "X-Determinism", info->kernels);
+    snprintf(text, sizeof text, "queue;dur=%.3f, sample;dur=%.3f, encode;dur=%.3f",
+             d->timings.queue_ms, d->timings.sample_ms, d->timings.encode_ms);
+    request_add_header(r, "Server-Timing", text);
+}
+
+void drawing_reply(struct drawing *d, struct request *r, const struct form *form)
+{
+    char *body = NULL;
+    size_t bytes = 0;
+    int rc = drawing_take_body(d, form, &body, &bytes);
+    request_reply(r, 200, form->media_type, rc == 0 ? body : NULL, bytes);
+    if (rc == 0) {
+        add_headers(r, d);
+        if (form->add_headers) {
+            form->add_headers(r, d);
+        }
+    }
+}
+
+void drawing_problem(const struct drawing *d, struct problem *problem)
+{
+    if (d->job.reason == REASON_SHUTDOWN) {
+        problem_set(problem, PROBLEM_DRAINING, "The server shut down before this was drawn.");
+    } else if (d->job.reason == REASON_OUT_OF_MEMORY) {
+        problem_set(problem, PROBLEM_OUT_OF_MEMORY, "There was no memory to draw this.");
+    } else {
+        problem_set(problem, PROBLEM_INTERNAL, "The engine failed: %s.", dn_strerror(d->job.error));
+    }
+}

@@ -1,0 +1,94 @@
+/*
+ * A drawing: the images of one request's parameters, while they are drawn and afterwards, and those
+ * who are interested in them.
+ *
+ * It lives as long as an observer is attached: a request that waits, a stored job, a stream of
+ * events. When the last one leaves, what is still to be drawn is canceled and the drawing is freed.
+ * Loop thread only, but for what is drawn, which a worker fills in before the loop thread reads it.
+ */
+#ifndef SERVER_DRAWING_H
+#define SERVER_DRAWING_H
+
+#include "api/document.h"
+#include "server/job.h"
+
+struct server;
+struct request;
+struct drawing;
+struct observer;
+
+struct observer_ops {
+    /* There is news: a step or an image. Must neither attach nor detach anybody; NULL allowed. */
+    void (*changed)(struct observer *o);
+    /* The drawing has its outcome. May detach this observer, nobody else. */
+    void (*ended)(struct observer *o);
+};
+
+/* Embedded in whoever is interested; `ops` is its owner's, the rest drawing.c's. */
+struct observer {
+    const struct observer_ops *ops;
+    struct drawing *drawing; /* NULL while it is not attached */
+    struct observer *prev, *next;
+};
+
+/* How a drawing that succeeded becomes an answer. */
+struct form {
+    const char *media_type;
+    /* The malloc'd body. Any thread. Returns 0 or a negative dn_code. */
+    int (*make)(const struct drawing *d, char **body, size_t *bytes);
+    /* Headers of this form alone; NULL when there are none. */
+    void (*add_headers)(struct request *r, const struct drawing *d);
+};
+
+struct drawing {
+    struct job job; /* first: the scheduler hands back a struct job * */
+    struct server *server;
+    struct sample_params params;
+    const struct form *form; /* its body is made by the worker; NULL for none */
+    char id[40];
+    int64_t created;
+    bool is_working; /* the scheduler has it */
+    struct observer *observers;
+
+    uint8_t *pixels;      /* [n_rows,H,W,C] */
+    size_t image_bytes;   /* of one of them */
+    struct image *images; /* [n_rows] */
+    struct image sheet;   /* with a grid */
+    struct sample_timings timings;
+    char *body; /* in `form`; NULL once taken */
+    size_t body_bytes;
+};
+
+enum admission { ADMITTED, ADMISSION_NO_MEMORY, ADMISSION_QUEUE_FULL, ADMISSION_DRAINING };
+
+/* Have `params` drawn, with `o` attached; takes params over whatever comes of it. Nothing is
+ * attached unless it is admitted. ops->ended is not called from within. */
+enum admission drawing_begin(struct server *server, struct sample_params *params,
+                             const struct form *form, struct observer *o);
+
+/* Answer a request that was not admitted, and count it. */
+void drawing_reply_refused(struct request *r, enum admission why);
+
+/* Also be told of a drawing; after it has ended there is nothing more to tell. */
+void drawing_attach(struct drawing *d, struct observer *o);
+
+/* Leave; the drawing may be gone afterwards. Nothing happens to one that is not attached. `reason`
+ * is why it is canceled if it was the last. */
+void drawing_detach(struct observer *o, enum job_reason reason);
+
+/* End it early for everybody. */
+void drawing_cancel(struct drawing *d, enum job_reason reason);
+
+/* It has its outcome, which is in job.state, and ops->ended was called. */
+bool drawing_has_ended(const struct drawing *d);
+
+/* The answer to a drawing that succeeded in a form; the caller frees. Returns 0 or a dn_code. */
+int drawing_take_body(struct drawing *d, const struct form *form, char **body, size_t *bytes);
+
+/* Answer `r` with a drawing that succeeded: body and headers, but for those on caching. */
+void drawing_reply(struct drawing *d, struct request *r, const struct form *form);
+
+/* Why a drawing that ended has failed. */
+void drawing_problem(const struct drawing *d, struct problem *problem);
+
+#endif
