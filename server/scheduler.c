@@ -4,6 +4,9 @@
  * divided by the workers, and no more than the size beyond which a larger batch does not make an
  * evaluation cheaper, which the warm-up measures.
  *
+ * A job does not take along one that needs far more (COMPANY): its own steps would be longer, and
+ * the other would hardly be done sooner.
+ *
  * One evaluation in OLDEST_SHARE is owed to the job that came first, whatever its size: while it
  * has not had them, a batch begins with its rows. Without that a stream of small jobs could keep a
  * large one waiting for ever.
@@ -32,6 +35,7 @@
 
 #define QUANTUM 2 /* the most that one row costs: a conditional and an unconditional evaluation */
 #define OLDEST_SHARE 4
+#define COMPANY 3 /* classes: a job that needs eight times as much, or more, does not join */
 #define HOLD_NS UINT64_C(20000000)
 #define KNEE 1.03 /* of the cheapest evaluation: a larger batch is not worth the wait for it */
 
@@ -176,11 +180,14 @@ static void job_fail(struct scheduler *s, struct job *job, int error)
 
 /* ---- work comes back ------------------------------------------------------------------------ */
 
-/* What is owed to the job that came first grows with every evaluation and falls with its own. */
-static void settle_share(struct model_queue *q, const struct batch_row *b, uint64_t evaluations)
+/* What is owed to the job that came first grows with every evaluation and falls with those of jobs
+ * that came no later than the oldest that waits, however they got them. */
+static void settle_share(struct model_queue *q, const struct job *job, uint64_t evaluations)
 {
     const uint64_t most = (uint64_t)OLDEST_SHARE * QUANTUM * WORKER_MAX_STEPS;
-    uint64_t paid = b->is_owed ? evaluations * OLDEST_SHARE : 0;
+    const struct job *oldest = job_queue_oldest(&q->jobs);
+    bool pays = !oldest || job->submitted_ns <= oldest->submitted_ns;
+    uint64_t paid = pays ? evaluations * OLDEST_SHARE : 0;
     q->owed += evaluations;
     q->owed -= paid < q->owed ? paid : q->owed;
     q->owed = q->owed < most ? q->owed : most;
@@ -233,7 +240,7 @@ static void after_row(struct scheduler *s, struct worker *w, const struct batch_
         job_fail(s, job, b->error);
         return;
     }
-    settle_share(q, b, evaluations);
+    settle_share(q, job, evaluations);
     if (job->ops->stepped) {
         job->ops->stepped(job, b->row_idx, b->row);
     }
@@ -384,12 +391,12 @@ static void start_finish(struct scheduler *s, struct worker *w)
     worker_start(s, w, WORK_FINISH);
 }
 
-static void batch_add(struct scheduler *s, struct worker *w, struct job *job, bool is_owed)
+static void batch_add(struct scheduler *s, struct worker *w, struct job *job)
 {
     struct model_queue *q = &s->queues[w->model_idx];
     uint32_t row_idx = job_take_row(job);
-    w->batch[w->n_batch++] = (struct batch_row){
-        .job = job, .row_idx = row_idx, .row = job->rows[row_idx], .is_owed = is_owed};
+    w->batch[w->n_batch++] =
+        (struct batch_row){.job = job, .row_idx = row_idx, .row = job->rows[row_idx]};
     w->evaluations += job->evaluations;
     q->waiting_evaluations -= job->evaluations;
     q->running_evaluations += job->evaluations;
@@ -408,14 +415,13 @@ static bool batch_has_room(const struct scheduler *s, const struct worker *w, co
 }
 
 /* Add rows of `job` while the batch has fewer than `share` evaluations. False when it is full. */
-static bool batch_add_rows(struct scheduler *s, struct worker *w, struct job *job, uint64_t share,
-                           bool is_owed)
+static bool batch_add_rows(struct scheduler *s, struct worker *w, struct job *job, uint64_t share)
 {
     while (job_ready_rows(job) > 0) {
         if (w->evaluations >= share || !batch_has_room(s, w, job)) {
             return false;
         }
-        batch_add(s, w, job, is_owed);
+        batch_add(s, w, job);
     }
     job_queue_take(&s->queues[w->model_idx].jobs, job);
     return true;
@@ -451,10 +457,11 @@ static void batch_fill(struct scheduler *s, struct worker *w)
     w->evaluations = 0;
     if (q->owed >= OLDEST_SHARE * QUANTUM) {
         uint64_t half = divide_up(s->batch_limits[w->model_idx], 2);
-        batch_add_rows(s, w, job_queue_oldest(&q->jobs), half < share ? half : share, true);
+        batch_add_rows(s, w, job_queue_oldest(&q->jobs), half < share ? half : share);
     }
     struct job *job = job_queue_first(&q->jobs);
-    while (job && batch_add_rows(s, w, job, share, false)) {
+    int company = job ? job->class + COMPANY : 0;
+    while (job && job->class < company && batch_add_rows(s, w, job, share)) {
         job = job_queue_first(&q->jobs);
     }
     bool is_followed;

@@ -25,7 +25,6 @@ struct batch_row {
     uint32_t row_idx;
     struct dn_row *row; /* NULL: to be made; afterwards: could not be made, or is drawn */
     bool is_drawn;      /* had its last step, and is encoded unless there is an error */
-    bool is_owed;       /* its place is the share of the job that came first */
     int error;
 };
 

@@ -252,21 +252,22 @@ static void note_steps_of_other(struct test_job *t)
     other->n_stepped = (uint32_t)other->job.steps_done;
 }
 
-/* A batch of one row takes a second one in; a full one gives a place up. */
+/* A batch of one row takes a second one in; a full one gives a place up; and both come back to let
+ * a far smaller job pass alone. */
 static void test_a_small_job_joins_at_the_next_step(void **state)
 {
     (void)state;
     const struct {
-        uint32_t n_rows, steps_beside;
-    } cases[] = {{1, 1 + 3}, {6, 2 + 3}};
-    for (size_t i = 0; i < 2; i++) {
+        uint32_t n_rows, steps, steps_beside;
+    } cases[] = {{1, 12, 1 + 3}, {6, 2, 2 + 2}, {1, 40, 1}, {6, 40, 2}};
+    for (size_t i = 0; i < 4; i++) {
         struct fixture f;
         struct barrier barrier;
         struct test_job large = {.n_done = 0};
         struct test_job small = {.on_done = note_steps_of_other, .context = &large};
         open_fixture(&f, 1, 2);
         barrier_close(&f, &barrier);
-        submit(&f, &large, &ops, cases[i].n_rows, 40, 1);
+        submit(&f, &large, &ops, cases[i].n_rows, cases[i].steps, 1);
         submit(&f, &small, &ops, 1, 3, 1);
         barrier_open_and_run(&f, &barrier);
         check_succeeded(&large);
