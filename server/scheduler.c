@@ -180,16 +180,25 @@ static void job_fail(struct scheduler *s, struct job *job, int error)
 
 /* ---- work comes back ------------------------------------------------------------------------ */
 
-/* What is owed to the job that came first grows with every evaluation and falls with those of jobs
- * that came no later than the oldest that waits, however they got them. */
-static void settle_share(struct model_queue *q, const struct job *job, uint64_t evaluations)
+/* What is owed to the job that came first grows with every evaluation and falls with its own. The
+ * first is the oldest of those in the batch and those that wait: where the oldest jobs are served
+ * anyway, nothing is owed. Jobs of the batch do not wait yet. */
+static void settle_share(struct model_queue *q, const struct worker *w)
 {
     const uint64_t most = (uint64_t)OLDEST_SHARE * QUANTUM * WORKER_MAX_STEPS;
     const struct job *oldest = job_queue_oldest(&q->jobs);
-    bool pays = !oldest || job->submitted_ns <= oldest->submitted_ns;
-    uint64_t paid = pays ? evaluations * OLDEST_SHARE : 0;
-    q->owed += evaluations;
-    q->owed -= paid < q->owed ? paid : q->owed;
+    uint64_t oldest_ns = oldest ? oldest->submitted_ns : UINT64_MAX;
+    for (uint32_t i = 0; i < w->n_batch; i++) {
+        uint64_t submitted_ns = w->batch[i].job->submitted_ns;
+        oldest_ns = submitted_ns < oldest_ns ? submitted_ns : oldest_ns;
+    }
+    for (uint32_t i = 0; i < w->n_batch; i++) {
+        const struct job *job = w->batch[i].job;
+        uint64_t evaluations = (uint64_t)job->evaluations * w->n_steps;
+        uint64_t paid = job->submitted_ns == oldest_ns ? evaluations * OLDEST_SHARE : 0;
+        q->owed += evaluations;
+        q->owed -= paid < q->owed ? paid : q->owed;
+    }
     q->owed = q->owed < most ? q->owed : most;
 }
 
@@ -240,7 +249,6 @@ static void after_row(struct scheduler *s, struct worker *w, const struct batch_
         job_fail(s, job, b->error);
         return;
     }
-    settle_share(q, job, evaluations);
     if (job->ops->stepped) {
         job->ops->stepped(job, b->row_idx, b->row);
     }
@@ -270,6 +278,7 @@ static void after_step(struct scheduler *s, struct worker *w)
         s->evaluation_s =
             0.9 * s->evaluation_s + 0.1 * seconds / ((double)w->evaluations * w->n_steps);
     }
+    settle_share(&s->queues[w->model_idx], w);
     /* From the last to the first, because each job goes to the front of its class. */
     uint32_t n = w->n_batch;
     w->n_batch = 0;
