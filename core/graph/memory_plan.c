@@ -209,9 +209,9 @@ static void place_maps(struct dn_memory_plan *m, const struct dn_graph *g, struc
             .ld = at->ld,
             .pitch = pitch,
         };
-        /* A tile of a matrix unit takes 16 pixels, two apart at most, from wherever it begins. */
-        if (m->slack_bytes < 32 * size * (size_t)at->ld)
-            m->slack_bytes = 32 * size * (size_t)at->ld;
+        size_t slack = size * dn_map_slack(at->ld, pitch);
+        if (m->slack_bytes < slack)
+            m->slack_bytes = slack;
     }
     m->slack_bytes = dn_align_up(m->slack_bytes);
 }

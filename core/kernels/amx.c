@@ -5,8 +5,7 @@
  * No im2col. Maps are channels last with a border of zeros, so for one tap the 16 pixels of a tile
  * are 16 rows of memory at a constant distance: the map itself is the matrix. With stride 1 the
  * whole map is one run of pixels, border included; what is computed for the border pixels at the
- * ends of rows is thrown away. Tiles may read behind a map (see slack_bytes in
- * graph/memory_plan.h).
+ * ends of rows is thrown away. Tiles may read behind a map (dn_map_slack()).
  *
  * The order of sums is the unit's own (Intel SDM, TDPBF16PS); reference_bf16.c repeats it in C, and
  * the bits are the same.

@@ -37,6 +37,13 @@ struct dn_map {
     int pitch; /* values from one row to the next */
 };
 
+/* Values behind the last pixel of a map that a convolution may read and throw away: a matrix unit
+ * takes four tiles of 16 pixels at a time, or of 16 pixels of a row each, two apart at most. */
+static inline size_t dn_map_slack(int ld, int pitch)
+{
+    return (size_t)(8 * pitch + 128 * ld);
+}
+
 enum dn_act { DN_ACT_NONE, DN_ACT_RELU, DN_ACT_SILU };
 
 /* What follows a kernel's own result r, channel c: act(r) + residual + channel[c]. */

@@ -41,8 +41,8 @@ static struct canvas canvas_of(enum dn_type type, int h, int w, int c, int gap, 
                                uint32_t index)
 {
     struct canvas v;
-    int ld = c + gap, pitch = (w + 2) * ld, slack = 32 * ld;
-    v.values = (size_t)((h + 2) * pitch + slack);
+    int ld = c + gap, pitch = (w + 2) * ld;
+    v.values = (size_t)((h + 2) * pitch) + dn_map_slack(ld, pitch);
     v.memory = malloc(v.values * dn_type_bytes(type));
     assert_non_null(v.memory);
     for (size_t i = 0; i < v.values; i++)
