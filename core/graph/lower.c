@@ -34,6 +34,8 @@ static struct dn_instruction *emit(struct lowering *l, enum dn_kind kind, int no
         if (n->in[i] >= 0 && l->g->nodes[n->in[i]].domain == DN_PER_IMAGE)
             in->in[i] = l->memory->views[n->in[i]];
     in->act = n->act;
+    if (n->act == DN_ACT_SILU && l->plan->kernels->precision == DN_PRECISION_BF16)
+        in->act = DN_ACT_SILU_BF16;
     if (n->residual >= 0) {
         in->has_residual = true;
         in->residual = l->memory->views[n->residual];

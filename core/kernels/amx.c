@@ -169,7 +169,7 @@ static void finish_tile(const struct target *t, const float *sums, int ld, int f
         t->cv->bias ? _mm512_maskz_loadu_ps(mask, t->cv->bias + first) : _mm512_setzero_ps();
     for (int p = 0; p < n; p++, sums += ld) {
         __m512 v = _mm512_add_ps(_mm512_load_ps(sums), bias);
-        if (e->act == DN_ACT_SILU) {
+        if (e->act == DN_ACT_SILU || e->act == DN_ACT_SILU_BF16) {
             float r[ROWS];
             _mm512_storeu_ps(r, v);
             finish(e, r, t->out, y, x + p, first, channels);

@@ -1,31 +1,23 @@
 /*
- * Group norm with SiLU and layer norm for maps that become bf16, where most of the time of a bf16
+ * Group norm with SiLU and layer norm of the bf16 tables, where most of the time of a bf16
  * evaluation goes that is not a matrix product. Written by hand: a register is one pixel's 16
  * channels. The bits are those of vector/norm.c, which does what is not common.
  */
 #include "core/kernels/avx512_bf16.h"
 
-/* dn_siluf_bf16(). */
-static inline __m512 silu(__m512 x)
+/* dn_siluf_bf16(), from half its argument. */
+static inline __m512 silu_of_twice(__m512 u)
 {
-    const __m512 magic = _mm512_set1_ps(12582912.0f);
-    __m512 t = _mm512_mul_ps(x, _mm512_set1_ps(-1.44269504f));
-    t = _mm512_max_ps(t, _mm512_set1_ps(-100.0f));
-    t = _mm512_min_ps(t, _mm512_set1_ps(100.0f));
-    __m512 shifted = _mm512_add_ps(t, magic);
-    __m512 f = _mm512_sub_ps(t, _mm512_sub_ps(shifted, magic));
-    __m512 p = _mm512_set1_ps(0x1.c3f7600000000p-5f);
-    p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(0x1.f0de1a0000000p-3f));
-    p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(0x1.62f31a0000000p-1f));
-    p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(0x1.fff6920000000p-1f));
-    __m512i e = _mm512_add_epi32(_mm512_castps_si512(p),
-                                 _mm512_slli_epi32(_mm512_castps_si512(shifted), 23));
-    __m512 d = _mm512_add_ps(_mm512_set1_ps(1.0f), _mm512_castsi512_ps(e));
-    __m512 r = _mm512_castsi512_ps(
-        _mm512_sub_epi32(_mm512_set1_epi32(0x7ef311c7), _mm512_castps_si512(d)));
-    r = _mm512_mul_ps(r, _mm512_fnmadd_ps(d, r, _mm512_set1_ps(2.0f)));
-    r = _mm512_mul_ps(r, _mm512_fnmadd_ps(d, r, _mm512_set1_ps(2.0f)));
-    return _mm512_mul_ps(x, r);
+    __m512 size = _mm512_abs_ps(u);
+    __m512 y = _mm512_min_ps(size, _mm512_set1_ps(7.75f));
+    __m512i i = _mm512_castps_si512(_mm512_add_ps(y, _mm512_set1_ps(3145728.0f)));
+    __m512 f = _mm512_reduce_ps(y, 2 << 4); /* to the nearest quarter */
+    __m512 p[3];
+#pragma GCC unroll 3
+    for (int n = 0; n < 3; n++)
+        p[n] = _mm512_permutex2var_ps(_mm512_loadu_ps(dn_tanh_parabolas[n]), i,
+                                      _mm512_loadu_ps(dn_tanh_parabolas[n] + 16));
+    return _mm512_fmadd_ps(size, _mm512_fmadd_ps(_mm512_fmadd_ps(p[2], f, p[1]), f, p[0]), u);
 }
 
 /* Sums over a map of 16 channels from c, row by row and then over the rows: of what is there, or of
@@ -61,23 +53,32 @@ static inline __attribute__((always_inline)) __m512 sum_channels(const struct dn
     return total;
 }
 
+/* silu(in * scale + shift) + residual -> out. */
 static inline __attribute__((always_inline)) void
-scale_and_activate(const struct dn_map *in, const struct dn_map *out, const struct dn_map *residual,
-                   int c, __m512 scale, __m512 shift)
+scale_and_activate(const struct dn_map *in, const struct dn_map *out, enum dn_type out_type,
+                   const struct dn_map *residual, int c, const float scale[16],
+                   const float shift[16])
 {
+    /* Halved here, once: exact. */
+    __m512 a = _mm512_mul_ps(_mm512_loadu_ps(scale), _mm512_set1_ps(0.5f));
+    __m512 b = _mm512_mul_ps(_mm512_loadu_ps(shift), _mm512_set1_ps(0.5f));
+    const int w = out->w, in_ld = in->ld, residual_ld = residual ? residual->ld : 0;
+    const size_t out_step = (size_t)out->ld * dn_type_bytes(out_type);
     for (int y = 0; y < out->h; y++) {
         const float *p = (const float *)dn_pixel(in, y, 0) + c;
         const float *q = residual ? (const float *)dn_pixel(residual, y, 0) + c : NULL;
-        uint16_t *to = (uint16_t *)dn_pixel(out, y, 0) + c;
+        char *to = (char *)dn_pixel(out, y, 0) + (size_t)c * dn_type_bytes(out_type);
 #pragma GCC unroll 4
-        for (int x = 0; x < out->w; x++, p += in->ld, to += out->ld) {
-            __m512 v = _mm512_add_ps(_mm512_mul_ps(_mm512_loadu_ps(p), scale), shift);
-            v = silu(v);
+        for (int x = 0; x < w; x++, p += in_ld, to += out_step) {
+            __m512 v = silu_of_twice(_mm512_add_ps(_mm512_mul_ps(_mm512_loadu_ps(p), a), b));
             if (residual) {
                 v = _mm512_add_ps(v, _mm512_loadu_ps(q));
-                q += residual->ld;
+                q += residual_ld;
             }
-            _mm256_storeu_si256((__m256i *)to, (__m256i)_mm512_cvtneps_pbh(v));
+            if (out_type == DN_BF16)
+                _mm256_storeu_si256((__m256i *)to, (__m256i)_mm512_cvtneps_pbh(v));
+            else
+                _mm512_storeu_ps(to, v);
         }
     }
 }
@@ -88,8 +89,8 @@ void dn_avx512_bf16_group_norm(const struct dn_group_norm *norm, const struct dn
 {
     enum { LANES = 16 };
     int width = in->c / norm->groups;
-    if (in->type != DN_FP32 || out->type != DN_BF16 || e->act != DN_ACT_SILU || e->channel ||
-        in->c % LANES || LANES % width || (e->residual && e->residual->type != DN_FP32)) {
+    if (in->type != DN_FP32 || e->act != DN_ACT_SILU_BF16 || e->channel || in->c % LANES ||
+        LANES % width || (e->residual && e->residual->type != DN_FP32)) {
         ISA(dn_group_norm)(norm, in, pre, out, e);
         return;
     }
@@ -116,11 +117,12 @@ void dn_avx512_bf16_group_norm(const struct dn_group_norm *norm, const struct dn
                 shift[l] = norm->bias[c + l] - middle[l] * scale[l];
             }
         }
-        if (e->residual)
-            scale_and_activate(in, out, e->residual, c, _mm512_loadu_ps(scale),
-                               _mm512_loadu_ps(shift));
+        if (out->type == DN_FP32)
+            scale_and_activate(in, out, DN_FP32, e->residual, c, scale, shift);
+        else if (e->residual)
+            scale_and_activate(in, out, DN_BF16, e->residual, c, scale, shift);
         else
-            scale_and_activate(in, out, NULL, c, _mm512_loadu_ps(scale), _mm512_loadu_ps(shift));
+            scale_and_activate(in, out, DN_BF16, NULL, c, scale, shift);
     }
 }
 

@@ -44,7 +44,12 @@ static inline size_t dn_map_slack(int ld, int pitch)
     return (size_t)(8 * pitch + 128 * ld);
 }
 
-enum dn_act { DN_ACT_NONE, DN_ACT_RELU, DN_ACT_SILU };
+enum dn_act {
+    DN_ACT_NONE,
+    DN_ACT_RELU,
+    DN_ACT_SILU,
+    DN_ACT_SILU_BF16, /* to a bf16's precision, whatever the output's type: bf16 tables alone */
+};
 
 /* What follows a kernel's own result r, channel c: act(r) + residual + channel[c]. */
 struct dn_epilogue {

@@ -8,7 +8,7 @@
 #include <string.h>
 #include <strings.h>
 
-#include "core/base/exact_math.h"
+#include "core/kernels/bf16.h"
 #include "core/kernels/kernels.h"
 
 size_t dn_openblas_conv_packed(const struct dn_conv *cv)
@@ -69,10 +69,7 @@ void dn_openblas_conv(const struct dn_conv *conv, const struct dn_map *in, const
                            (ptrdiff_t)x * epilogue->residual->ld;
             for (int c = 0; c < n; c++) {
                 float v = product[c] + (conv->bias ? conv->bias[c] : 0.0f);
-                if (epilogue->act == DN_ACT_RELU)
-                    v = v > 0.0f ? v : 0.0f;
-                else if (epilogue->act == DN_ACT_SILU)
-                    v = dn_siluf(v);
+                v = dn_activate(epilogue->act, v);
                 if (residual)
                     v = v + residual[c];
                 if (epilogue->channel)

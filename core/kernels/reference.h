@@ -22,7 +22,7 @@ static inline float *pixel(const struct dn_map *map, int y, int x)
 static inline void finish(const struct dn_epilogue *e, float r, const struct dn_map *out, int y,
                           int x, int c)
 {
-    r = dn_activate(e->act, out->type, r);
+    r = dn_activate(e->act, r);
     if (e->residual)
         r = r + dn_load(dn_pixel(e->residual, y, x), e->residual->type, c);
     if (e->channel)

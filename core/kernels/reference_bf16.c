@@ -66,7 +66,7 @@ void dn_reference_bf16_conv(const struct dn_conv *cv, const struct dn_map *in,
         for (int x = 0; x < out->w; x++) {
             for (int o = 0; o < cv->out_c; o++) {
                 float r = dot(cv, in, y, x, o) + (cv->bias ? cv->bias[o] : 0.0f);
-                r = dn_activate(e->act, out->type, r);
+                r = dn_activate(e->act, r);
                 if (e->residual)
                     r = r + dn_load(dn_pixel(e->residual, y, x), e->residual->type, o);
                 if (e->channel)

@@ -242,7 +242,7 @@ static void dot_conv(const struct dn_conv *cv, const struct dn_map *in, const st
                                    dn_bf16_to_float(w[(i ^ DOT_FIRST) * cv->out_c]), sum);
                 }
                 float r = sum + (cv->bias ? cv->bias[o] : 0.0f);
-                r = dn_activate(e->act, out->type, r);
+                r = dn_activate(e->act, r);
                 if (e->residual)
                     r = r + dn_load(dn_pixel(e->residual, y, x), e->residual->type, o);
                 if (e->channel)
@@ -286,14 +286,16 @@ static void bf16_maps_of_norms(void **state)
     for (uint32_t p = 0; p < 3; p++)
         dn_noise(parameters[p], 128, 93, p, 0);
     for (int s = 0; k && s < SHAPES; s++) {
-        for (int variant = 0; variant < 24; variant++) {
+        for (int variant = 0; variant < 128; variant++) {
             int h = shapes[s].h, w = shapes[s].w, c = shapes[s].c;
-            enum dn_type in_type = variant & 1 ? DN_BF16 : DN_FP32;
-            enum dn_type out_type = variant & 2 ? DN_FP32 : DN_BF16;
+            enum dn_type in_type = variant & 16 ? DN_BF16 : DN_FP32;
+            enum dn_type out_type = variant & 32 ? DN_FP32 : DN_BF16;
             struct canvas in = canvas_of(in_type, h, w, c, 1, true, 10);
             struct canvas residual =
-                canvas_of(variant & 4 ? DN_BF16 : DN_FP32, h, w, c, 0, true, 11);
-            struct dn_epilogue epilogue = epilogue_of(variant / 2, &residual.map, parameters[2]);
+                canvas_of(variant & 64 ? DN_BF16 : DN_FP32, h, w, c, 0, true, 11);
+            struct dn_epilogue epilogue = {(enum dn_act)(variant % 4),
+                                           variant & 4 ? &residual.map : NULL,
+                                           variant & 8 ? parameters[2] : NULL};
             struct dn_group_norm group = {c % 4 ? 1 : c / 4, 1e-5f, parameters[0], parameters[1]};
             struct dn_layer_norm layer = {1e-5f, parameters[0], parameters[1]};
             for (int kernel = 0; kernel < 3; kernel++) {
@@ -322,13 +324,14 @@ static void bf16_maps_of_norms(void **state)
     }
 }
 
-/* The activation for bf16 against the exact one: half of the last place of a bf16 is 2e-3. */
+/* The activation for bf16 against the exact one: half of the last place of a bf16 is 2e-3. Far below
+ * zero, where SiLU is next to nothing, the error is absolute. */
 static void silu_for_bf16_is_close(void **state)
 {
     (void)state;
     for (float x = -120.0f; x < 120.0f; x += 0.00137f) {
         float want = dn_siluf(x), found = dn_siluf_bf16(x);
-        if (!(fabsf(found - want) <= 2e-4f * fabsf(want) + 1e-20f))
+        if (!(fabsf(found - want) <= 7e-4f * fabsf(want) + 4e-6f))
             fail_msg("silu(%.9g): %.9g expected, %.9g found", x, want, found);
     }
     assert_true(isnan(dn_siluf_bf16(NAN)));

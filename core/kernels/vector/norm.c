@@ -94,7 +94,7 @@ scale_row(int n, int c, int y, const struct dn_map *in, enum dn_type in_type, co
 #endif
         for (int l = 0; l < n; l++) {
             float v = dn_load(p, in_type, c + l);
-            v = dn_activate(act, out_type, scale ? v * a[l] + b[l] : v);
+            v = dn_activate(act, scale ? v * a[l] + b[l] : v);
             if (residual)
                 v = v + dn_load(q, residual_type, c + l);
             if (channel)
@@ -138,10 +138,10 @@ scale_act(const struct dn_map *in, const float *scale, const float *shift, const
 static void scale_any(const struct dn_map *in, const float *scale, const float *shift,
                       const struct dn_map *out, const struct dn_epilogue *e)
 {
-    if (out->type == DN_BF16 && e->act == DN_ACT_SILU)
-        scale_act(in, scale, shift, out, DN_BF16, DN_ACT_SILU, e);
-    else if (e->act == DN_ACT_SILU)
+    if (out->type == DN_FP32 && e->act == DN_ACT_SILU)
         scale_act(in, scale, shift, out, DN_FP32, DN_ACT_SILU, e);
+    else if (out->type == DN_BF16 && e->act == DN_ACT_SILU_BF16)
+        scale_act(in, scale, shift, out, DN_BF16, DN_ACT_SILU_BF16, e);
     else if (out->type == DN_BF16)
         scale_act(in, scale, shift, out, DN_BF16, e->act, e);
     else

@@ -49,7 +49,7 @@ static inline void finish(const struct dn_epilogue *e, const float *r, const str
 {
     void *to = dn_pixel(out, y, x);
     const void *residual = e->residual ? dn_pixel(e->residual, y, x) : NULL;
-    if (out->type == DN_FP32 && e->act != DN_ACT_SILU &&
+    if (out->type == DN_FP32 && (e->act == DN_ACT_NONE || e->act == DN_ACT_RELU) &&
         (!residual || e->residual->type == DN_FP32)) {
         float *f = (float *)to + first;
         const float *add = residual ? (const float *)residual + first : NULL;
@@ -62,7 +62,7 @@ static inline void finish(const struct dn_epilogue *e, const float *r, const str
         return;
     }
     for (int c = 0; c < n; c++) {
-        float v = dn_activate(e->act, out->type, r[c]);
+        float v = dn_activate(e->act, r[c]);
         if (residual)
             v = v + dn_load(residual, e->residual->type, first + c);
         if (e->channel)
