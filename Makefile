@@ -55,7 +55,7 @@ LDFLAGS_ALL = $(if $(SAN),-fsanitize=$(SAN)) $(LDFLAGS)
 
 # ---- sources ----------------------------------------------------------------------------------
 
-X86_SRC := $(wildcard core/kernels/amx.c core/kernels/avx512_bf16*.c)
+X86_SRC := $(wildcard core/kernels/amx*.c core/kernels/avx512_bf16*.c)
 CORE_SRC := $(filter-out $(if $(filter x86_64,$(ARCH)),,$(X86_SRC)),$(wildcard core/*.c core/*/*.c))
 API_SRC := $(wildcard api/*.c)
 SERVER_SRC := $(wildcard server/*.c)
@@ -106,7 +106,7 @@ $(BUILD)/core/kernels/vector/%_$(1).o: core/kernels/vector/%.c $(BUILD)/.flags |
 endef
 $(foreach isa,$(VECTOR_ISAS),$(eval $(call vector_rule,$(isa))))
 
-$(BUILD)/core/kernels/amx.o: CFLAGS_ALL += -O3 $(MFLAGS_avx512) -mavx512bf16 -mamx-tile -mamx-bf16 -DVECTOR_ISA=avx512
+$(BUILD)/core/kernels/amx.o $(BUILD)/core/kernels/amx_attention.o: CFLAGS_ALL += -O3 $(MFLAGS_avx512) -mavx512bf16 -mamx-tile -mamx-bf16 -DVECTOR_ISA=avx512
 $(BUILD)/core/kernels/avx512_bf16.o $(BUILD)/core/kernels/avx512_bf16_norm.o: CFLAGS_ALL += -O3 $(MFLAGS_avx512) -mavx512bf16 -DVECTOR_ISA=avx512
 $(BUILD)/%.o: %.c $(BUILD)/.flags | deps
 	@echo "  CC    $<"

@@ -56,7 +56,8 @@ static int in_channels(const struct dn_graph *g, const struct dn_node *n)
     return g->nodes[n->in[0]].c;
 }
 
-static void find_uses(struct life *lives, const struct dn_graph *g)
+static void find_uses(struct life *lives, const struct dn_graph *g,
+                      const struct dn_kernels *kernels)
 {
     for (int i = 0; i < g->n_nodes; i++) {
         lives[i] = (struct life){.home = i, .last_use = i, .slot = -1};
@@ -64,12 +65,15 @@ static void find_uses(struct life *lives, const struct dn_graph *g)
         if (!dn_node_is_map(n))
             continue;
         bool conv = n->op == DN_OP_CONV || n->op == DN_OP_CONV_TRANSPOSE;
+        bool attention = n->op == DN_OP_ATTENTION;
+        bool half_attention =
+            attention && kernels->attention_in_bf16 && n->c / n->heads % DN_BF16_HEAD == 0;
         struct visitor v = {
             .lives = lives,
             .reader = i,
             .beyond_edge = conv && (n->op == DN_OP_CONV_TRANSPOSE || n->kernel > 1),
-            .in_bf16 = conv && in_channels(g, n) % DN_BF16_CHANNELS == 0,
-            .fp32_only = n->op == DN_OP_ATTENTION,
+            .in_bf16 = half_attention || (conv && in_channels(g, n) % DN_BF16_CHANNELS == 0),
+            .fp32_only = attention && !half_attention,
         };
         /* What an epilogue adds is no input of the operation. */
         for (int j = 0; j < DN_NODE_INPUTS; j++)
@@ -216,11 +220,11 @@ static void place_maps(struct dn_memory_plan *m, const struct dn_graph *g, struc
     m->slack_bytes = dn_align_up(m->slack_bytes);
 }
 
-int dn_memory_plan_init(struct dn_memory_plan *m, struct dn_graph *g, enum dn_precision precision,
-                        bool keep_all, struct dn_error *err)
+int dn_memory_plan_init(struct dn_memory_plan *m, struct dn_graph *g,
+                        const struct dn_kernels *kernels, bool keep_all, struct dn_error *err)
 {
     size_t n = (size_t)g->n_nodes;
-    bool bf16 = precision == DN_PRECISION_BF16;
+    bool bf16 = kernels->precision == DN_PRECISION_BF16;
     struct life *lives = calloc(n + 1, sizeof *lives);
     struct slot *slots = calloc(n + 1, sizeof *slots);
     int rc = 0;
@@ -232,7 +236,7 @@ int dn_memory_plan_init(struct dn_memory_plan *m, struct dn_graph *g, enum dn_pr
         rc = dn_fail(err, DN_ENOMEM, "out of memory");
         goto out;
     }
-    find_uses(lives, g);
+    find_uses(lives, g, kernels);
     settle_concats(m, g, lives);
     cut_into_groups(m, g, dn_type_bytes(bf16 ? DN_BF16 : DN_FP32));
     choose_places(m, g, lives, keep_all);

@@ -16,8 +16,9 @@
  * is not used again before its group has ended; but if it lives in a concatenation with one that
  * depends on the label, it is copied for the second.
  *
- * Types. In bf16 a map is bf16 where a convolution reads it, which would have to round it anyway,
- * and nothing but convolutions, norms and pointwise operations do.
+ * Types. In bf16 a map is bf16 where an operation reads it that would have to round it anyway: a
+ * convolution, or attention where the kernels multiply in bf16; and none reads it that takes fp32
+ * alone.
  */
 #ifndef CORE_GRAPH_MEMORY_PLAN_H
 #define CORE_GRAPH_MEMORY_PLAN_H
@@ -50,8 +51,8 @@ struct dn_memory_plan {
 };
 
 /* With keep_all every map has a slot of its own in the image's arena. Errors: ENOMEM. */
-int dn_memory_plan_init(struct dn_memory_plan *m, struct dn_graph *g, enum dn_precision precision,
-                        bool keep_all, struct dn_error *err);
+int dn_memory_plan_init(struct dn_memory_plan *m, struct dn_graph *g,
+                        const struct dn_kernels *kernels, bool keep_all, struct dn_error *err);
 void dn_memory_plan_deinit(struct dn_memory_plan *m);
 
 #endif

@@ -48,7 +48,7 @@ int dn_plan_new(struct dn_plan **out, struct dn_graph *g, const struct dn_kernel
         goto out;
     }
     dn_graph_fuse(g);
-    if ((rc = dn_memory_plan_init(&memory, g, kernels->precision, keep_all, err)) ||
+    if ((rc = dn_memory_plan_init(&memory, g, kernels, keep_all, err)) ||
         (rc = dn_tables_compute(plan->tables, g, err)) || (rc = dn_lower(plan, g, &memory, err)))
         goto out;
     drop_tables(plan);

@@ -10,7 +10,7 @@
  * The order of sums is the unit's own (Intel SDM, TDPBF16PS); reference_bf16.c repeats it in C, and
  * the bits are the same.
  */
-#include "core/kernels/avx512_bf16.h"
+#include "core/kernels/amx.h"
 
 enum {
     ROWS = 16, /* of a tile: pixels of A and C, pairs of channels of B */
@@ -51,19 +51,11 @@ static size_t conv_scratch(const struct dn_conv *cv)
     return cv->type == DN_FP32 ? ISA(dn_conv_scratch)(cv) : 0;
 }
 
-static void configure_tiles(void)
-{
-    struct {
-        uint8_t palette, start_row, reserved[14];
-        uint16_t column_bytes[16];
-        uint8_t rows[16];
-    } config = {.palette = 1};
-    for (int t = 0; t < 8; t++) {
-        config.column_bytes[t] = 64;
-        config.rows[t] = ROWS;
-    }
-    _tile_loadconfig(&config);
-}
+static const struct tile_config config = {
+    .palette = 1,
+    .column_bytes = {64, 64, 64, 64, 64, 64, 64, 64},
+    .rows = {ROWS, ROWS, ROWS, ROWS, ROWS, ROWS, ROWS, ROWS},
+};
 
 /*
  * The matrix product of a run of pixels. A tile is 16 pixels a_stride apart; the next tile begins
@@ -141,23 +133,6 @@ struct target {
     int pitch;
 };
 
-static inline __m512 load_16(enum dn_type type, const void *pixel, int c, __mmask16 mask)
-{
-    if (type == DN_BF16) {
-        __m256i half = _mm256_maskz_loadu_epi16(mask, (const uint16_t *)pixel + c);
-        return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(half), 16));
-    }
-    return _mm512_maskz_loadu_ps(mask, (const float *)pixel + c);
-}
-
-static inline void store_16(enum dn_type type, void *pixel, int c, __mmask16 mask, __m512 v)
-{
-    if (type == DN_BF16)
-        _mm256_mask_storeu_epi16((uint16_t *)pixel + c, mask, (__m256i)_mm512_cvtneps_pbh(v));
-    else
-        _mm512_mask_storeu_ps((float *)pixel + c, mask, v);
-}
-
 /* `n` pixels of an output row from x: one tile of output channels, with all that can follow. */
 static void finish_tile(const struct target *t, const float *sums, int ld, int first, int y, int x,
                         int n)
@@ -167,23 +142,8 @@ static void finish_tile(const struct target *t, const float *sums, int ld, int f
     __mmask16 mask = (__mmask16)((1u << channels) - 1);
     __m512 bias =
         t->cv->bias ? _mm512_maskz_loadu_ps(mask, t->cv->bias + first) : _mm512_setzero_ps();
-    for (int p = 0; p < n; p++, sums += ld) {
-        __m512 v = _mm512_add_ps(_mm512_load_ps(sums), bias);
-        if (e->act == DN_ACT_SILU || e->act == DN_ACT_SILU_BF16) {
-            float r[ROWS];
-            _mm512_storeu_ps(r, v);
-            finish(e, r, t->out, y, x + p, first, channels);
-            continue;
-        }
-        if (e->act == DN_ACT_RELU)
-            v = _mm512_max_ps(v, _mm512_setzero_ps());
-        if (e->residual)
-            v = _mm512_add_ps(
-                v, load_16(e->residual->type, dn_pixel(e->residual, y, x + p), first, mask));
-        if (e->channel)
-            v = _mm512_add_ps(v, _mm512_maskz_loadu_ps(mask, e->channel + first));
-        store_16(t->out->type, dn_pixel(t->out, y, x + p), first, mask, v);
-    }
+    for (int p = 0; p < n; p++, sums += ld)
+        finish_16(e, _mm512_add_ps(_mm512_load_ps(sums), bias), t->out, y, x + p, first, mask);
 }
 
 /* The same where nothing but the bias follows. */
@@ -264,7 +224,7 @@ static void conv(const struct dn_conv *cv, const struct dn_map *in, const struct
     for (int n = 0; n < cv->n_taps; n++)
         p.tap[n] = 2 * ((ptrdiff_t)cv->dy[n] * in->pitch + (ptrdiff_t)cv->dx[n] * in->ld);
 
-    configure_tiles();
+    _tile_loadconfig(&config);
     if (cv->stride == 1) {
         /* The whole map is one run. */
         struct target t = {cv, out, epilogue, in->pitch / in->ld};
@@ -304,7 +264,8 @@ const struct dn_kernels dn_kernels_amx = {
     .conv = conv,
     .group_norm = dn_avx512_bf16_group_norm,
     .layer_norm = dn_avx512_bf16_layer_norm,
-    .attention_scratch = ISA(dn_attention_scratch),
-    .attention = ISA(dn_attention),
+    .attention_in_bf16 = true,
+    .attention_scratch = dn_amx_attention_scratch,
+    .attention = dn_amx_attention,
     .pointwise = ISA(dn_pointwise),
 };

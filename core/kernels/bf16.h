@@ -95,6 +95,17 @@ static inline float dn_siluf_bf16(float x)
     return fmaf(size, fmaf(tanh, f, dn_tanh_parabolas[0][i]), u);
 }
 
+/* 2^t for t <= 0, relative error below 1e-4; zero below the normal numbers. */
+static inline float dn_exp2f_bf16(float t)
+{
+    float whole = floorf(t), f = t - whole;
+    float p = 7.80245289e-2f;
+    p = fmaf(p, f, 2.26067185e-1f);
+    p = fmaf(p, f, 6.95833504e-1f);
+    p = fmaf(p, f, 9.99925196e-1f);
+    return whole < -126.0f ? 0.0f : p * dn_bits_float((uint32_t)((int32_t)whole + 127) << 23);
+}
+
 static inline float dn_activate(enum dn_act act, float x)
 {
     switch (act) {

@@ -8,7 +8,8 @@
  * Precision: fp32 tables know fp32 maps alone. In a bf16 table a convolution multiplies bf16 by
  * bf16 and sums in fp32 where its input map is bf16, and is an fp32 convolution where that is fp32;
  * norms and pointwise operations compute in fp32 and read and write maps of both types; attention
- * takes fp32 maps alone.
+ * with heads of a multiple of DN_BF16_HEAD channels multiplies bf16 by bf16 where the table says so,
+ * and else takes fp32 maps alone.
  *
  * Kernels allocate nothing, keep no state and may run on any thread. Broken shapes are broken
  * invariants of the graph and are asserted there.
@@ -62,6 +63,7 @@ enum {
     DN_MAX_TAPS = 16,
     DN_MAX_CHANNELS = 1024, /* of any map: kernels keep a few rows of channels on the stack */
     DN_BF16_CHANNELS = 32,  /* a convolution of a multiple of so many input channels can be bf16 */
+    DN_BF16_HEAD = 16,
 };
 
 /*
@@ -114,6 +116,7 @@ struct dn_kernels {
     void (*layer_norm)(const struct dn_layer_norm *norm, const struct dn_map *in,
                        const struct dn_map *out);
 
+    bool attention_in_bf16;
     /* Self-attention over the T = H W pixels: softmax(q k' / sqrt(D)) v by head. */
     size_t (*attention_scratch)(int tokens, int channels, int heads);
     void (*attention)(int heads, const struct dn_map *q, const struct dn_map *k,
@@ -143,6 +146,11 @@ size_t dn_reference_bf16_conv_scratch(const struct dn_conv *conv);
 void dn_reference_bf16_conv(const struct dn_conv *conv, const struct dn_map *in,
                             const struct dn_map *out, const struct dn_epilogue *epilogue,
                             float *scratch);
+
+size_t dn_reference_bf16_attention_scratch(int tokens, int channels, int heads);
+void dn_reference_bf16_attention(int heads, const struct dn_map *q, const struct dn_map *k,
+                                 const struct dn_map *v, const struct dn_map *out,
+                                 const struct dn_epilogue *epilogue, float *scratch);
 
 /* Make every OpenBLAS call of this process run on its caller's thread alone; false where the build
  * of OpenBLAS does not let itself. */

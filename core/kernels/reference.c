@@ -144,7 +144,8 @@ const struct dn_kernels dn_kernels_reference_bf16 = {
     .conv = dn_reference_bf16_conv,
     .group_norm = group_norm,
     .layer_norm = layer_norm,
-    .attention_scratch = attention_scratch,
-    .attention = attention,
+    .attention_in_bf16 = true,
+    .attention_scratch = dn_reference_bf16_attention_scratch,
+    .attention = dn_reference_bf16_attention,
     .pointwise = pointwise,
 };

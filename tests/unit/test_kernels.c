@@ -324,8 +324,8 @@ static void bf16_maps_of_norms(void **state)
     }
 }
 
-/* The activation for bf16 against the exact one: half of the last place of a bf16 is 2e-3. Far below
- * zero, where SiLU is next to nothing, the error is absolute. */
+/* The activation for bf16 against the exact one: half of the last place of a bf16 is 2e-3. Far
+ * below zero, where SiLU is next to nothing, the error is absolute. */
 static void silu_for_bf16_is_close(void **state)
 {
     (void)state;
@@ -415,6 +415,93 @@ static void attention(void **state)
     }
 }
 
+/* The same values as fp32. */
+static struct canvas fp32_of(const struct canvas *v)
+{
+    const struct dn_map *m = &v->map;
+    struct canvas to = canvas_new(m->h, m->w, m->c, m->ld - m->c, false, 0);
+    for (int y = 0; y < m->h; y++)
+        for (int x = 0; x < m->w; x++)
+            for (int c = 0; c < m->c; c++)
+                dn_store(dn_pixel(&to.map, y, x), DN_FP32, c,
+                         dn_load(dn_pixel(m, y, x), m->type, c));
+    return to;
+}
+
+/* Run with a guard behind the scratch memory. */
+static void attend(const struct dn_kernels *k, int heads, const struct canvas in[3],
+                   const struct canvas *out, const struct dn_epilogue *epilogue)
+{
+    size_t floats = k->attention_scratch(out->map.h * out->map.w, out->map.c, heads);
+    float *scratch = dn_alloc((floats + 1) * sizeof *scratch);
+    for (size_t i = 0; i <= floats; i++)
+        scratch[i] = GUARD;
+    k->attention(heads, &in[0].map, &in[1].map, &in[2].map, &out->map, epilogue, scratch);
+    assert_true(scratch[floats] == GUARD);
+    free(scratch);
+}
+
+/* AMX with the bits of plain C, and plain C near fp32. */
+static void check_bf16_attention(int h, int w, int c, int heads, int variant)
+{
+    bool half = c / heads % DN_BF16_HEAD == 0;
+    enum dn_type type = half && variant % 4 ? DN_BF16 : DN_FP32, out_type = (variant / 2) & 1;
+    int gap = variant % 3 * 8;
+    struct canvas in[3] = {canvas_of(type, h, w, c, gap, true, 14),
+                           canvas_of(half ? DN_BF16 : DN_FP32, h, w, c, 0, true, 15),
+                           canvas_of(type, h, w, c, gap, true, 16)};
+    struct canvas exact[3] = {fp32_of(&in[0]), fp32_of(&in[1]), fp32_of(&in[2])};
+    struct canvas residual = canvas_of(variant & 1 ? DN_BF16 : DN_FP32, h, w, c, 3, true, 17);
+    struct canvas want = canvas_of(out_type, h, w, c, 2, false, 0);
+    struct canvas found = canvas_of(out_type, h, w, c, 2, false, 0);
+    struct canvas fp32 = canvas_new(h, w, c, 2, false, 0), got;
+    const struct dn_kernels *amx = dn_kernels_for(DN_ISA_AMX, DN_PRECISION_BF16);
+    float channel[256], top = 0;
+    dn_noise(channel, 256, 95, 0, 0);
+    struct dn_epilogue epilogue = {(enum dn_act)(variant % 4), variant & 4 ? &residual.map : NULL,
+                                   variant & 8 ? channel : NULL};
+
+    attend(&dn_kernels_reference_bf16, heads, in, &want, &epilogue);
+    if (amx) {
+        attend(amx, heads, in, &found, &epilogue);
+        compare(&want, &found, true, "attention in bf16");
+    }
+    attend(&dn_kernels_reference, heads, exact, &fp32, &epilogue);
+    got = fp32_of(&want);
+    for (size_t i = 0; i < fp32.values; i++)
+        if (canvas_value(&fp32, i) != GUARD)
+            top = fmaxf(top, fabsf(canvas_value(&fp32, i)));
+    for (size_t i = 0; i < fp32.values; i++) {
+        float a = canvas_value(&fp32, i), b = canvas_value(&got, i);
+        /* Numerators, values and results are each off by 2^-9 at most. */
+        if (!(fabsf(a - b) <= 3.0f / 512 * top))
+            fail_msg("attention in bf16: %.9g in fp32, %.9g found", a, b);
+    }
+    for (int i = 0; i < 3; i++) {
+        free(in[i].memory);
+        free(exact[i].memory);
+    }
+    free(residual.memory);
+    free(want.memory);
+    free(found.memory);
+    free(fp32.memory);
+    free(got.memory);
+}
+
+static void bf16_attention(void **state)
+{
+    (void)state;
+    static const struct {
+        int h, w, c, heads;
+    } cases[] = {{1, 1, 16, 1},  {3, 5, 32, 1},   {4, 4, 64, 4}, {1, 17, 48, 3}, {4, 8, 96, 2},
+                 {3, 11, 32, 2}, {7, 7, 128, 8},  {8, 8, 64, 1}, {5, 13, 32, 2}, {2, 71, 16, 1},
+                 {3, 5, 24, 3},  {9, 10, 256, 4}, {2, 3, 40, 1}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+        for (int variant = 0; variant < 24; variant += 5)
+            check_bf16_attention(cases[i].h, cases[i].w, cases[i].c, cases[i].heads,
+                                 variant + (int)i % 4);
+}
+
 static void pointwise(void **state)
 {
     (void)state;
@@ -486,6 +573,7 @@ int main(void)
         cmocka_unit_test(convolution_forms),
         cmocka_unit_test(norms),
         cmocka_unit_test(attention),
+        cmocka_unit_test(bf16_attention),
         cmocka_unit_test(pointwise),
         cmocka_unit_test(names_resolve),
         cmocka_unit_test(a_changed_bit_and_a_touched_guard_are_seen),
