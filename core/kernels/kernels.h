@@ -8,8 +8,8 @@
  * Precision: fp32 tables know fp32 maps alone. In a bf16 table a convolution multiplies bf16 by
  * bf16 and sums in fp32 where its input map is bf16, and is an fp32 convolution where that is fp32;
  * norms and pointwise operations compute in fp32 and read and write maps of both types; attention
- * with heads of a multiple of DN_BF16_HEAD channels multiplies bf16 by bf16 where the table says so,
- * and else takes fp32 maps alone.
+ * with heads of a multiple of DN_BF16_HEAD channels multiplies bf16 by bf16 where the table says
+ * so, and else takes fp32 maps alone.
  *
  * Kernels allocate nothing, keep no state and may run on any thread. Broken shapes are broken
  * invariants of the graph and are asserted there.
