@@ -5,7 +5,8 @@
 
 FROM debian:bookworm-slim AS build
 WORKDIR /src
-RUN apt-get update && apt-get install -y --no-install-recommends make
+# npm fetches the renderer of /docs.
+RUN apt-get update && apt-get install -y --no-install-recommends make npm
 # The packages are a layer of their own: a change of the sources does not install them again.
 COPY Makefile ./
 COPY tools ./tools

@@ -33,7 +33,7 @@ PACKAGES := gcc libc6-dev pkg-config python3-yaml libmicrohttpd-dev libcjson-dev
             libopenblas-dev libuv1-dev nettle-dev
 PKG_CONFIG_NAMES := libmicrohttpd libcjson libpng zlib openblas libuv nettle
 TEST_PACKAGES := libcmocka-dev python3-pytest python3-requests python3-numpy python3-pil \
-                 python3-jsonschema python3-tqdm curl
+                 python3-jsonschema python3-tqdm curl chromium
 TRAIN_PACKAGES := python3-torch python3-numpy python3-matplotlib python3-tqdm python3-pil
 BENCH_PACKAGES := python3-torch python3-numpy python3-matplotlib python3-tqdm libdnnl-dev
 LINT_PACKAGES := clang-format clang-tidy clang
@@ -76,7 +76,7 @@ MFLAGS_avx512 := -mavx512f -mavx512bw -mavx512dq -mavx512vl -mfma -mprefer-vecto
 VECTOR_OBJ := $(foreach isa,$(VECTOR_ISAS),$(VECTOR_SRC:%.c=$(BUILD)/%_$(isa).o))
 CORE_OBJ := $(CORE_SRC:%.c=$(BUILD)/%.o) $(VECTOR_OBJ)
 API_OBJ := $(API_SRC:%.c=$(BUILD)/%.o)
-SERVER_OBJ := $(SERVER_SRC:%.c=$(BUILD)/%.o)
+SERVER_OBJ := $(SERVER_SRC:%.c=$(BUILD)/%.o) $(BUILD)/gen/web_assets.o
 TEST_BIN := $(TEST_SRC:%.c=$(BUILD)/%)
 TEST_LIB_OBJ := $(TEST_LIB_SRC:%.c=$(BUILD)/%.o)
 FUZZ_NAMES := $(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
@@ -127,6 +127,25 @@ $(BUILD)/gen/openapi_json.h: $(BUILD)/openapi.json
 $(SERVER_OBJ): CFLAGS_ALL += -I$(BUILD)/gen
 $(SERVER_OBJ): | $(BUILD)/gen/openapi_json.h
 
+# The pages are in the program too. The API reference's renderer comes from npm; where that is not to
+# be had the program is built without, /docs says so, and the next make tries again.
+WEB_FILES := $(filter %.html %.css %.js %.svg,$(wildcard web/*))
+RENDERER := $(BUILD)/web/node_modules/swagger-ui-dist
+NPM_CI := npm ci --silent --ignore-scripts --no-audit --no-fund
+$(BUILD)/web/renderer: web/package.json web/package-lock.json $(BUILD)/.npm
+	@echo "  NPM   $(RENDERER)"
+	$(Q)mkdir -p $(@D) && rm -rf $(@D)/node_modules && cp web/package*.json $(@D)/
+	$(Q)if command -v npm >/dev/null && (cd $(@D) && $(NPM_CI)); then touch $@; else touch -d @0 $@; \
+	    echo "No npm, or no network for it: /docs is left out."; fi
+$(BUILD)/gen/web_assets.c: tools/embed.py $(WEB_FILES) $(BUILD)/web/renderer | deps
+	@mkdir -p $(@D)
+	$(Q)$(PYTHON) $< $@ $(WEB_FILES) $$(ls $(RENDERER)/swagger-ui{-bundle.js,.css} 2>/dev/null)
+$(BUILD)/gen/%.o: $(BUILD)/gen/%.c $(BUILD)/.flags
+	@echo "  CC    $<"
+	$(Q)$(CC) $(CFLAGS_ALL) -MMD -MP -c -o $@ $<
+$(BUILD)/.npm: FORCE
+	@mkdir -p $(BUILD); command -v npm | cmp -s - $@ || command -v npm > $@ || true
+
 # A change of compiler or flags rebuilds everything.
 FLAGS_NOW = $(CC) $(OPT) $(SAN) $(CFLAGS) $(LDFLAGS) $(shell cksum < Makefile)
 $(BUILD)/.flags: FORCE
@@ -139,14 +158,16 @@ $(BUILD)/.revision: FORCE
 
 # ---- what is missing gets installed -------------------------------------------------------------
 
+NPM_PACKAGE = $$(command -v npm >/dev/null || echo npm)
+
 deps:
 	@tools/install-packages.sh $(PACKAGES)
 test-deps:
-	@tools/install-packages.sh $(PACKAGES) $(TEST_PACKAGES)
+	@tools/install-packages.sh $(PACKAGES) $(TEST_PACKAGES) $(NPM_PACKAGE)
 train-deps:
-	@tools/install-packages.sh $(TRAIN_PACKAGES) $$(command -v npm >/dev/null || echo npm)
+	@tools/install-packages.sh $(TRAIN_PACKAGES) $(NPM_PACKAGE)
 bench-deps:
-	@tools/install-packages.sh $(BENCH_PACKAGES) $$(command -v npm >/dev/null || echo npm)
+	@tools/install-packages.sh $(BENCH_PACKAGES) $(NPM_PACKAGE)
 fuzz-deps:
 	@tools/install-packages.sh $(PACKAGES) clang libclang-rt-14-dev
 cross-deps:
@@ -211,8 +232,14 @@ $(BUILD)/tests/fuzz/fuzz_%: $(BUILD)/tests/fuzz/fuzz_%.o $(BUILD)/libapi.a $(BUI
 	@echo "  LINK  $@"
 	$(Q)$(CC) $(LDFLAGS_ALL) -fsanitize=fuzzer -o $@ $^ $(LIBS_ALL)
 
-test-python: $(BUILD)/denoised $(BUILD)/load $(BUILD)/openapi.json
-	$(Q)DENOISED_BINARY=$(BUILD)/denoised DENOISED_OPENAPI=$(BUILD)/openapi.json \
+$(BUILD)/browser/node_modules/.package-lock.json: tests/browser/package-lock.json | test-deps
+	@mkdir -p $(BUILD)/browser
+	cp tests/browser/package.json tests/browser/package-lock.json $(BUILD)/browser/
+	cd $(BUILD)/browser && $(NPM_CI) && touch node_modules/.package-lock.json
+
+test-python: $(BUILD)/denoised $(BUILD)/load $(BUILD)/openapi.json \
+             $(BUILD)/browser/node_modules/.package-lock.json
+	$(Q)DENOISED_BROWSER=$(BUILD)/browser DENOISED_BINARY=$(BUILD)/denoised DENOISED_OPENAPI=$(BUILD)/openapi.json \
 	    $(PYTHON) -m pytest -q -p no:cacheprovider $(PYTEST_ARGS) tests
 
 # Where the shipped model comes from (hours) and how it is judged (minutes); models/mnist.md says with
@@ -234,7 +261,7 @@ $(BUILD)/tools/bench/hide_avx512.so: tools/bench/hide_avx512.c $(BUILD)/.flags
 $(BUILD)/bench/node_modules/.package-lock.json: tools/bench/package-lock.json | bench-deps
 	@mkdir -p $(BUILD)/bench
 	cp tools/bench/package.json tools/bench/package-lock.json $(BUILD)/bench/
-	cd $(BUILD)/bench && npm ci --silent --ignore-scripts --no-audit --no-fund && touch node_modules/.package-lock.json
+	cd $(BUILD)/bench && $(NPM_CI) && touch node_modules/.package-lock.json
 bench: all bench-deps $(BENCH_BIN) $(BUILD)/bench/node_modules/.package-lock.json
 	$(PYTHON) -m tools.bench $(ARGS)
 
@@ -254,6 +281,8 @@ install: all
 	install -D -m 644 models/mnist.safetensors $(DESTDIR)$(PREFIX)/share/denoised/models/mnist.safetensors
 	install -D -m 644 models/mnist.md $(DESTDIR)$(PREFIX)/share/doc/denoised/mnist.md
 	install -D -m 644 openapi.yaml $(DESTDIR)$(PREFIX)/share/doc/denoised/openapi.yaml
+	$(Q)for f in LICENSE NOTICE; do test ! -f $(RENDERER)/$$f || install -D -m 644 \
+	    $(RENDERER)/$$f $(DESTDIR)$(PREFIX)/share/denoised/licenses/swagger-ui/$$f; done
 	install -d $(DESTDIR)$(PREFIX)/lib/systemd/system
 	sed 's|@PREFIX@|$(PREFIX)|' systemd/denoised.service \
 	    > $(DESTDIR)$(PREFIX)/lib/systemd/system/denoised.service

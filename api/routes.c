@@ -7,7 +7,7 @@
 #define JSON "application/json"
 
 const struct route routes[ROUTE_COUNT] = {
-    [ROUTE_DISCOVERY] = {"GET", "/", {JSON}, false},
+    [ROUTE_DISCOVERY] = {"GET", "/", {JSON, "text/html"}, false},
     [ROUTE_SAMPLES] = {"POST", "/v1/samples", {JSON, "image/png"}, false},
     [ROUTE_SAMPLE_PNG] = {"GET", "/v1/samples/{label}.png", {"image/png"}, false},
     [ROUTE_MODELS] = {"GET", "/v1/models", {JSON}, false},
@@ -18,6 +18,8 @@ const struct route routes[ROUTE_COUNT] = {
     [ROUTE_METRICS] = {"GET", "/metrics", {"text/plain"}, false},
     [ROUTE_VERSION] = {"GET", "/version", {JSON}, false},
     [ROUTE_OPENAPI] = {"GET", "/openapi.json", {JSON}, false},
+    [ROUTE_DOCS] = {"GET", "/docs", {"text/html"}, false},
+    [ROUTE_ASSET] = {"GET", "/assets/{name}", {"text/html"}, true},
 };
 
 /* Does `path` fit `pattern`? A {name} stands for one segment, or what a segment has before a

@@ -20,6 +20,8 @@ enum route_id {
     ROUTE_METRICS,
     ROUTE_VERSION,
     ROUTE_OPENAPI,
+    ROUTE_DOCS,
+    ROUTE_ASSET,
     ROUTE_COUNT
 };
 
@@ -30,7 +32,7 @@ struct route {
     const char *method;                 /* "GET", "POST", "DELETE" */
     const char *pattern;                /* as in openapi.yaml: "/v1/samples/{label}.png" */
     const char *types[ROUTE_MAX_TYPES]; /* media types it answers with, the default first */
-    bool any_accept;                    /* a probe: answers whatever the Accept header says */
+    bool any_accept;                    /* answers whatever the Accept header says */
 };
 
 extern const struct route routes[ROUTE_COUNT];

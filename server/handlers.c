@@ -11,6 +11,7 @@
 #include "api/unicode.h"
 #include "openapi_json.h"
 #include "server/cors.h"
+#include "server/pages.h"
 #include "server/server.h"
 
 #define JSON "application/json"
@@ -117,9 +118,14 @@ static void handle_options(struct request *r)
 
 static void handle_discovery(struct request *r)
 {
+    if (strcmp(routes[ROUTE_DISCOVERY].types[r->media], "text/html") == 0) {
+        pages_playground(r);
+        return;
+    }
     size_t bytes;
     char *body = document_discovery(&bytes);
     reply_document(r, body, bytes);
+    request_add_header(r, MHD_HTTP_HEADER_VARY, MHD_HTTP_HEADER_ACCEPT);
 }
 
 static void handle_models(struct request *r)
@@ -222,6 +228,8 @@ static const struct {
     [ROUTE_METRICS] = {handle_metrics, false, true},
     [ROUTE_VERSION] = {handle_version, false, false},
     [ROUTE_OPENAPI] = {handle_openapi, false, false},
+    [ROUTE_DOCS] = {pages_docs, false, false},
+    [ROUTE_ASSET] = {pages_asset, false, false},
 };
 
 void problem_not_ready(struct problem *problem, const struct server *server)

@@ -102,6 +102,18 @@ static void reply_owned(struct request *r, unsigned status, const char *type, ch
     reply_common(r, status, type, bytes);
 }
 
+void request_reply_stored(struct request *r, unsigned status, const char *type, const char *coding,
+                          const void *body, size_t bytes)
+{
+    drop_response(r);
+    r->response =
+        MHD_create_response_from_buffer(bytes, (void *)(uintptr_t)body, MHD_RESPMEM_PERSISTENT);
+    reply_common(r, status, type, bytes);
+    if (coding) {
+        request_add_header(r, MHD_HTTP_HEADER_CONTENT_ENCODING, coding);
+    }
+}
+
 void request_reply_static(struct request *r, unsigned status, const char *type, const char *body,
                           size_t bytes)
 {
@@ -112,10 +124,7 @@ void request_reply_static(struct request *r, unsigned status, const char *type, 
         add_coding(r, type, bytes, true);
         return;
     }
-    drop_response(r);
-    r->response =
-        MHD_create_response_from_buffer(bytes, (void *)(uintptr_t)body, MHD_RESPMEM_PERSISTENT);
-    reply_common(r, status, type, bytes);
+    request_reply_stored(r, status, type, NULL, body, bytes);
     add_coding(r, type, bytes, false);
 }
 

@@ -66,6 +66,11 @@ int request_segment(const struct request *r, size_t i, char *out, size_t bytes);
 /* Take a malloc'd body and answer with it. A NULL body is taken for out of memory. */
 void request_reply(struct request *r, unsigned status, const char *type, char *body, size_t bytes);
 
+/* Answer with bytes that live as long as the process, in the content coding that they are in
+ * already (NULL for none), and in no other. */
+void request_reply_stored(struct request *r, unsigned status, const char *type, const char *coding,
+                          const void *body, size_t bytes);
+
 /* Answer with bytes that live as long as the process. */
 void request_reply_static(struct request *r, unsigned status, const char *type, const char *body,
                           size_t bytes);

@@ -4,8 +4,8 @@ import pathlib
 
 NOT_OURS = {".git", "node_modules", "__pycache__", ".pytest_cache"}
 SOURCE = {".c", ".h"}
-TEXT = SOURCE | {".py", ".sh", ".md", ".yaml", ".yml", ".conf", ".service", ".env", ".js", ".html",
-                 ".css", ".txt", ".json", ".csv"}
+TEXT = SOURCE | {".py", ".sh", ".md", ".yaml", ".yml", ".conf", ".service", ".env", ".js", ".mjs", ".html",
+                 ".css", ".svg", ".txt", ".json", ".csv"}
 TEXT_NAMES = {"Makefile", "Dockerfile", "LICENSE", ".dockerignore", ".clang-format", ".clang-tidy"}
 
 

@@ -1,0 +1,249 @@
+// What a person does with the pages, done by Chromium: scenarios.js URL [FOLDER for screenshots].
+// Prints one JSON object: the name of each scenario and what went wrong in it, or null.
+//
+// A complaint on the console (a violation of the Content-Security-Policy is one), an exception, a
+// request to another server or one that fails spoils a scenario, whatever else it found.
+"use strict";
+const assert = require("node:assert/strict");
+const { chromium } = require("playwright-core");
+
+const [url, folder] = process.argv.slice(2);
+const DEADLINE_MS = 60000;
+
+async function drawn(page, n) {
+  await page.waitForFunction((wanted) => {
+    const open = [...document.querySelectorAll("#stage .picture button")];
+    return open.length === wanted && open.every((button) => !button.disabled) &&
+           document.querySelector("#progress").hidden;
+  }, n);
+}
+
+// The source that every picture shows, a data: URL of a PNG.
+const sources = (page) => page.$$eval("#stage img", (images) => images.map(({ src }) => src));
+
+const names = (page) => page.$$eval("#stage .picture a", (links) => links.map((a) => a.textContent));
+
+async function write(page, text) {
+  await page.fill("#labels", text);
+  await page.click("#draw");
+}
+
+const scenarios = {
+  async fourSevens(page) {
+    await write(page, "four sevens");
+    await drawn(page, 4);
+    assert.deepEqual(await names(page), ["7", "7", "7", "7"]);
+    const found = await sources(page);
+    assert.equal(new Set(found).size, 4);
+    assert.ok(found.every((src) => src.startsWith("data:image/png;base64,iVBOR")));
+  },
+
+  async linksReproduceThePixels(page) {
+    await page.fill("#seed", "42");
+    await write(page, "20");
+    await drawn(page, 2);
+    const href = await page.locator("#stage .picture a").nth(1).evaluate((a) => a.href);
+    assert.match(href, /\/v1\/samples\/0\.png\?seed=42&index=1&/);
+    const answer = await page.request.get(href);
+    assert.equal(answer.status(), 200);
+    await page.locator("#stage .picture button").nth(1).click();
+    assert.equal(await page.textContent("#picture-digest"), answer.headers()["x-sample-digest"]);
+    assert.equal(await page.textContent("#picture-curl"), `curl -s '${href}' -o 0-42.png`);
+  },
+
+  async theAddressKeepsTheForm(page) {
+    await page.fill("#seed", "7");
+    await write(page, "2026");
+    await drawn(page, 4);
+    const first = await page.locator("#stage .picture a").evaluateAll((all) => all.map((a) => a.href));
+    await page.reload();
+    await page.waitForFunction(() => document.querySelector("#message").textContent !== "");
+    await page.click("#draw");
+    await drawn(page, 4);
+    assert.deepEqual(
+      await page.locator("#stage .picture a").evaluateAll((all) => all.map((a) => a.href)), first);
+  },
+
+  async aGridOfSeedsAndLabels(page) {
+    await page.check("input[value=grid]");
+    await page.fill("#seed", "10");
+    await page.fill("#n", "5");
+    await write(page, "0123456789");
+    await drawn(page, 50);
+    const heads = await page.$$eval("#stage tbody th", (all) => all.map((th) => th.textContent));
+    assert.deepEqual(heads, ["10", "11", "12", "13", "14"]);
+    assert.equal(new Set(await sources(page)).size, 50);
+  },
+
+  async byKeyboardAlone(page) {
+    await page.focus("#labels");
+    await page.keyboard.press("Control+A");
+    await page.keyboard.press("Backspace");
+    await page.keyboard.press("Tab");
+    for (let i = 0; i < 3; i++) await page.keyboard.press("Tab");
+    await page.keyboard.press("Enter"); // the button 3
+    assert.equal(await page.inputValue("#labels"), "3");
+    await page.focus("#seed");
+    await page.keyboard.press("Enter"); // a form is sent from any of its fields
+    await drawn(page, 1);
+    for (let i = 0; i < 30; i++) {
+      await page.keyboard.press("Tab");
+      if (await page.evaluate(() => document.activeElement.matches("#stage .picture button"))) break;
+    }
+    await page.keyboard.press("Enter");
+    assert.ok(await page.isVisible("#picture"));
+    await page.keyboard.press("Escape");
+    assert.ok(!await page.isVisible("#picture"));
+    assert.ok(await page.evaluate(() => document.activeElement.matches("#stage .picture button")));
+  },
+
+  async everythingHasAName(page) {
+    await page.click("#sampling summary");
+    await page.selectOption("#sampler", "ddim");
+    await write(page, "5");
+    await drawn(page, 1);
+    const session = await page.context().newCDPSession(page);
+    const { nodes } = await session.send("Accessibility.getFullAXTree");
+    const roles = ["button", "textbox", "spinbutton", "combobox", "radio", "slider", "link", "group"];
+    const wanted = nodes.filter(({ role, ignored }) => !ignored && roles.includes(role?.value));
+    assert.ok(wanted.length > 20, `${wanted.length} controls`);
+    const bare = wanted.filter(({ role, name }) => role.value !== "group" && !name?.value);
+    assert.deepEqual(bare.map(({ role }) => role.value), []);
+  },
+
+  async faultsAreSaidAtTheField(page) {
+    await write(page, "7 and 8");
+    assert.match(await page.textContent("#message"), /“and” is none of zero, one/);
+    assert.equal(await page.getAttribute("#labels", "aria-invalid"), "true");
+    await page.evaluate(() => document.querySelector("#n").removeAttribute("max"));
+    await page.fill("#n", "10000");
+    page.expectRefusal = true;
+    await write(page, "7");
+    await page.waitForFunction(() => document.querySelector("#n").ariaInvalid === "true");
+    assert.match(await page.textContent("#message"), /n: /);
+    assert.ok(await page.isEnabled("#draw"));
+  },
+
+  async stopping(page) {
+    await page.click("#sampling summary");
+    await page.selectOption("#sampler", "ddpm");
+    await page.fill("#steps", "1000");
+    await page.fill("#n", "50");
+    page.expectRefusal = true; // a request that is given up
+    await write(page, "01234");
+    await page.click("#stop");
+    await page.waitForFunction(() => document.querySelector("#message").textContent === "Stopped.");
+    await page.waitForFunction(() => document.querySelector("#status-queue").textContent === "0");
+    assert.ok(await page.isEnabled("#draw"));
+  },
+
+  async theServerIsShown(page) {
+    await page.waitForFunction(() => document.querySelector("#status-ready").textContent === "ready");
+    await write(page, "1");
+    await page.waitForFunction(() => /^\d+ ms$/.test(document.querySelector("#status-latency").textContent));
+    assert.match(await page.textContent("#status-queue"), /^\d+$/);
+    assert.match(await page.textContent("#status-rate"), /^\d+\/s$/);
+  },
+
+  phone: Object.assign(async (page) => {
+    await write(page, "2026");
+    await drawn(page, 4);
+    await page.check("input[value=grid]");
+    await page.click("#draw");
+    await drawn(page, 3);
+    const { wide, small } = await page.evaluate(() => ({
+      wide: document.documentElement.scrollWidth - innerWidth,
+      small: [...document.querySelectorAll("button, input:not([type=radio]), select")]
+        .filter((e) => e.checkVisibility()).filter((e) => e.getBoundingClientRect().height < 40).map((e) => e.id),
+    }));
+    assert.ok(wide <= 0, `${wide} pixels too wide`);
+    assert.deepEqual(small, []);
+  }, { context: { viewport: { width: 375, height: 720 }, hasTouch: true, isMobile: true } }),
+
+  dark: Object.assign(async (page) => {
+    await write(page, "2026");
+    await drawn(page, 4);
+    const [r, g, b] = (await page.evaluate(() => getComputedStyle(document.body).backgroundColor))
+      .match(/\d+/g).map(Number);
+    assert.ok(r + g + b < 150, `rgb(${r} ${g} ${b}) is not dark`);
+  }, { context: { colorScheme: "dark" } }),
+
+  reducedMotion: Object.assign(async (page) => {
+    await page.evaluate(() => {
+      window.shown = [];
+      new MutationObserver((changes) => changes.forEach(({ target }) => shown.push(target.src)))
+        .observe(document.querySelector("#stage"), { subtree: true, attributeFilter: ["src"] });
+    });
+    await write(page, "7");
+    await drawn(page, 1);
+    await page.waitForFunction(() => window.shown.length > 0);
+    assert.equal(new Set(await page.evaluate(() => window.shown)).size, 1);
+  }, { context: { reducedMotion: "reduce" } }),
+
+  docs: Object.assign(async (page) => {
+    await page.waitForSelector("#operations-sampling-createSamples");
+    const shown = await page.$$eval(".opblock", (all) => all.map((e) => e.id));
+    assert.ok(shown.includes("operations-operation-metrics"), shown.join());
+    await page.click("#operations-sampling-createSamples .opblock-summary-control");
+    await page.waitForSelector("#operations-sampling-createSamples .responses-table");
+  }, { path: "docs" }),
+
+  async theWatchIsNotBlind(page) {
+    page.expectTroubles = 1;
+    await page.evaluate(() => document.body.setAttribute("style", "color: red"));
+    await page.waitForFunction(() => getComputedStyle(document.body).color !== "rgb(255, 0, 0)");
+  },
+};
+
+function watch(page) {
+  const troubles = [];
+  page.on("console", (message) => {
+    const refused = page.expectRefusal && message.text().startsWith("Failed to load resource");
+    if (message.type() === "error" && !refused) troubles.push(message.text());
+  });
+  page.on("pageerror", (error) => troubles.push(String(error)));
+  page.on("request", (request) => {
+    const own = request.url().startsWith(url) || request.url().startsWith("data:");
+    if (!own) troubles.push(`asked for ${request.url()}`);
+  });
+  page.on("requestfailed", (request) => {
+    const { errorText } = request.failure();
+    if (errorText !== "net::ERR_ABORTED") troubles.push(`${request.url()}: ${errorText}`);
+  });
+  return troubles;
+}
+
+async function play(browser, name, scenario) {
+  const context = await browser.newContext({ viewport: { width: 1200, height: 800 }, ...scenario.context });
+  context.setDefaultTimeout(DEADLINE_MS);
+  const page = await context.newPage();
+  const troubles = watch(page);
+  try {
+    await page.goto(`${url}/${scenario.path ?? ""}`);
+    if (!scenario.path) {
+      await page.waitForFunction(() => document.querySelector("#message").textContent !== "");
+    }
+    await scenario(page);
+    if (folder) await page.screenshot({ path: `${folder}/${name}.png` });
+    assert.equal(troubles.length, page.expectTroubles ?? 0, troubles.join("\n"));
+    return null;
+  } catch (error) {
+    if (folder) await page.screenshot({ path: `${folder}/${name}.png` });
+    return `${error.stack}\n${troubles.join("\n")}`;
+  } finally {
+    await context.close();
+  }
+}
+
+async function main() {
+  const sandbox = process.getuid() === 0 ? ["--no-sandbox"] : []; // Chromium's has no use for root
+  const browser = await chromium.launch({ executablePath: "/usr/bin/chromium", args: sandbox });
+  const results = {};
+  for (const [name, scenario] of Object.entries(scenarios)) {
+    results[name] = await play(browser, name, scenario);
+  }
+  await browser.close();
+  console.log(JSON.stringify(results));
+}
+
+main();

@@ -1,0 +1,48 @@
+"""The pages in a real Chromium; scenarios.js does the clicking. DENOISED_SCREENSHOTS=FOLDER keeps pictures."""
+
+import json
+import os
+import pathlib
+import re
+import subprocess
+
+import pytest
+
+from tests.http.conftest import DEADLINE_S, Daemon
+
+HERE = pathlib.Path(__file__).parent
+MODULES = pathlib.Path(os.environ.get("DENOISED_BROWSER", "build/browser")).resolve() / "node_modules"
+SCENARIOS = re.findall(r"^  (?:async (\w+)\(page\)|(\w+): Object\.assign)",
+                       (HERE / "scenarios.js").read_text(), re.M)
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory):
+    """{scenario: None or what went wrong}, all played in one browser."""
+    assert MODULES.is_dir(), "make test-python fetches playwright-core"
+    daemon = Daemon(tmp_path_factory.mktemp("daemon"))
+    try:
+        command = ["node", str(HERE / "scenarios.js"), daemon.url]
+        command += filter(None, [os.environ.get("DENOISED_SCREENSHOTS")])
+        done = subprocess.run(command, env={**os.environ, "NODE_PATH": str(MODULES)}, text=True,
+                              capture_output=True, timeout=5 * DEADLINE_S)
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
+    finally:
+        daemon.stop()
+
+
+def test_every_scenario_is_played(results):
+    assert sorted(results) == sorted(a or b for a, b in SCENARIOS)
+    assert len(results) > 10
+
+
+@pytest.mark.parametrize("name", [a or b for a, b in SCENARIOS])
+def test_in_chromium(results, name):
+    assert not results[name], results[name]
+
+
+def test_modules_in_node():
+    done = subprocess.run(["node", str(HERE / "modules.mjs")], capture_output=True, text=True,
+                          timeout=DEADLINE_S)
+    assert done.returncode == 0, done.stderr

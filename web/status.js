@@ -1,0 +1,54 @@
+// The line at the top: readiness, queue, latency and speed, from /metrics.
+
+import { request } from "./client.js";
+
+const PERIOD_MS = 2000;
+
+// {name: sum over all its samples whose labels hold `only`} of a Prometheus exposition.
+function sums(text, only = {}) {
+  const values = {};
+  for (const [, name, labels = "", value] of text.matchAll(/^(\w+)(\{.*\})? (\S+)$/gm)) {
+    if (labels.includes(only[name] ?? "")) values[name] = (values[name] ?? 0) + Number(value);
+  }
+  return values;
+}
+
+const DURATION = "denoised_http_request_duration_seconds";
+const SAMPLES = 'route="/v1/samples"';
+
+export function read(text) {
+  const m = sums(text, { [`${DURATION}_sum`]: SAMPLES, [`${DURATION}_count`]: SAMPLES });
+  return {
+    ready: m.denoised_ready === 1,
+    queue: m.denoised_queue_rows,
+    images: m.denoised_images_total,
+    requests: m[`${DURATION}_count`],
+    seconds: m[`${DURATION}_sum`],
+  };
+}
+
+export function showStatus(show, keyOf) {
+  let last = null;
+  async function look() {
+    if (document.hidden) return;
+    try {
+      const now = read(await (await request("metrics", { key: keyOf() })).text());
+      now.at = performance.now();
+      const since = last ?? { images: 0, requests: 0, seconds: 0, at: Infinity };
+      const requests = now.requests - since.requests;
+      show({
+        ready: now.ready ? "ready" : "not ready",
+        queue: `${now.queue}`,
+        latency: requests ? `${Math.round(1000 * (now.seconds - since.seconds) / requests)} ms` : null,
+        rate: `${Math.round(1000 * Math.max(0, (now.images - since.images) / (now.at - since.at)))}/s`,
+      });
+      last = now;
+    } catch {
+      show({ ready: "not reached", queue: "–", rate: "–" });
+      last = null;
+    }
+  }
+  look();
+  setInterval(look, PERIOD_MS);
+  document.addEventListener("visibilitychange", look);
+}
