@@ -10,7 +10,9 @@ Writes docs/performance/served.json, from it served.png beside it and the tables
 """
 
 import argparse
+import datetime
 import json
+import os
 import re
 
 from tqdm import tqdm
@@ -48,6 +50,10 @@ def part_memory(run, n_requests):
 
 def render_tables(run):
     tables = {}
+    if "conditions" in run:
+        c = run["conditions"]
+        tables["conditions"] = (f"{c['date']}, {c['processors']} processors, load average before the last "
+                                f"part {c['load']:.1f}{' (busy: the figures say less)' * (c['load'] > 1)}.\n")
     if "throughput" in run:
         t = run["throughput"]
         tables["throughput"] = table(["", "images a second"], [
@@ -111,6 +117,8 @@ def main():
     run = json.loads(path.read_text()) if path.exists() else {}
     if not arguments.render:
         seconds = arguments.seconds
+        run["conditions"] = {"date": datetime.date.today().isoformat(), "processors": os.cpu_count(),
+                             "load": os.getloadavg()[0]}
         simple = {"throughput": lambda: measure.throughput(seconds / 2), "row": measure.single_row,
                   "latency": lambda: measure.idle_latency(seconds / 5),
                   "short": lambda: measure.short_amid_long(3 * seconds)}
