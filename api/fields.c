@@ -25,6 +25,7 @@ static const struct {
     [FIELD_LAYOUT] = {"/layout", TYPE_STRING, false},
     [FIELD_SCALE] = {"/scale", TYPE_NUMBER, true},
     [FIELD_COLUMNS] = {"/columns", TYPE_NUMBER, false},
+    [FIELD_TIMEOUT_MS] = {"/timeout_ms", TYPE_NUMBER, false},
 };
 
 static const char *const type_names[] = {

@@ -26,6 +26,7 @@ enum field {
     FIELD_LAYOUT,
     FIELD_SCALE,
     FIELD_COLUMNS,
+    FIELD_TIMEOUT_MS,
     FIELD_COUNT
 };
 

@@ -249,6 +249,9 @@ static int params_resolve(struct sample_params *p, const struct fields *f,
     }
     p->has_seed = f->has[FIELD_SEED];
     read_integer(f, FIELD_SEED, 0, DN_SEED_MAX, &p->seed, problem);
+    uint64_t timeout_ms = 0;
+    read_integer(f, FIELD_TIMEOUT_MS, 1, PARAMS_TIMEOUT_MS_MAX, &timeout_ms, problem);
+    p->timeout_ms = (uint32_t)timeout_ms;
     resolve_sampling(p, f, problem);
     resolve_images(p, f, context, problem);
     return problem->n_errors ? -1 : 0;

@@ -17,6 +17,7 @@
 #include "core/denoise.h"
 
 #define PARAMS_SCALE_MAX 32
+#define PARAMS_TIMEOUT_MS_MAX 3600000
 /* Decoded bytes of all pictures of one response, after scaling. */
 #define PARAMS_MAX_PIXEL_BYTES (UINT32_C(64) << 20)
 
@@ -52,7 +53,8 @@ struct sample_params {
     double eta;
     enum params_layout layout;
     uint32_t scale;
-    uint32_t columns; /* of the grid; 0 with LAYOUT_LIST */
+    uint32_t columns;    /* of the grid; 0 with LAYOUT_LIST */
+    uint32_t timeout_ms; /* 0: none */
 };
 
 /* Read the body of POST /v1/samples. Returns 0; the caller frees with params_free. Or -1 with

@@ -15,6 +15,7 @@
 #define PROBLEM_KINDS(X)                                                                           \
     X(PROBLEM_INVALID_REQUEST, 400, "invalid-request", "Invalid request")                          \
     X(PROBLEM_MALFORMED_JSON, 400, "malformed-json", "Malformed JSON")                             \
+    X(PROBLEM_UNAUTHORIZED, 401, "unauthorized", "An API key is required")                         \
     X(PROBLEM_NOT_FOUND, 404, "not-found", "No such resource")                                     \
     X(PROBLEM_MODEL_NOT_FOUND, 404, "model-not-found", "No such model")                            \
     X(PROBLEM_METHOD_NOT_ALLOWED, 405, "method-not-allowed", "Method not allowed")                 \
@@ -25,11 +26,14 @@
     X(PROBLEM_URI_TOO_LONG, 414, "uri-too-long", "URI too long")                                   \
     X(PROBLEM_UNSUPPORTED_MEDIA_TYPE, 415, "unsupported-media-type", "Unsupported media type")     \
     X(PROBLEM_EXPECTATION_FAILED, 417, "expectation-failed", "Expectation failed")                 \
+    X(PROBLEM_QUOTA_EXCEEDED, 429, "quota-exceeded", "Quota exceeded")                             \
     X(PROBLEM_INTERNAL, 500, "internal-error", "Internal error")                                   \
     X(PROBLEM_OUT_OF_MEMORY, 503, "out-of-memory", "Out of memory")                                \
     X(PROBLEM_QUEUE_FULL, 503, "queue-full", "The queue is full")                                  \
     X(PROBLEM_LOADING, 503, "loading", "The models are being loaded")                              \
-    X(PROBLEM_DRAINING, 503, "draining", "The server is shutting down")
+    X(PROBLEM_DRAINING, 503, "draining", "The server is shutting down")                            \
+    X(PROBLEM_DEADLINE_BUSY, 503, "deadline-busy", "Too busy for this deadline")                   \
+    X(PROBLEM_DEADLINE, 504, "deadline-exceeded", "The deadline is not met")
 
 enum problem_kind {
 #define PROBLEM_NAME(name, status, type, title) name,

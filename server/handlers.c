@@ -10,6 +10,7 @@
 #include "api/query.h"
 #include "api/unicode.h"
 #include "openapi_json.h"
+#include "server/clients.h"
 #include "server/cors.h"
 #include "server/pages.h"
 #include "server/server.h"
@@ -78,9 +79,31 @@ static int check_body(struct request *r, struct problem *problem)
     return 0;
 }
 
+/* Probes have no key, nor has a browser that asks for a page. */
+static bool route_needs_key(const struct request *r)
+{
+    switch (r->route.id) {
+    case -1: /* OPTIONS */
+    case ROUTE_DISCOVERY:
+    case ROUTE_LIVEZ:
+    case ROUTE_READYZ:
+    case ROUTE_OPENAPI:
+    case ROUTE_DOCS:
+    case ROUTE_ASSET:
+        return false;
+    case ROUTE_METRICS:
+        return r->server->options->metrics_need_key;
+    default:
+        return true;
+    }
+}
+
 int handlers_check(struct request *r, struct problem *problem)
 {
     if (check_route(r, problem) != 0) {
+        return -1;
+    }
+    if (route_needs_key(r) && clients_identify(&r->server->clients, r, problem) != 0) {
         return -1;
     }
     if (check_body(r, problem) != 0) {

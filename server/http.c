@@ -6,6 +6,7 @@
 #include <sys/socket.h>
 
 #include "api/unicode.h"
+#include "server/clients.h"
 #include "server/handlers.h"
 #include "server/http_internal.h"
 #include "server/random.h"
@@ -30,6 +31,7 @@ static void request_free(struct request *r)
     if (r->response) {
         MHD_destroy_response(r->response);
     }
+    client_drop(r->client);
     free(r->path);
     free(r->body);
     free(r);
@@ -40,6 +42,7 @@ static void log_access(const struct request *r, const char *remote, bool aborted
     const char *path = unicode_valid(r->path, strlen(r->path)) ? r->path : "(not UTF-8)";
     log_event(
         &r->server->log, LOG_INFO, "request", LOG_S("request_id", r->id), LOG_S("remote", remote),
+        LOG_S("client", r->client ? r->client->name : NULL),
         LOG_S("trace_id", *r->trace.trace_id ? r->trace.trace_id : NULL),
         LOG_S("span_id", *r->trace.trace_id ? r->trace.span_id : NULL), LOG_S("method", r->method),
         LOG_S("path", path),

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <netdb.h>
+#include <netinet/in.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -50,6 +51,7 @@ static int listen_unix(struct listener *l, const char *path, char *error, size_t
         snprintf(error, error_bytes, "%s", strerror(errno));
         return -1;
     }
+    l->is_local = true;
     snprintf(l->url, sizeof l->url, "unix:%s", path);
     return 0;
 }
@@ -77,6 +79,14 @@ static const char *split_host_port(const char *address, char *host, size_t host_
     return colon + 1;
 }
 
+static bool is_loopback(const struct sockaddr_storage *bound)
+{
+    if (bound->ss_family == AF_INET6) {
+        return IN6_IS_ADDR_LOOPBACK(&((const struct sockaddr_in6 *)bound)->sin6_addr);
+    }
+    return ntohl(((const struct sockaddr_in *)bound)->sin_addr.s_addr) >> 24 == 127;
+}
+
 static int write_url(struct listener *l)
 {
     struct sockaddr_storage bound;
@@ -87,6 +97,7 @@ static int write_url(struct listener *l)
                     NI_NUMERICHOST | NI_NUMERICSERV) != 0) {
         return -1;
     }
+    l->is_local = is_loopback(&bound);
     bool v6 = bound.ss_family == AF_INET6;
     snprintf(l->url, sizeof l->url, "http://%s%s%s:%s", v6 ? "[" : "", host, v6 ? "]" : "", port);
     return 0;

@@ -5,10 +5,13 @@
 #ifndef SERVER_LISTEN_H
 #define SERVER_LISTEN_H
 
+#include <stdbool.h>
+
 #define LISTEN_URL_BYTES 160
 
 struct listener {
     int fd;
+    bool is_local;              /* only this machine can connect */
     char url[LISTEN_URL_BYTES]; /* "http://127.0.0.1:8080" or "unix:PATH", as it really is */
     char unix_path[108];        /* to be removed at the end, or "" */
 };

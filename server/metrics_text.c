@@ -13,7 +13,8 @@ static const char *const reason_names[REASON_COUNT] = {
     [REASON_NONE] = "none",         [REASON_DISCONNECT] = "disconnect",
     [REASON_SHUTDOWN] = "shutdown", [REASON_OUT_OF_MEMORY] = "out_of_memory",
     [REASON_INTERNAL] = "internal", [REASON_QUEUE_FULL] = "queue_full",
-    [REASON_DRAINING] = "draining"};
+    [REASON_DRAINING] = "draining", [REASON_DEADLINE] = "deadline",
+    [REASON_QUOTA] = "quota"};
 
 static void put_head(struct text *t, const char *name, const char *type, const char *help)
 {

@@ -5,6 +5,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "api/keyring.h"
+
 #define SERVE (1u << COMMAND_SERVE)
 #define SAMPLE (1u << COMMAND_SAMPLE)
 #define BENCH (1u << COMMAND_BENCH)
@@ -52,6 +54,17 @@ const struct option_row option_table[] = {
      "an idle connection is closed after this"},
     {"drain-timeout-s", 0, OPTION_INT, SERVE, FIELD(drain_timeout_s), 0, 3600, "25", "SECONDS", NULL,
      "after SIGTERM, finish what runs within this"},
+    {"api-keys-file", 0, OPTION_TEXT, SERVE, FIELD(api_keys_file), 0, 0, NULL, "FILE", NULL,
+     "clients that may ask, a line each: NAME KEY or NAME sha256:HEX, then limits;\n"
+     "read again on SIGHUP (default: everybody may)"},
+    {"rows-per-minute", 0, OPTION_INT, SERVE, FIELD(rows_per_minute), 0, KEYRING_LIMIT_MAX, "0", "N", NULL,
+     "images that one key may ask for in a minute; 0: no limit"},
+    {"burst-rows", 0, OPTION_INT, SERVE, FIELD(burst_rows), 0, KEYRING_LIMIT_MAX, "0", "N", NULL,
+     "of them at once, after a pause; 0: all"},
+    {"max-rows-in-flight", 0, OPTION_INT, SERVE, FIELD(max_rows_in_flight), 0, KEYRING_LIMIT_MAX, "0", "N", NULL,
+     "images of one key in work or waiting; 0: no limit"},
+    {"metrics-need-key", 0, OPTION_ON_OFF, SERVE, FIELD(metrics_need_key), 0, 0, "off", "on|off", NULL,
+     "/metrics is for clients with a key only"},
     {"cors-origin", 0, OPTION_ORIGINS, SERVE, FIELD(cors_origin), 0, 0, NULL, "*|ORIGIN[,ORIGIN...]", NULL,
      "origins, like https://example.org, whose pages may read answers (default: none)"},
     {"log-format", 0, OPTION_NAME, SERVE, FIELD(log_format), 0, 0, "text", "text|json", log_format_by_name,

@@ -425,6 +425,14 @@ static int check_together(struct options *o)
     if (o->command == COMMAND_SERVE && o->max_rows_per_request > o->max_queue_rows)
         return refuse("--max-rows-per-request", "%d is more than --max-queue-rows %d",
                       o->max_rows_per_request, o->max_queue_rows);
+    if (o->command == COMMAND_SERVE && !o->api_keys_file &&
+        (o->rows_per_minute || o->max_rows_in_flight || o->metrics_need_key))
+        return refuse(o->rows_per_minute      ? "--rows-per-minute"
+                      : o->max_rows_in_flight ? "--max-rows-in-flight"
+                                              : "--metrics-need-key",
+                      "is about API keys, and there is no --api-keys-file");
+    if (o->command == COMMAND_SERVE && o->burst_rows && !o->rows_per_minute)
+        return refuse("--burst-rows", "goes with --rows-per-minute");
     if (o->command == COMMAND_SAMPLE && o->labels == NULL)
         return refuse("--label", "needed: what to draw");
     if (o->command == COMMAND_SAMPLE && o->output == NULL)

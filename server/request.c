@@ -7,6 +7,7 @@
 #include "api/accept.h"
 #include "api/gzip.h"
 #include "api/query.h"
+#include "server/clients.h"
 #include "server/connection.h"
 #include "server/cors.h"
 #include "server/http_internal.h"
@@ -55,6 +56,7 @@ static void reply_common(struct request *r, unsigned status, const char *type, s
         trace_context_format(traceparent, &r->trace);
         request_add_header(r, "traceparent", traceparent);
     }
+    clients_add_headers(r);
     cors_add_headers(r);
     if (r->server->state >= SERVER_DRAINING) {
         request_add_header(r, MHD_HTTP_HEADER_CONNECTION, "close");

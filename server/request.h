@@ -19,6 +19,7 @@
 struct server;
 struct http;
 struct connection;
+struct client;
 
 #define REQUEST_ID_BYTES 129
 #define REQUEST_MAX_URI_BYTES 8192
@@ -30,6 +31,7 @@ struct request {
     struct MHD_Connection *mhd;
     uint64_t started_ns;
     char id[REQUEST_ID_BYTES];
+    struct client *client;      /* held; NULL without API keys and on public routes */
     struct trace_context trace; /* ids are "" unless the request came with one */
     char method[16];
     char *path;        /* owned: the raw path, its query cut off */

@@ -24,14 +24,16 @@ static void add_seed(struct request *r, uint64_t seed)
  * only the model behind its name could change, nobody when we drew the seed. */
 static void add_caching(struct request *r, const struct sample_params *p, const char *etag)
 {
+    const char *who = r->client ? "private" : "public"; /* a proxy does not ask for keys */
+    char text[64];
     if (!*etag) {
         request_add_header(r, MHD_HTTP_HEADER_CACHE_CONTROL, "no-store");
         return;
     }
     request_add_header(r, MHD_HTTP_HEADER_ETAG, etag);
-    request_add_header(r, MHD_HTTP_HEADER_CACHE_CONTROL,
-                       p->model_by_digest ? "public, max-age=31536000, immutable"
-                                          : "public, max-age=0, must-revalidate");
+    snprintf(text, sizeof text, "%s, max-age=%s", who,
+             p->model_by_digest ? "31536000, immutable" : "0, must-revalidate");
+    request_add_header(r, MHD_HTTP_HEADER_CACHE_CONTROL, text);
 }
 
 static void reply_success(struct sample *s)
@@ -59,10 +61,11 @@ static void reply_failure(struct sample *s)
 }
 
 /* Let the request go on with the answer it has; without one its connection is closed. */
-static void sample_leave(struct sample *s)
+static void sample_leave(struct sample *s, enum job_reason reason)
 {
     struct request *r = s->request;
-    drawing_detach(&s->observer, REASON_DISCONNECT);
+    drawing_detach(&s->observer, reason);
+    ticket_end(&s->ticket, &r->server->gate, false);
     free(s);
     r->holder = NULL;
     request_resume(r);
@@ -79,7 +82,7 @@ static void on_ended(struct observer *o)
     } else {
         reply_failure(s);
     }
-    sample_leave(s);
+    sample_leave(s, REASON_NONE);
 }
 
 static const struct observer_ops sample_ops = {.ended = on_ended};
@@ -87,7 +90,17 @@ static const struct observer_ops sample_ops = {.ended = on_ended};
 static void on_gone(struct request *r)
 {
     r->gone = true;
-    sample_leave(r->holder);
+    sample_leave(r->holder, REASON_DISCONNECT);
+}
+
+/* Its rows leave at their next step, unless others wait for them as well. */
+static void on_late(struct ticket *t)
+{
+    struct sample *s = (struct sample *)((char *)t - offsetof(struct sample, ticket));
+    struct problem problem;
+    gate_problem_late(&problem, s->observer.drawing->params.timeout_ms);
+    request_reply_problem(s->request, &problem);
+    sample_leave(s, REASON_DEADLINE);
 }
 
 /* ---- admission ------------------------------------------------------------------------------ */
@@ -104,11 +117,18 @@ static void sample_start(struct request *r, struct sample_params *params, const 
         return;
     }
     *s = (struct sample){.observer.ops = &sample_ops, .request = r, .form = form, .is_get = is_get};
+    if (ticket_begin(&s->ticket, r, params, on_late) != 0) {
+        request_unwatch(r);
+        free(s);
+        params_free(params);
+        return;
+    }
     snprintf(s->etag, sizeof s->etag, "%s", etag);
     r->n_rows = (uint32_t)params->n_rows;
     enum admission admission = drawing_begin(r->server, params, form, &s->observer);
     if (admission != ADMITTED) {
         request_unwatch(r);
+        ticket_end(&s->ticket, &r->server->gate, true);
         free(s);
         drawing_reply_refused(r, admission);
         return;

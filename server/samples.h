@@ -6,10 +6,12 @@
 #define SERVER_SAMPLES_H
 
 #include "server/drawing.h"
+#include "server/gate.h"
 #include "server/request.h"
 
 struct sample {
     struct observer observer; /* first */
+    struct ticket ticket;
     struct request *request;
     const struct form *form;
     bool is_get;

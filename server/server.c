@@ -75,6 +75,32 @@ static void on_signal(uv_signal_t *handle, int signum)
     server_check_idle(server);
 }
 
+/* ---- API keys ------------------------------------------------------------------------------- */
+
+static void log_keys(const struct server *server)
+{
+    if (clients_are_known(&server->clients)) {
+        log_event(&server->log, LOG_INFO, "api_keys", LOG_S("file", server->options->api_keys_file),
+                  LOG_I("keys", server->clients.ring.n_keys));
+    } else if (!server->listener.is_local) {
+        log_event(&server->log, LOG_WARN, "no_api_keys",
+                  LOG_S("reason", "other machines can connect, and whoever does may draw: see "
+                                  "--api-keys-file"));
+    }
+}
+
+static void on_hangup(uv_signal_t *handle, int signum)
+{
+    struct server *server = handle->data;
+    char error[CLIENTS_ERROR_BYTES];
+    (void)signum;
+    if (clients_load(&server->clients, server->options, error) != 0) {
+        log_event(&server->log, LOG_ERROR, "api_keys_kept", LOG_S("reason", error));
+        return;
+    }
+    log_keys(server);
+}
+
 /* ---- coming up ------------------------------------------------------------------------------ */
 
 static void server_fail(struct server *server, const char *event, const char *reason)
@@ -173,11 +199,14 @@ static int server_open_signals(struct server *server)
     struct {
         uv_signal_t *handle;
         int signum;
-    } signals[] = {{&server->sigterm, SIGTERM}, {&server->sigint, SIGINT}};
-    for (size_t i = 0; i < 2; i++) {
+        uv_signal_cb run;
+    } signals[] = {{&server->sigterm, SIGTERM, on_signal},
+                   {&server->sigint, SIGINT, on_signal},
+                   {&server->sighup, SIGHUP, on_hangup}};
+    for (size_t i = 0; i < sizeof signals / sizeof *signals; i++) {
         uv_signal_init(&server->loop, signals[i].handle);
         signals[i].handle->data = server;
-        if (uv_signal_start(signals[i].handle, on_signal, signals[i].signum) != 0) {
+        if (uv_signal_start(signals[i].handle, signals[i].run, signals[i].signum) != 0) {
             return -1;
         }
     }
@@ -202,7 +231,16 @@ int server_run(struct server *server)
                   LOG_S("address", server->options->listen), LOG_S("reason", error));
         return 1;
     }
+    char keys_error[CLIENTS_ERROR_BYTES];
+    if (clients_load(&server->clients, server->options, keys_error) != 0) {
+        close(server->listener.fd);
+        listen_close(&server->listener);
+        log_event(&server->log, LOG_ERROR, "api_keys_failed", LOG_S("reason", keys_error));
+        return 1;
+    }
+    log_keys(server);
     if (uv_loop_init(&server->loop) != 0) {
+        clients_free(&server->clients);
         close(server->listener.fd);
         listen_close(&server->listener);
         log_event(&server->log, LOG_ERROR, "loop_failed", LOG_S("reason", "no event loop"));
@@ -211,6 +249,7 @@ int server_run(struct server *server)
     metrics_init(&server->metrics);
     uv_timer_init(&server->loop, &server->stop_timer);
     server->stop_timer.data = server;
+    gate_init(&server->gate, server);
     if (http_open(&server->http, server) != 0) {
         close(server->listener.fd);
         server_fail(server, "http_failed", "the HTTP library did not start");
@@ -231,6 +270,7 @@ int server_run(struct server *server)
     http_free(server->http);
     scheduler_close(server->loaded_scheduler);
     model_set_close(&server->models);
+    clients_free(&server->clients);
     log_event(&server->log, LOG_INFO, "stopped", LOG_I("exit_status", server->exit_status),
               LOG_S("loop", rc == 0 ? NULL : "busy"));
     return server->exit_status;

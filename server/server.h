@@ -13,6 +13,8 @@
 #include <uv.h>
 
 #include "api/params.h"
+#include "server/clients.h"
+#include "server/gate.h"
 #include "server/listen.h"
 #include "server/log.h"
 #include "server/metrics.h"
@@ -40,9 +42,11 @@ struct server {
     struct scheduler *scheduler;        /* NULL while loading */
     struct scheduler *loaded_scheduler; /* the load's, before the loop has seen it */
 
+    struct clients clients;
+    struct gate gate;
     struct listener listener;
     struct http *http;
-    uv_signal_t sigterm, sigint;
+    uv_signal_t sigterm, sigint, sighup;
     uv_timer_t stop_timer; /* the drain's limit, then the last answers' */
     uv_work_t load;
     struct dn_error load_error;

@@ -1,0 +1,55 @@
+/*
+ * Who may have images drawn, and until when: a ticket a request, from the moment that it is let in
+ * to its answer, whether it waits for the answer or left a job behind.
+ *
+ * The ticket counts the request against its client's quota, and against the time that it has. It is
+ * embedded in whoever waits for the drawing. Loop thread only.
+ */
+#ifndef SERVER_GATE_H
+#define SERVER_GATE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <uv.h>
+
+#include "api/params.h"
+#include "server/clients.h"
+
+struct server;
+struct request;
+
+#define GATE_CLASSES 64
+
+struct ticket {
+    struct client *client; /* held; NULL is nobody in particular */
+    uint32_t rows;
+    uint64_t evaluations; /* 0: not let in */
+    uint64_t deadline_ns; /* uv_hrtime; 0 is none */
+    void (*late)(struct ticket *ticket);
+    struct ticket *prev, *next; /* those with a deadline, the next one first */
+};
+
+struct gate {
+    struct server *server;
+    uint64_t evaluations[GATE_CLASSES]; /* of those let in, by magnitude: job_queue.h */
+    struct ticket *first, *last;
+    uv_timer_t timer;
+};
+
+void gate_init(struct gate *g, struct server *server);
+
+/* Let a request for `params` in. Returns 0: the caller calls ticket_end() once. Or -1, with the
+ * request answered: 429 over its quota, 503 where its time is too short as long as so much else is
+ * to be done, 504 where it is too short anyway. `late` is called when its time is over, if it has a
+ * limit, and must end the ticket. */
+int ticket_begin(struct ticket *t, struct request *r, const struct sample_params *params,
+                 void (*late)(struct ticket *ticket));
+
+/* It has its answer or gave up; `unused` when nothing was done for it at all. Nothing happens to
+ * one that is all zeros or has ended. */
+void ticket_end(struct ticket *t, struct gate *g, bool unused);
+
+/* What a late request is told. */
+void gate_problem_late(struct problem *problem, uint32_t timeout_ms);
+
+#endif
