@@ -6,10 +6,10 @@
 #include "server/server.h"
 #include "server/web_assets.h"
 
-/* Nothing from elsewhere, no inline script or style, no plugin, no frame around us. The renderer
- * of the API reference draws its icons from data: URLs, as the playground does its pictures. */
+/* Nothing from elsewhere, no inline script or style, no plugin, no frame around us. Pictures are
+ * data: URLs in the playground and blob: URLs where the API reference tries an operation out. */
 static const char policy[] = "default-src 'none'; script-src 'self'; style-src 'self'; "
-                             "img-src 'self' data:; connect-src 'self'; base-uri 'none'; "
+                             "img-src 'self' data: blob:; connect-src 'self'; base-uri 'none'; "
                              "form-action 'none'; frame-ancestors 'none'";
 
 static const struct web_asset *asset_find(const char *name, size_t bytes)

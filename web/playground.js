@@ -20,7 +20,7 @@ let capabilities = null;
 let stop = null; // an AbortController while something is drawn
 
 const model = () => models.find(({ id }) => id === $("model").value);
-const drawSeed = () => crypto.getRandomValues(new Uint32Array(1))[0];
+const drawSeed = () => Math.floor(Math.random() * 1e6);
 
 function make(name, properties = {}, ...children) {
   const element = Object.assign(document.createElement(name), properties);
@@ -44,6 +44,7 @@ function fillKeys() {
     textContent: digits ? i : name,
     title: `Add ${name}`,
     onclick() {
+      forgive();
       const { value } = form.labels;
       form.labels.value = digits || !value.trim() ? value + (digits ? i : name) : `${value}, ${name}`;
     },
@@ -96,17 +97,22 @@ function recall() {
   showLayout();
 }
 
+// The browser shows the text at the field, until something in the form is changed.
 function blame(name, text) {
   const field = form.elements[name];
-  if (!(field instanceof HTMLElement)) return;
-  field.setAttribute("aria-invalid", "true");
-  field.closest("details")?.setAttribute("open", "");
-  field.focus();
   say(text, true);
+  if (!(field instanceof HTMLElement)) return;
+  field.closest("details")?.setAttribute("open", "");
+  field.setAttribute("aria-invalid", "true");
+  field.setCustomValidity(text);
+  field.reportValidity();
 }
 
 function forgive() {
-  for (const field of form.querySelectorAll("[aria-invalid]")) field.removeAttribute("aria-invalid");
+  for (const field of form.querySelectorAll("[aria-invalid]")) {
+    field.removeAttribute("aria-invalid");
+    field.setCustomValidity("");
+  }
   say("");
 }
 
@@ -118,9 +124,8 @@ function complain(error) {
   }
   if (error.status === 401) $("key-field").hidden = false;
   const details = (error.errors ?? []).map(({ pointer, detail }) => `${pointer.slice(1)}: ${detail}`);
-  say([error.message, ...details].join("\n"), true);
   const name = error.status === 401 ? "key" : error.errors?.[0]?.pointer.split("/")[1];
-  if (name) blame(name, $("message").textContent);
+  blame(name, [error.message, ...details].join("\n"));
 }
 
 // ---- the stage --------------------------------------------------------------------------------
@@ -258,13 +263,15 @@ async function drawForm() {
   const pictures = plan.reduce((sum, line) => sum + line.pictures.length, 0);
   const abort = stop = new AbortController();
   setBusy(true);
-  $("stage").scrollIntoView({ block: "nearest" });
+  const section = $("stage").parentElement;
+  if (section.getBoundingClientRect().top > innerHeight / 2) section.scrollIntoView({ block: "nearest" });
   const start = performance.now();
   try {
     await drawAll(plan, abort.signal);
     say(`${pictures} ${pictures === 1 ? "picture" : "pictures"} in ${Math.round(performance.now() - start)} ms`);
   } catch (error) {
     abort.abort(); // the other lines of a grid are of no use
+    if (!plan.some((line) => line.pictures.some(({ frames }) => frames.length))) setStage(0);
     complain(error);
   } finally {
     stop = null;
@@ -275,6 +282,7 @@ async function drawForm() {
 
 // ---- events -----------------------------------------------------------------------------------
 
+form.addEventListener("input", forgive);
 form.addEventListener("submit", (event) => {
   event.preventDefault();
   drawForm();

@@ -121,7 +121,11 @@ const scenarios = {
     await write(page, "7");
     await page.waitForFunction(() => document.querySelector("#n").ariaInvalid === "true");
     assert.match(await page.textContent("#message"), /n: /);
-    assert.ok(await page.isEnabled("#draw"));
+    assert.equal(await page.locator("#stage .picture").count(), 0);
+    await page.fill("#n", "1");
+    await page.click("#draw");
+    await drawn(page, 1);
+    assert.equal(await page.getAttribute("#n", "aria-invalid"), null);
   },
 
   async stopping(page) {
@@ -188,6 +192,21 @@ const scenarios = {
     await page.waitForSelector("#operations-sampling-createSamples .responses-table");
   }, { path: "docs" }),
 
+  docsTriedOut: Object.assign(async (page) => {
+    const operation = page.locator("#operations-sampling-getSample");
+    await operation.locator(".opblock-summary-control").click();
+    await operation.locator(".try-out__btn").click();
+    await operation.locator(".execute").click();
+    const picture = operation.locator(".live-responses-table img");
+    await picture.waitFor();
+    await page.waitForFunction((image) => image.naturalWidth === 56, await picture.elementHandle());
+  }, { path: "docs" }),
+
+  docsInTheDark: Object.assign(async (page) => {
+    await page.waitForSelector("#operations-sampling-createSamples");
+    assert.ok(await page.evaluate(() => document.documentElement.matches(".dark-mode")));
+  }, { path: "docs", context: { colorScheme: "dark" } }),
+
   async theWatchIsNotBlind(page) {
     page.expectTroubles = 1;
     await page.evaluate(() => document.body.setAttribute("style", "color: red"));
@@ -203,7 +222,7 @@ function watch(page) {
   });
   page.on("pageerror", (error) => troubles.push(String(error)));
   page.on("request", (request) => {
-    const own = request.url().startsWith(url) || request.url().startsWith("data:");
+    const own = request.url().startsWith(url) || /^(data|blob):/.test(request.url());
     if (!own) troubles.push(`asked for ${request.url()}`);
   });
   page.on("requestfailed", (request) => {
