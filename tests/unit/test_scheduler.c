@@ -318,13 +318,15 @@ static void test_small_jobs_do_not_starve_a_large_one(void **state)
     struct fixture f;
     struct test_job large = {.n_done = 0};
     struct crowd crowd = {.large = &large};
+    struct barrier barrier;
     open_fixture(&f, 1, 2);
+    barrier_close(&f, &barrier);
     submit(&f, &large, &ops, 1, 16, 1);
     for (size_t i = 0; i < CROWD; i++) {
         crowd.jobs[i] = (struct test_job){.on_done = submit_again, .context = &crowd};
         submit(&f, &crowd.jobs[i], &ops, 1, 2, 1);
     }
-    uv_run(&f.loop, UV_RUN_DEFAULT);
+    barrier_open_and_run(&f, &barrier);
     check_succeeded(&large);
     assert_true(crowd.n_done > CROWD); /* there was a stream of them */
     /* It got its share, a quarter; all but the crowd's last jobs ran beside it. */
