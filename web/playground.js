@@ -248,7 +248,7 @@ function setBusy(busy) {
 }
 
 async function drawForm() {
-  if (stop || models.length === 0) return;
+  if (stop) return;
   forgive();
   let wanted;
   try {
@@ -283,6 +283,7 @@ async function drawForm() {
 // ---- events -----------------------------------------------------------------------------------
 
 form.addEventListener("input", forgive);
+form.addEventListener("invalid", ({ target }) => target.closest("details")?.setAttribute("open", ""), true);
 form.addEventListener("submit", (event) => {
   event.preventDefault();
   drawForm();
@@ -320,6 +321,7 @@ async function start() {
   form.seed.value = drawSeed();
   fillModel();
   recall();
+  setBusy(false);
   say("Press Draw.");
 }
 

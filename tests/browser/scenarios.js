@@ -1,5 +1,5 @@
-// What a person does with the pages, done by Chromium: scenarios.js URL [FOLDER for screenshots].
-// Prints one JSON object: the name of each scenario and what went wrong in it, or null.
+// What a person does with the pages, done by Chromium: scenarios.js URL KEYED_URL KEY [FOLDER]; the
+// second daemon asks for an API key, the folder is for screenshots. Prints one JSON object: the name of each scenario and what went wrong in it, or null.
 //
 // A complaint on the console (a violation of the Content-Security-Policy is one), an exception, a
 // request to another server or one that fails spoils a scenario, whatever else it found.
@@ -7,7 +7,7 @@
 const assert = require("node:assert/strict");
 const { chromium } = require("playwright-core");
 
-const [url, folder] = process.argv.slice(2);
+const [openUrl, keyedUrl, key, folder] = process.argv.slice(2);
 const DEADLINE_MS = 60000;
 
 async function drawn(page, n) {
@@ -128,6 +128,15 @@ const scenarios = {
     assert.equal(await page.getAttribute("#n", "aria-invalid"), null);
   },
 
+  async aFaultInAClosedPart(page) {
+    await page.click("#sampling summary");
+    await page.fill("#steps", "0");
+    await page.click("#sampling summary");
+    await page.click("#draw");
+    assert.ok(await page.isVisible("#steps"));
+    assert.ok(await page.evaluate(() => document.activeElement.id === "steps"));
+  },
+
   async stopping(page) {
     await page.click("#sampling summary");
     await page.selectOption("#sampler", "ddpm");
@@ -184,6 +193,21 @@ const scenarios = {
     assert.equal(new Set(await page.evaluate(() => window.shown)).size, 1);
   }, { context: { reducedMotion: "reduce" } }),
 
+  withAKey: Object.assign(async (page) => {
+    assert.match(await page.textContent("#message"), /key/);
+    await page.fill("#key", "wrong");
+    await page.press("#key", "Enter");
+    await page.waitForFunction(() => document.querySelector("#key").ariaInvalid === "true");
+    await page.fill("#key", key);
+    await page.press("#key", "Tab");
+    await page.waitForFunction(() => document.querySelector("#message").textContent === "Press Draw.");
+    await page.click("#draw");
+    await drawn(page, 4);
+    await page.locator("#stage .picture button").first().click();
+    const curl = await page.textContent("#picture-curl");
+    assert.ok(curl.includes('-H "Authorization: Bearer $KEY"') && !curl.includes(key), curl);
+  }, { url: keyedUrl, expectRefusal: true }),
+
   docs: Object.assign(async (page) => {
     await page.waitForSelector("#operations-sampling-createSamples");
     const shown = await page.$$eval(".opblock", (all) => all.map((e) => e.id));
@@ -214,7 +238,7 @@ const scenarios = {
   },
 };
 
-function watch(page) {
+function watch(page, url) {
   const troubles = [];
   page.on("console", (message) => {
     const refused = page.expectRefusal && message.text().startsWith("Failed to load resource");
@@ -233,10 +257,12 @@ function watch(page) {
 }
 
 async function play(browser, name, scenario) {
+  const url = scenario.url ?? openUrl;
   const context = await browser.newContext({ viewport: { width: 1200, height: 800 }, ...scenario.context });
   context.setDefaultTimeout(DEADLINE_MS);
   const page = await context.newPage();
-  const troubles = watch(page);
+  page.expectRefusal = scenario.expectRefusal;
+  const troubles = watch(page, url);
   try {
     await page.goto(`${url}/${scenario.path ?? ""}`);
     if (!scenario.path) {

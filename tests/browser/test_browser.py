@@ -12,6 +12,7 @@ from tests.http.conftest import DEADLINE_S, Daemon
 
 HERE = pathlib.Path(__file__).parent
 MODULES = pathlib.Path(os.environ.get("DENOISED_BROWSER", "build/browser")).resolve() / "node_modules"
+KEY = "ada-0123456789abcdef"
 SCENARIOS = re.findall(r"^  (?:async (\w+)\(page\)|(\w+): Object\.assign)",
                        (HERE / "scenarios.js").read_text(), re.M)
 
@@ -20,16 +21,20 @@ SCENARIOS = re.findall(r"^  (?:async (\w+)\(page\)|(\w+): Object\.assign)",
 def results(tmp_path_factory):
     """{scenario: None or what went wrong}, all played in one browser."""
     assert MODULES.is_dir(), "make test-python fetches playwright-core"
-    daemon = Daemon(tmp_path_factory.mktemp("daemon"))
+    keys = tmp_path_factory.mktemp("keys") / "keys"
+    keys.write_text(f"ada {KEY}\n")
+    daemons = [Daemon(tmp_path_factory.mktemp("daemon")),
+               Daemon(tmp_path_factory.mktemp("daemon"), "--api-keys-file", str(keys))]
     try:
-        command = ["node", str(HERE / "scenarios.js"), daemon.url]
+        command = ["node", str(HERE / "scenarios.js"), *(daemon.url for daemon in daemons), KEY]
         command += filter(None, [os.environ.get("DENOISED_SCREENSHOTS")])
         done = subprocess.run(command, env={**os.environ, "NODE_PATH": str(MODULES)}, text=True,
                               capture_output=True, timeout=5 * DEADLINE_S)
         assert done.returncode == 0, done.stderr
         return json.loads(done.stdout)
     finally:
-        daemon.stop()
+        for daemon in daemons:
+            daemon.stop()
 
 
 def test_every_scenario_is_played(results):
