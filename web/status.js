@@ -27,6 +27,8 @@ export function read(text) {
   };
 }
 
+const shown = (ms) => `${ms < 10 ? ms.toFixed(1) : Math.round(ms)} ms`;
+
 export function showStatus(show, keyOf) {
   let last = null;
   async function look() {
@@ -39,7 +41,7 @@ export function showStatus(show, keyOf) {
       show({
         ready: now.ready ? "ready" : "not ready",
         queue: `${now.queue}`,
-        latency: requests ? `${Math.round(1000 * (now.seconds - since.seconds) / requests)} ms` : null,
+        latency: requests ? shown(1000 * (now.seconds - since.seconds) / requests) : null,
         rate: `${Math.round(1000 * Math.max(0, (now.images - since.images) / (now.at - since.at)))}/s`,
       });
       last = now;
