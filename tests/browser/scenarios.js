@@ -1,5 +1,5 @@
 // What a person does with the pages, done by Chromium: scenarios.js URL KEYED_URL KEY [FOLDER]; the
-// second daemon asks for an API key, the folder is for screenshots. Prints one JSON object: the name of each scenario and what went wrong in it, or null.
+// second daemon asks for an API key and has two models, the folder is for screenshots. Prints one JSON object: the name of each scenario and what went wrong in it, or null.
 //
 // A complaint on the console (a violation of the Content-Security-Policy is one), an exception, a
 // request to another server or one that fails spoils a scenario, whatever else it found.
@@ -193,6 +193,30 @@ const scenarios = {
     assert.equal(new Set(await page.evaluate(() => window.shown)).size, 1);
   }, { context: { reducedMotion: "reduce" } }),
 
+  aModelOfOtherThings: Object.assign(async (page) => {
+    const keys = await page.$$eval("#keys button", (all) => all.map((key) => key.textContent));
+    assert.equal(keys[9], "ankle boot");
+    await page.fill("#labels", "");
+    await page.click("#keys button >> text=coat");
+    await page.click("#keys button >> text=ankle boot");
+    assert.equal(await page.inputValue("#labels"), "coat, ankle boot");
+    await page.check("input[value=grid]");
+    await page.click("#draw");
+    await drawn(page, 2);
+    const heads = await page.$$eval("#stage thead th", (all) => all.map((th) => th.textContent));
+    assert.deepEqual(heads, ["seed", "coat", "ankle boot"]);
+    assert.match(await page.locator("#stage .picture a").last().getAttribute("href"), /\/9\.png/);
+  }, {
+    async prepare(page) {
+      await page.route("**/v1/models", async (route) => {
+        const list = await (await route.fetch()).json();
+        list.data[0].classes = ["t-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt",
+                                "sneaker", "bag", "ankle boot"];
+        await route.fulfill({ json: list });
+      });
+    },
+  }),
+
   withAKey: Object.assign(async (page) => {
     assert.match(await page.textContent("#message"), /key/);
     await page.fill("#key", "wrong");
@@ -201,8 +225,11 @@ const scenarios = {
     await page.fill("#key", key);
     await page.press("#key", "Tab");
     await page.waitForFunction(() => document.querySelector("#message").textContent === "Press Draw.");
+    await page.click("#sampling summary");
+    await page.selectOption("#model", "second");
     await page.click("#draw");
     await drawn(page, 4);
+    assert.match(await page.locator("#stage .picture a").first().getAttribute("href"), /&model=second&/);
     await page.locator("#stage .picture button").first().click();
     const curl = await page.textContent("#picture-curl");
     assert.ok(curl.includes('-H "Authorization: Bearer $KEY"') && !curl.includes(key), curl);
@@ -264,6 +291,7 @@ async function play(browser, name, scenario) {
   page.expectRefusal = scenario.expectRefusal;
   const troubles = watch(page, url);
   try {
+    await scenario.prepare?.(page);
     await page.goto(`${url}/${scenario.path ?? ""}`);
     if (!scenario.path) {
       await page.waitForFunction(() => document.querySelector("#message").textContent !== "");

@@ -4,11 +4,12 @@ import json
 import os
 import pathlib
 import re
+import shutil
 import subprocess
 
 import pytest
 
-from tests.http.conftest import DEADLINE_S, Daemon
+from tests.http.conftest import DEADLINE_S, MODEL, Daemon
 
 HERE = pathlib.Path(__file__).parent
 MODULES = pathlib.Path(os.environ.get("DENOISED_BROWSER", "build/browser")).resolve() / "node_modules"
@@ -21,10 +22,12 @@ SCENARIOS = re.findall(r"^  (?:async (\w+)\(page\)|(\w+): Object\.assign)",
 def results(tmp_path_factory):
     """{scenario: None or what went wrong}, all played in one browser."""
     assert MODULES.is_dir(), "make test-python fetches playwright-core"
-    keys = tmp_path_factory.mktemp("keys") / "keys"
-    keys.write_text(f"ada {KEY}\n")
+    folder = tmp_path_factory.mktemp("second")
+    (folder / "keys").write_text(f"ada {KEY}\n")
+    shutil.copy(MODEL, folder / "second.safetensors")
     daemons = [Daemon(tmp_path_factory.mktemp("daemon")),
-               Daemon(tmp_path_factory.mktemp("daemon"), "--api-keys-file", str(keys))]
+               Daemon(tmp_path_factory.mktemp("daemon"), "--api-keys-file", str(folder / "keys"),
+                      "--model", str(folder / "second.safetensors"))]
     try:
         command = ["node", str(HERE / "scenarios.js"), *(daemon.url for daemon in daemons), KEY]
         command += filter(None, [os.environ.get("DENOISED_SCREENSHOTS")])
