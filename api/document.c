@@ -2,45 +2,46 @@
 
 #include <string.h>
 
+#include "api/document_parts.h"
 #include "api/routes.h"
 #include "api/text.h"
 
 /* "key": and a string. */
-static void put_string(struct text *t, const char *key, const char *value)
+void document_put_string(struct text *t, const char *key, const char *value)
 {
     text_printf(t, "\"%s\":", key);
     text_json_string(t, value);
 }
 
-static void put_number(struct text *t, const char *key, double value)
+void document_put_number(struct text *t, const char *key, double value)
 {
     text_printf(t, "\"%s\":", key);
     text_json_number(t, value);
 }
 
 /* Milliseconds to the microsecond. */
-static void put_ms(struct text *t, const char *key, double ms)
+void document_put_ms(struct text *t, const char *key, double ms)
 {
     text_printf(t, "\"%s\":%.3f", key, ms);
 }
 
-static void put_model_ref(struct text *t, const struct dn_model_info *info)
+void document_put_model_ref(struct text *t, const struct dn_model_info *info)
 {
     text_puts(t, "\"model\":{");
-    put_string(t, "id", info->name);
+    document_put_string(t, "id", info->name);
     text_puts(t, ",");
-    put_string(t, "digest", info->digest);
+    document_put_string(t, "digest", info->digest);
     text_puts(t, "}");
 }
 
-static void put_determinism(struct text *t, const struct dn_model_info *info)
+void document_put_determinism(struct text *t, const struct dn_model_info *info)
 {
     text_puts(t, "\"determinism\":{");
-    put_string(t, "model_digest", info->digest);
+    document_put_string(t, "model_digest", info->digest);
     text_puts(t, ",");
-    put_string(t, "precision", dn_precision_name(info->precision));
+    document_put_string(t, "precision", dn_precision_name(info->precision));
     text_puts(t, ",");
-    put_string(t, "kernels", info->kernels);
+    document_put_string(t, "kernels", info->kernels);
     text_puts(t, "}");
 }
 
@@ -49,12 +50,12 @@ static void put_sampling(struct text *t, const struct sample_params *p)
 {
     const struct dn_sampler_info *sampler = dn_sampler_info(p->sampler);
     text_printf(t, "\"steps\":%u,", p->steps);
-    put_string(t, "sampler", sampler->name);
+    document_put_string(t, "sampler", sampler->name);
     text_puts(t, ",");
-    put_number(t, "guidance_scale", p->guidance_scale);
+    document_put_number(t, "guidance_scale", p->guidance_scale);
     if (sampler->has_eta) {
         text_puts(t, ",");
-        put_number(t, "eta", p->eta);
+        document_put_number(t, "eta", p->eta);
     }
 }
 
@@ -79,12 +80,12 @@ char *document_image_text(const struct sample_params *p, size_t i)
     struct dn_row_params row = params_row(p, i);
     struct text t = TEXT_INIT;
     text_puts(&t, "{");
-    put_model_ref(&t, info);
+    document_put_model_ref(&t, info);
     text_printf(&t, ",\"label\":%u,\"seed\":%llu,\"index\":%u,", row.label,
                 (unsigned long long)row.seed, row.index);
     put_sampling(&t, p);
     text_puts(&t, ",");
-    put_determinism(&t, info);
+    document_put_determinism(&t, info);
     text_puts(&t, "}");
     return text_take(&t, NULL);
 }
@@ -94,19 +95,19 @@ char *document_sheet_text(const struct sample_params *p)
     const struct dn_model_info *info = dn_model_info(p->model);
     struct text t = TEXT_INIT;
     text_puts(&t, "{");
-    put_model_ref(&t, info);
+    document_put_model_ref(&t, info);
     text_puts(&t, ",");
     put_labels(&t, p);
     text_printf(&t, ",\"seed\":%llu,\"index\":%u,", (unsigned long long)p->seed, p->index);
     put_sampling(&t, p);
     text_printf(&t, ",\"layout\":\"grid\",\"columns\":%u,", p->columns);
-    put_determinism(&t, info);
+    document_put_determinism(&t, info);
     text_puts(&t, "}");
     return text_take(&t, NULL);
 }
 
 /* The resolved parameters: with the model, a request body that draws the same images again. */
-static void put_params(struct text *t, const struct sample_params *p)
+void document_put_params(struct text *t, const struct sample_params *p)
 {
     text_puts(t, "\"params\":{");
     put_labels(t, p);
@@ -120,22 +121,22 @@ static void put_params(struct text *t, const struct sample_params *p)
     text_puts(t, "}");
 }
 
-static void put_png(struct text *t, const struct image *image)
+void document_put_png(struct text *t, const struct image *image)
 {
-    put_string(t, "digest", image->digest);
+    document_put_string(t, "digest", image->digest);
     text_puts(t, ",\"mime\":\"image/png\",\"b64\":\"");
     text_base64(t, image->png, image->png_bytes);
     text_puts(t, "\"");
 }
 
-static void put_sheet(struct text *t, const struct sample_params *p, const struct image *sheet)
+void document_put_sheet(struct text *t, const struct sample_params *p, const struct image *sheet)
 {
     const struct dn_model_info *info = dn_model_info(p->model);
     text_printf(t, ",\"sheet\":{\"rows\":%u,\"columns\":%u,\"height\":%u,\"width\":%u,",
                 params_grid_rows(p), p->columns,
                 params_grid_rows(p) * (uint32_t)info->height * p->scale,
                 p->columns * (uint32_t)info->width * p->scale);
-    put_png(t, sheet);
+    document_put_png(t, sheet);
     text_puts(t, "}");
 }
 
@@ -146,35 +147,35 @@ char *document_samples(const struct sample_params *p, const char *id, int64_t cr
     const struct dn_model_info *info = dn_model_info(p->model);
     struct text t = TEXT_INIT;
     text_puts(&t, "{");
-    put_string(&t, "id", id);
+    document_put_string(&t, "id", id);
     text_printf(&t, ",\"object\":\"sample_list\",\"created\":%lld,", (long long)created);
-    put_model_ref(&t, info);
+    document_put_model_ref(&t, info);
     text_puts(&t, ",");
-    put_params(&t, p);
+    document_put_params(&t, p);
     text_puts(&t, ",");
-    put_determinism(&t, info);
+    document_put_determinism(&t, info);
     text_puts(&t, ",\"images\":[");
     for (size_t i = 0; i < p->n_rows; i++) {
         struct dn_row_params row = params_row(p, i);
         text_printf(&t, "%s{\"index\":%u,\"label\":%u,\"seed\":%llu,", i ? "," : "", row.index,
                     row.label, (unsigned long long)row.seed);
         if (p->layout == LAYOUT_GRID) {
-            put_string(&t, "digest", images[i].digest);
+            document_put_string(&t, "digest", images[i].digest);
         } else {
-            put_png(&t, &images[i]);
+            document_put_png(&t, &images[i]);
         }
         text_puts(&t, "}");
     }
     text_puts(&t, "]");
     if (p->layout == LAYOUT_GRID) {
-        put_sheet(&t, p, sheet);
+        document_put_sheet(&t, p, sheet);
     }
     text_puts(&t, ",\"timings\":{");
-    put_ms(&t, "queue_ms", timings->queue_ms);
+    document_put_ms(&t, "queue_ms", timings->queue_ms);
     text_puts(&t, ",");
-    put_ms(&t, "sample_ms", timings->sample_ms);
+    document_put_ms(&t, "sample_ms", timings->sample_ms);
     text_puts(&t, ",");
-    put_ms(&t, "encode_ms", timings->encode_ms);
+    document_put_ms(&t, "encode_ms", timings->encode_ms);
     text_puts(&t, "}}\n");
     return text_take(&t, bytes);
 }
@@ -182,22 +183,22 @@ char *document_samples(const struct sample_params *p, const char *id, int64_t cr
 static void put_defaults(struct text *t, const struct dn_model_info *info)
 {
     text_puts(t, "\"defaults\":{");
-    put_string(t, "sampler", dn_sampler_info(info->default_sampler)->name);
+    document_put_string(t, "sampler", dn_sampler_info(info->default_sampler)->name);
     text_printf(t, ",\"steps\":%d,", info->default_steps);
-    put_number(t, "guidance_scale", info->default_guidance_scale);
+    document_put_number(t, "guidance_scale", info->default_guidance_scale);
     text_puts(t, "}");
 }
 
 static void put_model(struct text *t, const struct dn_model_info *info, bool is_default)
 {
     text_puts(t, "{");
-    put_string(t, "id", info->name);
+    document_put_string(t, "id", info->name);
     text_puts(t, ",\"object\":\"model\",");
-    put_string(t, "digest", info->digest);
+    document_put_string(t, "digest", info->digest);
     text_printf(t, ",\"default\":%s,", is_default ? "true" : "false");
-    put_string(t, "architecture", info->arch);
+    document_put_string(t, "architecture", info->arch);
     text_printf(t, ",\"parameters\":%zu,\"file_bytes\":%zu,", info->n_parameters, info->file_bytes);
-    put_number(t, "multiply_adds", info->macs);
+    document_put_number(t, "multiply_adds", info->macs);
     text_printf(t, ",\"image\":{\"height\":%d,\"width\":%d,\"channels\":%d},\"classes\":[",
                 info->height, info->width, info->channels);
     for (int i = 0; i < info->n_classes; i++) {
@@ -205,7 +206,7 @@ static void put_model(struct text *t, const struct dn_model_info *info, bool is_
         text_json_string(t, info->class_names[i]);
     }
     text_printf(t, "],\"timesteps\":%d,", info->timesteps);
-    put_string(t, "prediction", info->prediction);
+    document_put_string(t, "prediction", info->prediction);
     text_printf(t, ",\"guidance\":%s,\"samplers\":[", info->can_guide ? "true" : "false");
     for (int i = 0, n = 0; i < DN_SAMPLER_COUNT; i++) {
         if (info->samplers & UINT32_C(1) << i) {
@@ -216,7 +217,7 @@ static void put_model(struct text *t, const struct dn_model_info *info, bool is_
     text_puts(t, "],");
     put_defaults(t, info);
     text_puts(t, ",");
-    put_determinism(t, info);
+    document_put_determinism(t, info);
     text_puts(t, "}");
 }
 
@@ -243,11 +244,11 @@ char *document_model(const struct api_context *context, size_t model_idx, size_t
 static void put_sampler(struct text *t, const struct dn_sampler_info *info)
 {
     text_puts(t, "{");
-    put_string(t, "name", info->name);
+    document_put_string(t, "name", info->name);
     text_puts(t, ",");
-    put_string(t, "title", info->title);
+    document_put_string(t, "title", info->title);
     text_puts(t, ",");
-    put_string(t, "source", info->source);
+    document_put_string(t, "source", info->source);
     text_printf(t, ",\"has_eta\":%s,\"stochastic\":%s,\"order\":%d}",
                 info->has_eta ? "true" : "false", info->stochastic ? "true" : "false", info->order);
 }
@@ -269,7 +270,7 @@ char *document_capabilities(const struct api_context *context, size_t *bytes)
     const struct dn_model_info *info = dn_model_info(context->models[0]);
     struct text t = TEXT_INIT;
     text_puts(&t, "{\"object\":\"capabilities\",");
-    put_model_ref(&t, info);
+    document_put_model_ref(&t, info);
     text_puts(&t, ",\"models\":[");
     for (size_t i = 0; i < context->n_models; i++) {
         text_puts(&t, i ? "," : "");
@@ -290,7 +291,7 @@ char *document_capabilities(const struct api_context *context, size_t *bytes)
     put_batching(&t, context);
     put_defaults(&t, info);
     text_puts(&t, ",");
-    put_determinism(&t, info);
+    document_put_determinism(&t, info);
     text_puts(&t, "}\n");
     return text_take(&t, bytes);
 }
@@ -302,9 +303,9 @@ char *document_discovery(size_t *bytes)
                   "network\",\"openapi\":\"/openapi.json\",\"routes\":[");
     for (int i = 0; i < ROUTE_COUNT; i++) {
         text_puts(&t, i ? ",{" : "{");
-        put_string(&t, "method", routes[i].method);
+        document_put_string(&t, "method", routes[i].method);
         text_puts(&t, ",");
-        put_string(&t, "path", routes[i].pattern);
+        document_put_string(&t, "path", routes[i].pattern);
         text_puts(&t, "}");
     }
     text_puts(&t, "]}\n");

@@ -4,28 +4,32 @@
 
 #include "api/json.h"
 
+#define IN_BODY (IN_SAMPLE | IN_JOB)
+
 enum field_type { TYPE_NUMBER, TYPE_STRING, TYPE_LABEL, TYPE_LIST };
 
 static const struct {
     const char *pointer;
     enum field_type type;
-    bool in_query;
+    unsigned places; /* of enum field_place */
 } field_rows[FIELD_COUNT] = {
-    [FIELD_LABEL] = {"/label", TYPE_LABEL, false},
-    [FIELD_LABELS] = {"/labels", TYPE_LIST, false},
-    [FIELD_N] = {"/n", TYPE_NUMBER, false},
-    [FIELD_SEED] = {"/seed", TYPE_NUMBER, true},
-    [FIELD_INDEX] = {"/index", TYPE_NUMBER, true},
-    [FIELD_STEPS] = {"/steps", TYPE_NUMBER, true},
-    [FIELD_SAMPLER] = {"/sampler", TYPE_STRING, true},
-    [FIELD_GUIDANCE_SCALE] = {"/guidance_scale", TYPE_NUMBER, true},
-    [FIELD_ETA] = {"/eta", TYPE_NUMBER, true},
-    [FIELD_MODEL] = {"/model", TYPE_STRING, true},
-    [FIELD_FORMAT] = {"/format", TYPE_STRING, false},
-    [FIELD_LAYOUT] = {"/layout", TYPE_STRING, false},
-    [FIELD_SCALE] = {"/scale", TYPE_NUMBER, true},
-    [FIELD_COLUMNS] = {"/columns", TYPE_NUMBER, false},
-    [FIELD_TIMEOUT_MS] = {"/timeout_ms", TYPE_NUMBER, false},
+    [FIELD_LABEL] = {"/label", TYPE_LABEL, IN_BODY},
+    [FIELD_LABELS] = {"/labels", TYPE_LIST, IN_BODY},
+    [FIELD_N] = {"/n", TYPE_NUMBER, IN_BODY},
+    [FIELD_SEED] = {"/seed", TYPE_NUMBER, IN_BODY | IN_QUERY},
+    [FIELD_INDEX] = {"/index", TYPE_NUMBER, IN_BODY | IN_QUERY},
+    [FIELD_STEPS] = {"/steps", TYPE_NUMBER, IN_BODY | IN_QUERY},
+    [FIELD_SAMPLER] = {"/sampler", TYPE_STRING, IN_BODY | IN_QUERY},
+    [FIELD_GUIDANCE_SCALE] = {"/guidance_scale", TYPE_NUMBER, IN_BODY | IN_QUERY},
+    [FIELD_ETA] = {"/eta", TYPE_NUMBER, IN_BODY | IN_QUERY},
+    [FIELD_MODEL] = {"/model", TYPE_STRING, IN_BODY | IN_QUERY},
+    [FIELD_FORMAT] = {"/format", TYPE_STRING, IN_BODY},
+    [FIELD_LAYOUT] = {"/layout", TYPE_STRING, IN_BODY},
+    [FIELD_SCALE] = {"/scale", TYPE_NUMBER, IN_BODY | IN_QUERY},
+    [FIELD_COLUMNS] = {"/columns", TYPE_NUMBER, IN_BODY},
+    [FIELD_TIMEOUT_MS] = {"/timeout_ms", TYPE_NUMBER, IN_BODY},
+    [FIELD_PREVIEW_EVERY] = {"/preview_every", TYPE_NUMBER, 0},
+    [FIELD_ID] = {"/id", TYPE_STRING, IN_JOB},
 };
 
 static const char *const type_names[] = {
@@ -65,12 +69,13 @@ static bool type_fits(enum field_type type, const cJSON *value)
     return false;
 }
 
-void fields_from_json(struct fields *f, const cJSON *object, struct problem *problem)
+void fields_from_json(struct fields *f, const cJSON *object, enum field_place place,
+                      struct problem *problem)
 {
     *f = (struct fields){.labels = NULL};
     for (const cJSON *member = object->child; member; member = member->next) {
         int field = field_by_name(member->string);
-        if (field < 0) {
+        if (field < 0 || !(field_rows[field].places & place)) {
             char pointer[PROBLEM_POINTER_BYTES] = "";
             problem_pointer_push(pointer, member->string);
             problem_add(problem, pointer, "unknown field");
@@ -97,7 +102,7 @@ void fields_from_query(struct fields *f, const struct query *query, struct probl
     for (size_t i = 0; i < query->n_pairs; i++) {
         const char *key = query->pairs[i].key, *value = query->pairs[i].value;
         int field = field_by_name(key);
-        if (field < 0 || !field_rows[field].in_query) {
+        if (field < 0 || !(field_rows[field].places & IN_QUERY)) {
             char pointer[PROBLEM_POINTER_BYTES] = "";
             problem_pointer_push(pointer, key);
             problem_add(problem, pointer, "unknown parameter");

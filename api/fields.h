@@ -27,8 +27,13 @@ enum field {
     FIELD_SCALE,
     FIELD_COLUMNS,
     FIELD_TIMEOUT_MS,
+    FIELD_PREVIEW_EVERY,
+    FIELD_ID,
     FIELD_COUNT
 };
+
+/* Where a request is written, and so which fields it may have. */
+enum field_place { IN_QUERY = 1, IN_SAMPLE = 2, IN_JOB = 4 };
 
 /* A number or a string; `string` is NULL for a number. */
 struct field_value {
@@ -44,7 +49,8 @@ struct fields {
 
 /* Sort the members of a JSON object, or the parameters of a query, into fields. Unknown names and
  * wrong types are added to *problem. */
-void fields_from_json(struct fields *f, const cJSON *object, struct problem *problem);
+void fields_from_json(struct fields *f, const cJSON *object, enum field_place place,
+                      struct problem *problem);
 void fields_from_query(struct fields *f, const struct query *query, struct problem *problem);
 
 /* The field's JSON pointer: "/steps". */

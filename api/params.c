@@ -102,6 +102,13 @@ static bool read_label(const struct sample_params *p, const struct field_value *
     return true;
 }
 
+bool params_job_id_valid(const char *id)
+{
+    size_t bytes = strlen(id);
+    return bytes >= 1 && bytes < PARAMS_JOB_ID_BYTES &&
+           strspn(id, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-") == bytes;
+}
+
 /* ---- the whole ------------------------------------------------------------------------------ */
 
 static int params_out_of_memory(struct problem *problem)
@@ -186,6 +193,11 @@ static void resolve_sampling(struct sample_params *p, const struct fields *f,
     }
 }
 
+static uint32_t default_columns(const struct sample_params *p)
+{
+    return (uint32_t)ceil(sqrt((double)p->n_rows));
+}
+
 /* Rows of the request and their picture: n, index, layout, columns, scale. */
 static void resolve_images(struct sample_params *p, const struct fields *f,
                            const struct api_context *context, struct problem *problem)
@@ -208,7 +220,7 @@ static void resolve_images(struct sample_params *p, const struct fields *f,
     p->scale = (uint32_t)scale;
 
     if (p->layout == LAYOUT_GRID) {
-        columns = (uint64_t)ceil(sqrt((double)p->n_rows));
+        columns = default_columns(p);
         read_integer(f, FIELD_COLUMNS, 1, p->n_rows ? p->n_rows : 1, &columns, problem);
     } else if (f->has[FIELD_COLUMNS]) {
         problem_add(problem, "/columns", "only with layout grid");
@@ -254,11 +266,20 @@ static int params_resolve(struct sample_params *p, const struct fields *f,
     p->timeout_ms = (uint32_t)timeout_ms;
     resolve_sampling(p, f, problem);
     resolve_images(p, f, context, problem);
+    uint64_t preview_every = 0;
+    read_integer(f, FIELD_PREVIEW_EVERY, 1, p->steps, &preview_every, problem);
+    p->preview_every = (uint32_t)preview_every;
+    if (f->has[FIELD_ID] && !params_job_id_valid(f->value[FIELD_ID].string)) {
+        problem_add(problem, "/id", "must be 1 to %d characters of A-Z a-z 0-9 . _ -",
+                    PARAMS_JOB_ID_BYTES - 1);
+    } else if (f->has[FIELD_ID]) {
+        memcpy(p->job_id, f->value[FIELD_ID].string, strlen(f->value[FIELD_ID].string) + 1);
+    }
     return problem->n_errors ? -1 : 0;
 }
 
-int params_from_body(struct sample_params *p, const struct api_context *context, const char *body,
-                     size_t bytes, struct problem *problem)
+int params_from_body(struct sample_params *p, const struct api_context *context,
+                     enum params_kind kind, const char *body, size_t bytes, struct problem *problem)
 {
     *p = (struct sample_params){.model_idx = 0};
     cJSON *root;
@@ -272,7 +293,7 @@ int params_from_body(struct sample_params *p, const struct api_context *context,
         goto out;
     }
     struct fields f;
-    fields_from_json(&f, root, problem);
+    fields_from_json(&f, root, kind == PARAMS_JOB ? IN_JOB : IN_SAMPLE, problem);
     if (!cJSON_GetObjectItemCaseSensitive(root, "label") &&
         !cJSON_GetObjectItemCaseSensitive(root, "labels")) {
         problem_add(problem, "/label", "label or labels is required");
@@ -308,6 +329,18 @@ int params_from_url(struct sample_params *p, const struct api_context *context, 
     return rc;
 }
 
+int params_copy(struct sample_params *to, const struct sample_params *from)
+{
+    uint32_t *labels = malloc(from->n_labels * sizeof *labels);
+    if (!labels) {
+        return DN_ENOMEM;
+    }
+    memcpy(labels, from->labels, from->n_labels * sizeof *labels);
+    *to = *from;
+    to->labels = labels;
+    return 0;
+}
+
 void params_free(struct sample_params *p)
 {
     free(p->labels);
@@ -326,6 +359,12 @@ struct dn_row_params params_row(const struct sample_params *p, size_t i)
         .guidance_scale = p->guidance_scale,
         .eta = p->eta,
     };
+}
+
+void params_make_grid(struct sample_params *p)
+{
+    p->layout = LAYOUT_GRID;
+    p->columns = default_columns(p);
 }
 
 uint32_t params_grid_rows(const struct sample_params *p)

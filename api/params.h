@@ -21,6 +21,10 @@
 /* Decoded bytes of all pictures of one response, after scaling. */
 #define PARAMS_MAX_PIXEL_BYTES (UINT32_C(64) << 20)
 
+#define PARAMS_JOB_ID_BYTES 65
+
+#define PARAMS_JOB_ID_BYTES 65
+
 enum params_layout { LAYOUT_LIST, LAYOUT_GRID };
 
 /* What requests are checked against; const while the daemon runs. */
@@ -53,14 +57,25 @@ struct sample_params {
     double eta;
     enum params_layout layout;
     uint32_t scale;
-    uint32_t columns;    /* of the grid; 0 with LAYOUT_LIST */
-    uint32_t timeout_ms; /* 0: none */
+    uint32_t columns;                 /* of the grid; 0 with LAYOUT_LIST */
+    uint32_t timeout_ms;              /* 0: none */
+    uint32_t preview_every;           /* steps between two previews of an image; 0 is none */
+    char job_id[PARAMS_JOB_ID_BYTES]; /* the client's own; "" without one */
 };
 
-/* Read the body of POST /v1/samples. Returns 0; the caller frees with params_free. Or -1 with
- * *problem filled and nothing to free. */
-int params_from_body(struct sample_params *p, const struct api_context *context, const char *body,
-                     size_t bytes, struct problem *problem);
+enum params_kind { PARAMS_SAMPLE, PARAMS_JOB };
+
+/* Read the body of POST /v1/samples, or of POST /v1/jobs, which may have an id too. Returns 0; the
+ * caller frees with params_free. Or -1 with *problem filled and nothing to free. */
+int params_from_body(struct sample_params *p, const struct api_context *context,
+                     enum params_kind kind, const char *body, size_t bytes,
+                     struct problem *problem);
+
+/* Is it what a job may be called: 1 to 64 characters of A-Z a-z 0-9 . _ -? */
+bool params_job_id_valid(const char *id);
+
+/* A copy with labels of its own. Returns 0 or DN_ENOMEM, and then there is nothing to free. */
+int params_copy(struct sample_params *to, const struct sample_params *from);
 
 /* Read GET /v1/samples/{label}.png: the decoded label and the query. As params_from_body. */
 int params_from_url(struct sample_params *p, const struct api_context *context, const char *label,
@@ -70,6 +85,9 @@ void params_free(struct sample_params *p);
 
 /* The engine's parameters of row `i` of the request. */
 struct dn_row_params params_row(const struct sample_params *p, size_t i);
+
+/* Turn a list into a grid of near a square. */
+void params_make_grid(struct sample_params *p);
 
 /* Rows and columns of cells of the request's sheet. */
 uint32_t params_grid_rows(const struct sample_params *p);

@@ -76,6 +76,11 @@ int problem_status(enum problem_kind kind)
     return problem_rows[kind].status;
 }
 
+const char *problem_type(enum problem_kind kind)
+{
+    return problem_rows[kind].type;
+}
+
 char *problem_json(const struct problem *p, const char *request_id, size_t *bytes)
 {
     const struct problem_row *row = &problem_rows[p->kind];

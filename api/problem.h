@@ -18,9 +18,13 @@
     X(PROBLEM_UNAUTHORIZED, 401, "unauthorized", "An API key is required")                         \
     X(PROBLEM_NOT_FOUND, 404, "not-found", "No such resource")                                     \
     X(PROBLEM_MODEL_NOT_FOUND, 404, "model-not-found", "No such model")                            \
+    X(PROBLEM_JOB_NOT_FOUND, 404, "job-not-found", "No such job")                                  \
     X(PROBLEM_METHOD_NOT_ALLOWED, 405, "method-not-allowed", "Method not allowed")                 \
     X(PROBLEM_NOT_ACCEPTABLE, 406, "not-acceptable", "Not acceptable")                             \
     X(PROBLEM_REQUEST_TIMEOUT, 408, "request-timeout", "The request took too long to arrive")      \
+    X(PROBLEM_JOB_EXISTS, 409, "job-exists", "The id belongs to another job")                      \
+    X(PROBLEM_JOB_NOT_DONE, 409, "job-not-done", "The job has no images")                          \
+    X(PROBLEM_JOB_EXPIRED, 410, "job-expired", "The job has expired")                              \
     X(PROBLEM_LENGTH_REQUIRED, 411, "length-required", "Length required")                          \
     X(PROBLEM_BODY_TOO_LARGE, 413, "body-too-large", "Request body too large")                     \
     X(PROBLEM_URI_TOO_LONG, 414, "uri-too-long", "URI too long")                                   \
@@ -30,6 +34,7 @@
     X(PROBLEM_INTERNAL, 500, "internal-error", "Internal error")                                   \
     X(PROBLEM_OUT_OF_MEMORY, 503, "out-of-memory", "Out of memory")                                \
     X(PROBLEM_QUEUE_FULL, 503, "queue-full", "The queue is full")                                  \
+    X(PROBLEM_JOBS_FULL, 503, "jobs-full", "There are too many jobs")                              \
     X(PROBLEM_LOADING, 503, "loading", "The models are being loaded")                              \
     X(PROBLEM_DRAINING, 503, "draining", "The server is shutting down")                            \
     X(PROBLEM_DEADLINE_BUSY, 503, "deadline-busy", "Too busy for this deadline")                   \
@@ -66,6 +71,9 @@ void problem_pointer_push(char pointer[PROBLEM_POINTER_BYTES], const char *key);
 
 /* The HTTP status of a kind. */
 int problem_status(enum problem_kind kind);
+
+/* The URI of a kind. */
+const char *problem_type(enum problem_kind kind);
 
 /* The problem as JSON text. The caller frees; NULL when out of memory. */
 char *problem_json(const struct problem *p, const char *request_id, size_t *bytes);

@@ -10,6 +10,14 @@ const struct route routes[ROUTE_COUNT] = {
     [ROUTE_DISCOVERY] = {"GET", "/", {JSON, "text/html"}, false},
     [ROUTE_SAMPLES] = {"POST", "/v1/samples", {JSON, "image/png"}, false},
     [ROUTE_SAMPLE_PNG] = {"GET", "/v1/samples/{label}.png", {"image/png"}, false},
+    [ROUTE_JOB_CREATE] = {"POST", "/v1/jobs", {JSON}, false},
+    [ROUTE_JOB_LIST] = {"GET", "/v1/jobs", {JSON}, false},
+    [ROUTE_JOB] = {"GET", "/v1/jobs/{id}", {JSON}, false},
+    [ROUTE_JOB_DELETE] = {"DELETE", "/v1/jobs/{id}", {JSON}, true},
+    [ROUTE_JOB_CANCEL] = {"POST", "/v1/jobs/{id}/cancel", {JSON}, false},
+    [ROUTE_JOB_RESULT] = {"GET", "/v1/jobs/{id}/result", {JSON, "image/png"}, false},
+    [ROUTE_JOB_GRID] = {"GET", "/v1/jobs/{id}/grid.png", {"image/png"}, false},
+    [ROUTE_JOB_IMAGE] = {"GET", "/v1/jobs/{id}/images/{i}.png", {"image/png"}, false},
     [ROUTE_MODELS] = {"GET", "/v1/models", {JSON}, false},
     [ROUTE_MODEL] = {"GET", "/v1/models/{id}", {JSON}, false},
     [ROUTE_CAPABILITIES] = {"GET", "/v1/capabilities", {JSON}, false},
@@ -51,6 +59,15 @@ static bool route_fits(const char *pattern, const char *path, struct route_match
     }
     memcpy(match->segments, segments, sizeof segments);
     return true;
+}
+
+int route_first(int id)
+{
+    int first = 0;
+    while (strcmp(routes[first].pattern, routes[id].pattern) != 0) {
+        first++;
+    }
+    return first;
 }
 
 void route_find(struct route_match *match, const char *method, const char *path)

@@ -12,6 +12,14 @@ enum route_id {
     ROUTE_DISCOVERY,
     ROUTE_SAMPLES,
     ROUTE_SAMPLE_PNG,
+    ROUTE_JOB_CREATE,
+    ROUTE_JOB_LIST,
+    ROUTE_JOB,
+    ROUTE_JOB_DELETE,
+    ROUTE_JOB_CANCEL,
+    ROUTE_JOB_RESULT,
+    ROUTE_JOB_GRID,
+    ROUTE_JOB_IMAGE,
     ROUTE_MODELS,
     ROUTE_MODEL,
     ROUTE_CAPABILITIES,
@@ -49,6 +57,9 @@ struct route_match {
     char allow[48]; /* for the Allow header when the path exists */
     struct route_segment segments[ROUTE_MAX_SEGMENTS];
 };
+
+/* The first route with the same pattern: what they have in common is counted there. */
+int route_first(int id);
 
 /* Find the route of a method and a raw (undecoded) path without its query. HEAD finds GET's. */
 void route_find(struct route_match *match, const char *method, const char *path);

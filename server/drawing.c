@@ -147,6 +147,8 @@ void drawing_reply_refused(struct request *r, enum admission why)
                                   "There is no room in the queue for this many images now."},
         [ADMISSION_DRAINING] = {PROBLEM_DRAINING, REASON_DRAINING,
                                 "The server finishes its work and shuts down."},
+        [ADMISSION_JOBS_FULL] = {PROBLEM_JOBS_FULL, REASON_JOBS_FULL,
+                                 "As many jobs as can be stored are waiting or at work."},
     };
     struct problem problem;
     problem_set(&problem, refusals[why].kind, "%s", refusals[why].text);
@@ -204,6 +206,22 @@ bool drawing_has_ended(const struct drawing *d)
     return !d->is_working && job_is_over(&d->job);
 }
 
+void drawing_progress(const struct drawing *d, struct job_progress *progress)
+{
+    const struct job *job = &d->job;
+    uint64_t total = (uint64_t)job->n_rows * job->steps, done = job->steps_done;
+    double elapsed_ms = job->first_step_ns ? ms_between(job->first_step_ns, uv_hrtime()) : 0;
+    *progress = (struct job_progress){
+        .step = (uint32_t)(done / job->n_rows),
+        .steps = job->steps,
+        .images_done = job->n_drawn,
+        .images = job->n_rows,
+        .eta_ms = job_is_over(job) ? 0
+                  : done > 0       ? elapsed_ms * (double)(total - done) / (double)done
+                                   : -1,
+    };
+}
+
 /* ---- answers -------------------------------------------------------------------------------- */
 
 int drawing_take_body(struct drawing *d, const struct form *form, char **body, size_t *bytes)
@@ -249,6 +267,8 @@ void drawing_problem(const struct drawing *d, struct problem *problem)
 {
     if (d->job.reason == REASON_SHUTDOWN) {
         problem_set(problem, PROBLEM_DRAINING, "The server shut down before this was drawn.");
+    } else if (d->job.reason == REASON_DEADLINE) {
+        gate_problem_late(problem, d->params.timeout_ms);
     } else if (d->job.reason == REASON_OUT_OF_MEMORY) {
         problem_set(problem, PROBLEM_OUT_OF_MEMORY, "There was no memory to draw this.");
     } else {

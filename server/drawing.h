@@ -10,6 +10,7 @@
 #define SERVER_DRAWING_H
 
 #include "api/document.h"
+#include "api/job_document.h"
 #include "server/job.h"
 
 struct server;
@@ -59,7 +60,13 @@ struct drawing {
     size_t body_bytes;
 };
 
-enum admission { ADMITTED, ADMISSION_NO_MEMORY, ADMISSION_QUEUE_FULL, ADMISSION_DRAINING };
+enum admission {
+    ADMITTED,
+    ADMISSION_NO_MEMORY,
+    ADMISSION_QUEUE_FULL,
+    ADMISSION_DRAINING,
+    ADMISSION_JOBS_FULL
+};
 
 /* Have `params` drawn, with `o` attached; takes params over whatever comes of it. Nothing is
  * attached unless it is admitted. ops->ended is not called from within. */
@@ -81,6 +88,9 @@ void drawing_cancel(struct drawing *d, enum job_reason reason);
 
 /* It has its outcome, which is in job.state, and ops->ended was called. */
 bool drawing_has_ended(const struct drawing *d);
+
+/* How far it has come. */
+void drawing_progress(const struct drawing *d, struct job_progress *progress);
 
 /* The answer to a drawing that succeeded in a form; the caller frees. Returns 0 or a dn_code. */
 int drawing_take_body(struct drawing *d, const struct form *form, char **body, size_t *bytes);

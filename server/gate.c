@@ -164,6 +164,18 @@ void ticket_end(struct ticket *t, struct gate *g, bool unused)
     *t = (struct ticket){.evaluations = 0};
 }
 
+void ticket_move(struct ticket *to, struct ticket *from, struct gate *g,
+                 void (*late)(struct ticket *ticket))
+{
+    *to = *from;
+    to->late = late;
+    if (from->deadline_ns) {
+        deadline_leave(g, from);
+        deadline_enter(g, to);
+    }
+    *from = (struct ticket){.evaluations = 0};
+}
+
 void gate_problem_late(struct problem *problem, uint32_t timeout_ms)
 {
     problem_set(problem, PROBLEM_DEADLINE, "This was not done within %u ms.", timeout_ms);

@@ -49,6 +49,10 @@ int ticket_begin(struct ticket *t, struct request *r, const struct sample_params
  * one that is all zeros or has ended. */
 void ticket_end(struct ticket *t, struct gate *g, bool unused);
 
+/* Let `to` stand for what `from` stood for, which has ended then. */
+void ticket_move(struct ticket *to, struct ticket *from, struct gate *g,
+                 void (*late)(struct ticket *ticket));
+
 /* What a late request is told. */
 void gate_problem_late(struct problem *problem, uint32_t timeout_ms);
 

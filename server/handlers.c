@@ -45,7 +45,7 @@ static int check_route(struct request *r, struct problem *problem)
 
 static int check_body(struct request *r, struct problem *problem)
 {
-    bool takes_body = r->route.id == ROUTE_SAMPLES;
+    bool takes_body = r->route.id == ROUTE_SAMPLES || r->route.id == ROUTE_JOB_CREATE;
     if (!takes_body) {
         if (r->has_body) {
             problem_set(problem, PROBLEM_INVALID_REQUEST, "This request takes no body.");
@@ -243,6 +243,14 @@ static const struct {
     [ROUTE_DISCOVERY] = {handle_discovery, false, false},
     [ROUTE_SAMPLES] = {samples_create, true, false},
     [ROUTE_SAMPLE_PNG] = {samples_get_png, true, true},
+    [ROUTE_JOB_CREATE] = {jobs_handle_create, true, false},
+    [ROUTE_JOB_LIST] = {jobs_handle_list, true, true},
+    [ROUTE_JOB] = {jobs_handle_get, true, true},
+    [ROUTE_JOB_DELETE] = {jobs_handle_delete, true, false},
+    [ROUTE_JOB_CANCEL] = {jobs_handle_cancel, true, false},
+    [ROUTE_JOB_RESULT] = {jobs_handle_result, true, false},
+    [ROUTE_JOB_GRID] = {jobs_handle_grid, true, false},
+    [ROUTE_JOB_IMAGE] = {jobs_handle_image, true, false},
     [ROUTE_MODELS] = {handle_models, true, false},
     [ROUTE_MODEL] = {handle_model, true, false},
     [ROUTE_CAPABILITIES] = {handle_capabilities, true, false},

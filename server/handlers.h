@@ -4,6 +4,7 @@
 #ifndef SERVER_HANDLERS_H
 #define SERVER_HANDLERS_H
 
+#include "api/params.h"
 #include "server/request.h"
 
 /* Check what the headers say: route, method, media types, body. Returns 0 or -1 with *problem. */
@@ -15,8 +16,26 @@ void handlers_run(struct request *r);
 /* Why a server that is not ready is not. */
 void problem_not_ready(struct problem *problem, const struct server *server);
 
+/* Stored jobs (job_handlers.c). */
+void jobs_handle_create(struct request *r);
+void jobs_handle_list(struct request *r);
+void jobs_handle_get(struct request *r);
+void jobs_handle_delete(struct request *r);
+void jobs_handle_cancel(struct request *r);
+void jobs_handle_result(struct request *r);
+void jobs_handle_grid(struct request *r);
+void jobs_handle_image(struct request *r);
+
+/* Answer with a job and its Location. */
+struct stored_job;
+void jobs_reply_created(struct request *r, unsigned status, struct stored_job *job);
+
 /* The two that draw (samples.c). */
 void samples_create(struct request *r);
 void samples_get_png(struct request *r);
+
+/* Give the parameters a seed if the client did not. Returns 0, or -1 with a reply made and the
+ * parameters freed. */
+int samples_draw_seed(struct request *r, struct sample_params *params);
 
 #endif

@@ -46,17 +46,18 @@ void histogram_observe(struct histogram *h, double value, uint64_t times)
     h->sum += value * (double)times;
 }
 
-const char *const metrics_methods[METRICS_METHODS + 1] = {"GET", "HEAD", "POST", "OPTIONS",
-                                                          "other"};
+const char *const metrics_methods[METRICS_METHODS + 1] = {"GET",    "HEAD",    "POST",
+                                                          "DELETE", "OPTIONS", "other"};
 
 /* Every status that the daemon answers with; 499 is a client that went away. */
-const int metrics_codes[METRICS_MAX_CODES] = {200, 204, 304, 400, 401, 404, 405, 406, 408, 411,
-                                              413, 414, 415, 417, 429, 499, 500, 503, 504};
+const int metrics_codes[METRICS_MAX_CODES] = {200, 202, 204, 304, 400, 401, 404, 405,
+                                              406, 408, 409, 410, 411, 413, 414, 415,
+                                              417, 429, 499, 500, 503, 504};
 
 void metrics_count_request(struct metrics *m, int route, const char *method, int status,
                            double seconds)
 {
-    size_t r = route < 0 ? ROUTE_COUNT : (size_t)route, k = 0, c = 0;
+    size_t r = route < 0 ? ROUTE_COUNT : (size_t)route_first(route), k = 0, c = 0;
     while (k < METRICS_METHODS && strcmp(metrics_methods[k], method) != 0) {
         k++;
     }

@@ -14,8 +14,8 @@
 #include "api/routes.h"
 
 /* method, as a label; anything else is "other" */
-#define METRICS_METHODS 4 /* GET HEAD POST OPTIONS, then other */
-#define METRICS_MAX_CODES 32
+#define METRICS_METHODS 5 /* GET HEAD POST DELETE OPTIONS, then other */
+#define METRICS_MAX_CODES 40
 #define METRICS_MAX_BUCKETS 16
 
 struct histogram {
@@ -30,12 +30,14 @@ enum job_reason {
     REASON_NONE,
     REASON_DISCONNECT,
     REASON_DEADLINE,
+    REASON_CANCEL, /* asked for by the client */
     REASON_SHUTDOWN,
     REASON_OUT_OF_MEMORY,
     REASON_INTERNAL,
     REASON_QUEUE_FULL,
     REASON_QUOTA,
     REASON_DRAINING,
+    REASON_JOBS_FULL,
     REASON_COUNT
 };
 

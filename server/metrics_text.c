@@ -14,7 +14,8 @@ static const char *const reason_names[REASON_COUNT] = {
     [REASON_SHUTDOWN] = "shutdown", [REASON_OUT_OF_MEMORY] = "out_of_memory",
     [REASON_INTERNAL] = "internal", [REASON_QUEUE_FULL] = "queue_full",
     [REASON_DRAINING] = "draining", [REASON_DEADLINE] = "deadline",
-    [REASON_QUOTA] = "quota"};
+    [REASON_QUOTA] = "quota",       [REASON_JOBS_FULL] = "jobs_full",
+    [REASON_CANCEL] = "cancel"};
 
 static void put_head(struct text *t, const char *name, const char *type, const char *help)
 {
@@ -88,6 +89,9 @@ static void put_requests(struct text *t, const struct metrics *m)
     put_head(t, "http_request_duration_seconds", "histogram",
              "From the request line to the last byte of the answer.");
     for (int r = 0; r <= ROUTE_COUNT; r++) {
+        if (r < ROUTE_COUNT && route_first(r) != r) {
+            continue;
+        }
         char label[80];
         snprintf(label, sizeof label, "route=\"%s\",",
                  r < ROUTE_COUNT ? routes[r].pattern : "none");

@@ -37,6 +37,9 @@ struct options {
     int max_connections;
     int request_timeout_s; /* a client must have sent its whole request by then */
     int keepalive_timeout_s;
+    int max_jobs;            /* stored at once */
+    int max_jobs_bytes;      /* of their images */
+    int job_ttl_s;           /* how long a finished one is kept, and then its id */
     int drain_timeout_s;
     const char *api_keys_file; /* NULL: everybody may ask */
     int rows_per_minute;       /* of a key; 0: no limit */

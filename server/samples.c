@@ -5,11 +5,15 @@
 #include <string.h>
 
 #include "api/accept.h"
+#include "api/prefer.h"
 #include "api/query.h"
 #include "server/forms.h"
 #include "server/handlers.h"
+#include "server/jobs.h"
 #include "server/random.h"
 #include "server/server.h"
+
+#define SAMPLES_MAX_WAIT_S 60
 
 /* ---- the answer ----------------------------------------------------------------------------- */
 
@@ -64,6 +68,7 @@ static void reply_failure(struct sample *s)
 static void sample_leave(struct sample *s, enum job_reason reason)
 {
     struct request *r = s->request;
+    alarm_clear(&r->server->alarms, &s->alarm);
     drawing_detach(&s->observer, reason);
     ticket_end(&s->ticket, &r->server->gate, false);
     free(s);
@@ -103,11 +108,27 @@ static void on_late(struct ticket *t)
     sample_leave(s, REASON_DEADLINE);
 }
 
+/* The client has waited as long as it wanted to: it gets a job, and goes on waiting where there is
+ * no room for one. */
+static void on_waited(struct alarm *alarm)
+{
+    struct sample *s = (struct sample *)(void *)((char *)alarm - offsetof(struct sample, alarm));
+    struct stored_job *job = jobs_adopt(s->request, s->observer.drawing, &s->ticket);
+    if (!job) {
+        return;
+    }
+    char applied[32];
+    snprintf(applied, sizeof applied, "wait=%u", s->wait_s);
+    jobs_reply_created(s->request, 202, job);
+    request_add_header(s->request, "Preference-Applied", applied);
+    sample_leave(s, REASON_NONE);
+}
+
 /* ---- admission ------------------------------------------------------------------------------ */
 
 /* Have it drawn and suspend the request, or refuse it. Takes `params` over. */
 static void sample_start(struct request *r, struct sample_params *params, const struct form *form,
-                         bool is_get, const char *etag)
+                         bool is_get, const char *etag, uint32_t wait_s)
 {
     struct sample *s = calloc(1, sizeof *s);
     if (!s || request_watch(r, on_gone) != 0) {
@@ -135,10 +156,25 @@ static void sample_start(struct request *r, struct sample_params *params, const 
     }
     r->holder = s;
     request_suspend(r);
+    if (wait_s > 0) {
+        s->wait_s = wait_s < SAMPLES_MAX_WAIT_S ? wait_s : SAMPLES_MAX_WAIT_S;
+        alarm_set(&r->server->alarms, &s->alarm, (uint64_t)s->wait_s * 1000, on_waited);
+    }
 }
 
-/* Give the parameters a seed if the client did not. Returns 0, or -1 with a reply made. */
-static int draw_seed(struct request *r, struct sample_params *params)
+/* Have it drawn as a job, for which nobody waits. Takes `params` over. */
+static void sample_start_async(struct request *r, struct sample_params *params)
+{
+    r->n_rows = (uint32_t)params->n_rows;
+    struct stored_job *job = jobs_create(r, params, "");
+    if (!job) {
+        return;
+    }
+    jobs_reply_created(r, 202, job);
+    request_add_header(r, "Preference-Applied", "respond-async");
+}
+
+int samples_draw_seed(struct request *r, struct sample_params *params)
 {
     if (params->has_seed || random_seed(&params->seed) == 0) {
         return 0;
@@ -158,8 +194,8 @@ void samples_create(struct request *r)
         drawing_reply_refused(r, ADMISSION_NO_MEMORY);
         return;
     }
-    int rc =
-        params_from_body(&params, &r->server->api, r->body ? r->body : "", r->body_bytes, &problem);
+    int rc = params_from_body(&params, &r->server->api, PARAMS_SAMPLE, r->body ? r->body : "",
+                              r->body_bytes, &problem);
     bool is_png = strcmp(routes[ROUTE_SAMPLES].types[r->media], "image/png") == 0;
     if (rc == 0 && is_png && params.layout == LAYOUT_LIST && params.n_rows > 1) {
         problem_add(&problem, "/layout",
@@ -172,8 +208,15 @@ void samples_create(struct request *r)
         request_reply_problem(r, &problem);
         return;
     }
-    if (draw_seed(r, &params) == 0) {
-        sample_start(r, &params, is_png ? &form_png : &form_json, false, "");
+    if (samples_draw_seed(r, &params) != 0) {
+        return;
+    }
+    struct prefer prefer;
+    prefer_read(&prefer, request_header(r, "Prefer"));
+    if (prefer.wait_s == 0 && (prefer.respond_async || prefer.has_wait)) {
+        sample_start_async(r, &params);
+    } else {
+        sample_start(r, &params, is_png ? &form_png : &form_json, false, "", prefer.wait_s);
     }
 }
 
@@ -233,7 +276,7 @@ void samples_get_png(struct request *r)
         params_free(&params);
         return;
     }
-    if (draw_seed(r, &params) == 0) {
-        sample_start(r, &params, &form_png, true, etag);
+    if (samples_draw_seed(r, &params) == 0) {
+        sample_start(r, &params, &form_png, true, etag, 0);
     }
 }

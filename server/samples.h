@@ -5,6 +5,7 @@
 #ifndef SERVER_SAMPLES_H
 #define SERVER_SAMPLES_H
 
+#include "server/alarm.h"
 #include "server/drawing.h"
 #include "server/gate.h"
 #include "server/request.h"
@@ -15,6 +16,8 @@ struct sample {
     struct request *request;
     const struct form *form;
     bool is_get;
+    struct alarm alarm; /* when the client wants a job instead of waiting on */
+    uint32_t wait_s;
     char etag[IMAGE_ETAG_BYTES]; /* "" without one */
 };
 

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "server/http.h"
+#include "server/jobs.h"
 
 #define LAST_ANSWERS_MS 1000 /* for the answers to what was canceled to leave */
 
@@ -250,7 +251,11 @@ int server_run(struct server *server)
     uv_timer_init(&server->loop, &server->stop_timer);
     server->stop_timer.data = server;
     gate_init(&server->gate, server);
-    if (http_open(&server->http, server) != 0) {
+    alarm_list_init(&server->alarms, &server->loop);
+    if (jobs_open(&server->jobs, server) != 0) {
+        close(server->listener.fd);
+        server_fail(server, "jobs_failed", "no memory for jobs");
+    } else if (http_open(&server->http, server) != 0) {
         close(server->listener.fd);
         server_fail(server, "http_failed", "the HTTP library did not start");
     } else if (server_open_signals(server) != 0) {
@@ -263,6 +268,7 @@ int server_run(struct server *server)
 
     server->finished = true;
     http_close(server->http);
+    jobs_close(server->jobs);
     listen_close(&server->listener);
     uv_walk(&server->loop, close_handle, NULL);
     uv_run(&server->loop, UV_RUN_DEFAULT);

@@ -13,6 +13,7 @@
 #include <uv.h>
 
 #include "api/params.h"
+#include "server/alarm.h"
 #include "server/clients.h"
 #include "server/gate.h"
 #include "server/listen.h"
@@ -23,6 +24,7 @@
 #include "server/scheduler.h"
 
 struct http;
+struct jobs;
 
 enum server_state { SERVER_LOADING, SERVER_READY, SERVER_DRAINING, SERVER_STOPPING };
 
@@ -46,6 +48,8 @@ struct server {
     struct gate gate;
     struct listener listener;
     struct http *http;
+    struct alarm_list alarms;
+    struct jobs *jobs;
     uv_signal_t sigterm, sigint, sighup;
     uv_timer_t stop_timer; /* the drain's limit, then the last answers' */
     uv_work_t load;

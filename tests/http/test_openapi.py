@@ -6,7 +6,7 @@ import jsonschema
 import pytest
 import yaml
 
-from .conftest import DEADLINE_S
+from .conftest import DEADLINE_S, wait_for
 
 import requests
 
@@ -103,10 +103,13 @@ def test_parameter_examples_run(daemon):
 
 
 def test_plain_gets(daemon):
+    requests.post(daemon.url + "/v1/jobs", json={"id": "digits-1", "label": 1, "steps": 1},
+                  timeout=DEADLINE_S)
+    wait_for(lambda: daemon.get("/v1/jobs/digits-1?wait=60").json()["status"] == "succeeded", "the job")
     for path, item in DOCUMENT["paths"].items():
         if path == "/v1/samples/{label}.png" or "get" not in item:
             continue
-        for parameter in item.get("parameters", []):
+        for parameter in map(resolve, item.get("parameters", [])):
             path = path.replace("{%s}" % parameter["name"], parameter["example"])
         answer = daemon.get(path)
         assert answer.status_code == 200

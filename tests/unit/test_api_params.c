@@ -35,7 +35,7 @@ static int teardown(void **state)
 
 static int read_body(struct sample_params *p, const char *body, struct problem *problem)
 {
-    return params_from_body(p, &context, body, strlen(body), problem);
+    return params_from_body(p, &context, PARAMS_SAMPLE, body, strlen(body), problem);
 }
 
 static void test_defaults(void **state)
