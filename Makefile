@@ -239,7 +239,7 @@ $(BUILD)/browser/node_modules/.package-lock.json: tests/browser/package-lock.jso
 
 test-python: $(BUILD)/denoised $(BUILD)/load $(BUILD)/openapi.json \
              $(BUILD)/browser/node_modules/.package-lock.json
-	$(Q)DENOISED_BROWSER=$(BUILD)/browser DENOISED_BINARY=$(BUILD)/denoised DENOISED_OPENAPI=$(BUILD)/openapi.json \
+	$(Q)BROWSER_TEST_FOLDER=$(BUILD)/browser DENOISED_BINARY=$(BUILD)/denoised DENOISED_OPENAPI=$(BUILD)/openapi.json \
 	    $(PYTHON) -m pytest -q -p no:cacheprovider $(PYTEST_ARGS) tests
 
 # Where the shipped model comes from (hours) and how it is judged (minutes); models/mnist.md says with

@@ -12,7 +12,7 @@ import pytest
 from tests.http.conftest import DEADLINE_S, MODEL, Daemon
 
 HERE = pathlib.Path(__file__).parent
-MODULES = pathlib.Path(os.environ.get("DENOISED_BROWSER", "build/browser")).resolve() / "node_modules"
+MODULES = pathlib.Path(os.environ.get("BROWSER_TEST_FOLDER", "build/browser")).resolve() / "node_modules"
 KEY = "ada-0123456789abcdef"
 SCENARIOS = re.findall(r"^  (?:async (\w+)\(page\)|(\w+): Object\.assign)",
                        (HERE / "scenarios.js").read_text(), re.M)

@@ -3,7 +3,7 @@ Usage: objects.py BUILD; prints each breach, exits 1 where there is one.
 
 Two rules for the objects of an x86-64 build. AVX or AMX instructions are in kernels alone, in
 objects named after their instruction set (amx.o, conv_avx2.o). And such an object defines no global
-name but those that end in it (dn_conv_avx2): of a function that two objects define, an inline one
+name but those that have it in them (dn_conv_avx2): of a function that two objects define, an inline one
 from a header say, the linker keeps one for everybody, and that one may be the newer processor's.
 """
 
@@ -16,7 +16,7 @@ FOLDERS = ("core", "api", "server")
 
 # AVX instructions begin with v (so do those of hypervisors, which no compiler makes); AMX.
 NEW = re.compile(r"v\w+|t(dp|ile)\w+|(ld|st)tilecfg")
-NAMED = re.compile(r"(?:\w+_)?((?:avx|amx)\w*)")
+NAMED = re.compile(r"(?:\w+_)?((?:avx|amx)[0-9a-z]*)(?:_\w+)?")
 
 
 def output(*command):
@@ -52,7 +52,8 @@ def check(build):
             breaches.append(f"{name}: not a kernel of an instruction set, but has {new[0]}")
         else:
             breaches += [f"{name}: has {new[0]}, and defines {symbol} for everybody"
-                         for symbol in global_names(path) if not symbol.endswith("_" + isa[1])]
+                         for symbol in global_names(path)
+                         if isa[1] not in symbol.split("_")]
     if n_objects == 0:
         breaches.append(f"{build}: no object to look at")
     return breaches, n_objects, n_new
