@@ -1,4 +1,4 @@
-"""The pages in a real Chromium; scenarios.js does the clicking. DENOISED_SCREENSHOTS=FOLDER keeps pictures."""
+"""The pages in a real Chromium; scenarios.js does the clicking. BROWSER_TEST_SCREENSHOTS=FOLDER keeps pictures."""
 
 import json
 import os
@@ -30,7 +30,7 @@ def results(tmp_path_factory):
                       "--model", str(folder / "second.safetensors"))]
     try:
         command = ["node", str(HERE / "scenarios.js"), *(daemon.url for daemon in daemons), KEY]
-        command += filter(None, [os.environ.get("DENOISED_SCREENSHOTS")])
+        command += filter(None, [os.environ.get("BROWSER_TEST_SCREENSHOTS")])
         done = subprocess.run(command, env={**os.environ, "NODE_PATH": str(MODULES)}, text=True,
                               capture_output=True, timeout=5 * DEADLINE_S)
         assert done.returncode == 0, done.stderr

@@ -48,12 +48,12 @@ def pngs(folder):
 
 def test_shell_examples(address, tmp_path):
     examples = blocks("sh")
-    assert len(examples) == 3
+    assert len(examples) == 4
     for example in examples:
         out = run(["bash", "-euo", "pipefail", "-c", example.replace("localhost:8080", address)],
                   tmp_path)
         assert '"errors"' not in out
-    assert pngs(tmp_path) == ["grid.png", "seven.png"]
+    assert pngs(tmp_path) == ["grid.png", "seven.png", "sevens.png"]
 
 
 def test_the_first_curl(address, tmp_path):
