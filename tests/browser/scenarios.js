@@ -28,6 +28,24 @@ async function write(page, text) {
   await page.click("#draw");
 }
 
+// Answer POST v1/samples with the stream that `eventsOf` makes of six pictures of the first label.
+async function stream(page, eventsOf) {
+  await page.route("**/v1/capabilities", async (route) => {
+    const document = await (await route.fetch()).json();
+    document.media_types = [...new Set([...document.media_types, "text/event-stream"])];
+    await route.fulfill({ json: document });
+  });
+  await page.route("**/v1/samples", async (route) => {
+    const { preview_every, labels, ...body } = route.request().postDataJSON();
+    assert.ok(preview_every >= 1);
+    const answer = await page.request.post(`${openUrl}/v1/samples`,
+                                           { data: { ...body, label: labels[0], n: 6 } });
+    const events = eventsOf((await answer.json()).images);
+    await route.fulfill({ contentType: "text/event-stream", body: events.map(([name, data]) =>
+      `: comment\n\nid: 1\nevent: ${name}\ndata: ${JSON.stringify(data)}\n\n`).join("") });
+  });
+}
+
 const scenarios = {
   async fourSevens(page) {
     await write(page, "four sevens");
@@ -216,6 +234,55 @@ const scenarios = {
       });
     },
   }),
+
+  theFilm: Object.assign(async (page) => {
+    await page.evaluate(() => {
+      window.shown = new Set();
+      new MutationObserver((changes) => changes.forEach(({ target }) => shown.add(target.src)))
+        .observe(document.querySelector("#stage"), { subtree: true, attributeFilter: ["src"] });
+    });
+    await write(page, "7");
+    await drawn(page, 1);
+    await page.waitForFunction(() => window.shown.size === 6);
+    assert.equal(await page.inputValue("#frame"), "5");
+    const [last] = await sources(page);
+    await page.focus("#frame");
+    await page.keyboard.press("Home");
+    const [first] = await sources(page);
+    assert.notEqual(first, last);
+    await page.keyboard.press("End");
+    assert.deepEqual(await sources(page), [last]);
+    await page.click("#play");
+    await page.waitForFunction((src) => document.querySelector("#stage img").src === src, last);
+  }, {
+    prepare: (page) => stream(page, ([picture, ...others]) => [
+      ["started", { id: "smp_1" }],
+      ...others.map(({ b64 }) => ["preview", { index: 0, b64 }]),
+      ["progress", { step: 20, steps: 20, eta_s: 0 }],
+      ["image", picture],
+      ["completed", { id: "smp_1" }],
+    ]),
+  }),
+
+  aStreamThatFails: Object.assign(async (page) => {
+    await write(page, "7");
+    await page.waitForFunction(() => document.querySelector("#message.bad"));
+    assert.equal(await page.textContent("#message"), "The engine failed.");
+    assert.ok(await page.isEnabled("#draw"));
+    assert.equal(await page.locator("#stage .picture").count(), 0);
+  }, {
+    prepare: (page) => stream(page, () => [
+      ["started", { id: "smp_1" }],
+      ["error", { status: 500, title: "Internal error", detail: "The engine failed.", errors: [] }],
+    ]),
+  }),
+
+  aStreamThatBreaksOff: Object.assign(async (page) => {
+    await write(page, "7");
+    await page.waitForFunction(() => document.querySelector("#message.bad"));
+    assert.match(await page.textContent("#message"), /hung up/);
+    assert.ok(await page.isEnabled("#draw"));
+  }, { prepare: (page) => stream(page, () => [["started", { id: "smp_1" }]]) }),
 
   withAKey: Object.assign(async (page) => {
     assert.match(await page.textContent("#message"), /key/);
