@@ -142,6 +142,13 @@ bool accept_is_json_body(const char *content_type)
     return true;
 }
 
+bool accept_is_type(const char *content_type, const char *type)
+{
+    const char *s = skip_space(content_type ? content_type : "");
+    size_t length = strcspn(s, "; \t");
+    return length == strlen(type) && strncasecmp(s, type, length) == 0;
+}
+
 bool accept_etag_matches(const char *header, const char *etag)
 {
     if (!header) {

@@ -16,6 +16,9 @@ int accept_choose(const char *header, const char *const types[], int max);
  */
 bool accept_is_json_body(const char *content_type);
 
+/* Is a Content-Type (NULL for none) this type, whatever its parameters? */
+bool accept_is_type(const char *content_type, const char *type);
+
 /* Does an Accept-Encoding header ask for gzip? A missing one (NULL) does not. */
 bool accept_takes_gzip(const char *header);
 

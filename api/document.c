@@ -74,38 +74,6 @@ static void put_labels(struct text *t, const struct sample_params *p)
     text_printf(t, ",\"n\":%u", p->n);
 }
 
-char *document_image_text(const struct sample_params *p, size_t i)
-{
-    const struct dn_model_info *info = dn_model_info(p->model);
-    struct dn_row_params row = params_row(p, i);
-    struct text t = TEXT_INIT;
-    text_puts(&t, "{");
-    document_put_model_ref(&t, info);
-    text_printf(&t, ",\"label\":%u,\"seed\":%llu,\"index\":%u,", row.label,
-                (unsigned long long)row.seed, row.index);
-    put_sampling(&t, p);
-    text_puts(&t, ",");
-    document_put_determinism(&t, info);
-    text_puts(&t, "}");
-    return text_take(&t, NULL);
-}
-
-char *document_sheet_text(const struct sample_params *p)
-{
-    const struct dn_model_info *info = dn_model_info(p->model);
-    struct text t = TEXT_INIT;
-    text_puts(&t, "{");
-    document_put_model_ref(&t, info);
-    text_puts(&t, ",");
-    put_labels(&t, p);
-    text_printf(&t, ",\"seed\":%llu,\"index\":%u,", (unsigned long long)p->seed, p->index);
-    put_sampling(&t, p);
-    text_printf(&t, ",\"layout\":\"grid\",\"columns\":%u,", p->columns);
-    document_put_determinism(&t, info);
-    text_puts(&t, "}");
-    return text_take(&t, NULL);
-}
-
 /* The resolved parameters: with the model, a request body that draws the same images again. */
 void document_put_params(struct text *t, const struct sample_params *p)
 {
@@ -119,6 +87,44 @@ void document_put_params(struct text *t, const struct sample_params *p)
         text_printf(t, ",\"columns\":%u", p->columns);
     }
     text_puts(t, "}");
+}
+
+/* What a picture says of itself; without a digest, what is known before it is drawn. */
+static char *document_provenance(const struct sample_params *p, const char *digest)
+{
+    const struct dn_model_info *info = dn_model_info(p->model);
+    struct text t = TEXT_INIT;
+    text_printf(&t, "{\"version\":%d,", PROVENANCE_VERSION);
+    document_put_model_ref(&t, info);
+    text_puts(&t, ",");
+    document_put_params(&t, p);
+    text_puts(&t, ",");
+    document_put_determinism(&t, info);
+    if (digest) {
+        text_puts(&t, ",");
+        document_put_string(&t, "digest", digest);
+    }
+    text_puts(&t, "}");
+    return text_take(&t, NULL);
+}
+
+char *document_image_text(const struct sample_params *p, size_t i, const char *digest)
+{
+    struct dn_row_params row = params_row(p, i);
+    struct sample_params alone = *p;
+    alone.is_list = false;
+    alone.labels = &row.label;
+    alone.n_labels = alone.n = 1;
+    alone.n_rows = 1;
+    alone.index = row.index;
+    alone.layout = LAYOUT_LIST;
+    alone.columns = 0;
+    return document_provenance(&alone, digest);
+}
+
+char *document_sheet_text(const struct sample_params *p, const char *digest)
+{
+    return document_provenance(p, digest);
 }
 
 void document_put_png(struct text *t, const struct image *image)

@@ -17,9 +17,13 @@ struct sample_timings {
     double encode_ms; /* from there to the document */
 };
 
-/* What the PNG of row `i`, or of the sheet, says of itself. */
-char *document_image_text(const struct sample_params *p, size_t i);
-char *document_sheet_text(const struct sample_params *p);
+#define PROVENANCE_KEY "denoised" /* of the iTXt chunk */
+#define PROVENANCE_VERSION 1      /* of its text; it rises when a reader must know */
+
+/* What the PNG of row `i`, or of the sheet, says of itself (docs/provenance.md). `digest` is its
+ * pixels'; NULL leaves it out. */
+char *document_image_text(const struct sample_params *p, size_t i, const char *digest);
+char *document_sheet_text(const struct sample_params *p, const char *digest);
 
 /* The answer to POST /v1/samples: `images` [n_rows], and the sheet when the layout is a grid.
  * *timings is read when all else is written. */

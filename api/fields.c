@@ -4,7 +4,8 @@
 
 #include "api/json.h"
 
-#define IN_BODY (IN_SAMPLE | IN_JOB)
+#define IN_REQUEST (IN_SAMPLE | IN_JOB)
+#define IN_BODY (IN_REQUEST | IN_PICTURE)
 
 enum field_type { TYPE_NUMBER, TYPE_STRING, TYPE_LABEL, TYPE_LIST };
 
@@ -22,12 +23,12 @@ static const struct {
     [FIELD_SAMPLER] = {"/sampler", TYPE_STRING, IN_BODY | IN_QUERY},
     [FIELD_GUIDANCE_SCALE] = {"/guidance_scale", TYPE_NUMBER, IN_BODY | IN_QUERY},
     [FIELD_ETA] = {"/eta", TYPE_NUMBER, IN_BODY | IN_QUERY},
-    [FIELD_MODEL] = {"/model", TYPE_STRING, IN_BODY | IN_QUERY},
+    [FIELD_MODEL] = {"/model", TYPE_STRING, IN_REQUEST | IN_QUERY},
     [FIELD_FORMAT] = {"/format", TYPE_STRING, IN_BODY},
     [FIELD_LAYOUT] = {"/layout", TYPE_STRING, IN_BODY},
     [FIELD_SCALE] = {"/scale", TYPE_NUMBER, IN_BODY | IN_QUERY},
     [FIELD_COLUMNS] = {"/columns", TYPE_NUMBER, IN_BODY},
-    [FIELD_TIMEOUT_MS] = {"/timeout_ms", TYPE_NUMBER, IN_BODY},
+    [FIELD_TIMEOUT_MS] = {"/timeout_ms", TYPE_NUMBER, IN_REQUEST},
     [FIELD_PREVIEW_EVERY] = {"/preview_every", TYPE_NUMBER, 0},
     [FIELD_ID] = {"/id", TYPE_STRING, IN_JOB},
 };

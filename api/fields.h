@@ -33,7 +33,7 @@ enum field {
 };
 
 /* Where a request is written, and so which fields it may have. */
-enum field_place { IN_QUERY = 1, IN_SAMPLE = 2, IN_JOB = 4 };
+enum field_place { IN_QUERY = 1, IN_SAMPLE = 2, IN_JOB = 4, IN_PICTURE = 8 };
 
 /* A number or a string; `string` is NULL for a number. */
 struct field_value {

@@ -34,7 +34,7 @@ static int image_write_png(struct image *image, const struct sample_params *p,
         return DN_ENOMEM;
     }
     const struct dn_model_info *info = dn_model_info(p->model);
-    struct png_text text = {.key = "denoised", .text = about};
+    struct png_text text = {.key = PROVENANCE_KEY, .text = about};
     int rc = png_encode(&image->png, &image->png_bytes, pixels, (int)height, (int)width,
                         info->channels, (int)p->scale, &text, 1);
     free(about);
@@ -55,7 +55,7 @@ int image_encode(struct image *image, const struct sample_params *p, size_t i,
         return 0;
     }
     return image_write_png(image, p, pixels, (uint32_t)info->height, (uint32_t)info->width,
-                           document_image_text(p, i));
+                           document_image_text(p, i, image->digest));
 }
 
 int image_encode_sheet(struct image *image, const struct sample_params *p, const uint8_t *pixels)
@@ -70,7 +70,7 @@ int image_encode_sheet(struct image *image, const struct sample_params *p, const
     }
     png_grid(sheet, pixels, p->n_rows, info->height, info->width, info->channels, (int)p->columns);
     image_digest(image->digest, sheet, bytes);
-    int rc = image_write_png(image, p, sheet, height, width, document_sheet_text(p));
+    int rc = image_write_png(image, p, sheet, height, width, document_sheet_text(p, image->digest));
     free(sheet);
     return rc;
 }
@@ -83,12 +83,12 @@ void image_free(struct image *image)
 
 int image_etag(char etag[IMAGE_ETAG_BYTES], const struct sample_params *p, const char *version)
 {
-    char *about = document_image_text(p, 0);
+    char *about = document_image_text(p, 0, NULL);
     if (!about) {
         return DN_ENOMEM;
     }
     struct text t = TEXT_INIT;
-    text_printf(&t, "%s png scale %u %s", version, p->scale, about);
+    text_printf(&t, "%s png %s", version, about);
     free(about);
     size_t bytes;
     char *all = text_take(&t, &bytes);

@@ -278,6 +278,34 @@ static int params_resolve(struct sample_params *p, const struct fields *f,
     return problem->n_errors ? -1 : 0;
 }
 
+/* Read the fields of an object that stands in `place`. As params_from_body. */
+static int read_object(struct sample_params *p, const struct api_context *context,
+                       const struct cJSON *object, enum field_place place, struct problem *problem)
+{
+    if (!cJSON_IsObject(object)) {
+        problem_add(problem, "", "an object is expected, found %s", json_type_name(object));
+        return -1;
+    }
+    struct fields f;
+    fields_from_json(&f, object, place, problem);
+    if (!cJSON_GetObjectItemCaseSensitive(object, "label") &&
+        !cJSON_GetObjectItemCaseSensitive(object, "labels")) {
+        problem_add(problem, "/label", "label or labels is required");
+    }
+    int rc = params_resolve(p, &f, context, problem);
+    if (rc != 0) {
+        params_free(p);
+    }
+    return rc;
+}
+
+int params_from_picture(struct sample_params *p, const struct api_context *context,
+                        size_t model_idx, const struct cJSON *object, struct problem *problem)
+{
+    *p = (struct sample_params){.model_idx = model_idx};
+    return read_object(p, context, object, IN_PICTURE, problem);
+}
+
 int params_from_body(struct sample_params *p, const struct api_context *context,
                      enum params_kind kind, const char *body, size_t bytes, struct problem *problem)
 {
@@ -286,23 +314,8 @@ int params_from_body(struct sample_params *p, const struct api_context *context,
     if (json_parse(&root, body, bytes, problem) != 0) {
         return -1;
     }
-    int rc = -1;
     problem_set(problem, PROBLEM_INVALID_REQUEST, "The request is not valid; see errors.");
-    if (!cJSON_IsObject(root)) {
-        problem_add(problem, "", "an object is expected, found %s", json_type_name(root));
-        goto out;
-    }
-    struct fields f;
-    fields_from_json(&f, root, kind == PARAMS_JOB ? IN_JOB : IN_SAMPLE, problem);
-    if (!cJSON_GetObjectItemCaseSensitive(root, "label") &&
-        !cJSON_GetObjectItemCaseSensitive(root, "labels")) {
-        problem_add(problem, "/label", "label or labels is required");
-    }
-    rc = params_resolve(p, &f, context, problem);
-    if (rc != 0) {
-        params_free(p);
-    }
-out:
+    int rc = read_object(p, context, root, kind == PARAMS_JOB ? IN_JOB : IN_SAMPLE, problem);
     cJSON_Delete(root);
     return rc;
 }

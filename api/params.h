@@ -16,6 +16,8 @@
 #include "api/query.h"
 #include "core/denoise.h"
 
+struct cJSON;
+
 #define PARAMS_SCALE_MAX 32
 #define PARAMS_TIMEOUT_MS_MAX 3600000
 /* Decoded bytes of all pictures of one response, after scaling. */
@@ -76,6 +78,11 @@ bool params_job_id_valid(const char *id);
 
 /* A copy with labels of its own. Returns 0 or DN_ENOMEM, and then there is nothing to free. */
 int params_copy(struct sample_params *to, const struct sample_params *from);
+
+/* Read the parameters that a picture of model `model_idx` names. As params_from_body; the caller
+ * has set *problem, which gets the errors. */
+int params_from_picture(struct sample_params *p, const struct api_context *context,
+                        size_t model_idx, const struct cJSON *object, struct problem *problem);
 
 /* Read GET /v1/samples/{label}.png: the decoded label and the query. As params_from_body. */
 int params_from_url(struct sample_params *p, const struct api_context *context, const char *label,

@@ -20,6 +20,7 @@ enum route_id {
     ROUTE_JOB_RESULT,
     ROUTE_JOB_GRID,
     ROUTE_JOB_IMAGE,
+    ROUTE_VERIFY,
     ROUTE_MODELS,
     ROUTE_MODEL,
     ROUTE_CAPABILITIES,
@@ -41,6 +42,7 @@ struct route {
     const char *pattern;                /* as in openapi.yaml: "/v1/samples/{label}.png" */
     const char *types[ROUTE_MAX_TYPES]; /* media types it answers with, the default first */
     bool any_accept;                    /* answers whatever the Accept header says */
+    const char *body;                   /* the media type that it takes; NULL for no body */
 };
 
 extern const struct route routes[ROUTE_COUNT];

@@ -45,8 +45,8 @@ static int check_route(struct request *r, struct problem *problem)
 
 static int check_body(struct request *r, struct problem *problem)
 {
-    bool takes_body = r->route.id == ROUTE_SAMPLES || r->route.id == ROUTE_JOB_CREATE;
-    if (!takes_body) {
+    const char *type = r->route.id < 0 ? NULL : routes[r->route.id].body;
+    if (!type) {
         if (r->has_body) {
             problem_set(problem, PROBLEM_INVALID_REQUEST, "This request takes no body.");
             return -1;
@@ -70,10 +70,13 @@ static int check_body(struct request *r, struct problem *problem)
         return -1;
     }
     const char *coding = request_header(r, MHD_HTTP_HEADER_CONTENT_ENCODING);
-    if (!accept_is_json_body(request_header(r, MHD_HTTP_HEADER_CONTENT_TYPE)) ||
+    const char *given = request_header(r, MHD_HTTP_HEADER_CONTENT_TYPE);
+    bool is_json = strcmp(type, JSON) == 0;
+    if (!(is_json ? accept_is_json_body(given) : accept_is_type(given, type)) ||
         (coding && strcasecmp(coding, "identity") != 0)) {
         problem_set(problem, PROBLEM_UNSUPPORTED_MEDIA_TYPE,
-                    "The body must be application/json in UTF-8, without a content coding.");
+                    "The body must be %s%s, without a content coding.", type,
+                    is_json ? " in UTF-8" : "");
         return -1;
     }
     return 0;
@@ -251,6 +254,7 @@ static const struct {
     [ROUTE_JOB_RESULT] = {jobs_handle_result, true, false},
     [ROUTE_JOB_GRID] = {jobs_handle_grid, true, false},
     [ROUTE_JOB_IMAGE] = {jobs_handle_image, true, false},
+    [ROUTE_VERIFY] = {verify_picture, true, false},
     [ROUTE_MODELS] = {handle_models, true, false},
     [ROUTE_MODEL] = {handle_model, true, false},
     [ROUTE_CAPABILITIES] = {handle_capabilities, true, false},

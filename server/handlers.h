@@ -30,9 +30,10 @@ void jobs_handle_image(struct request *r);
 struct stored_job;
 void jobs_reply_created(struct request *r, unsigned status, struct stored_job *job);
 
-/* The two that draw (samples.c). */
+/* Those that draw (samples.c, verify.c). */
 void samples_create(struct request *r);
 void samples_get_png(struct request *r);
+void verify_picture(struct request *r);
 
 /* Give the parameters a seed if the client did not. Returns 0, or -1 with a reply made and the
  * parameters freed. */

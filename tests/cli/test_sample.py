@@ -62,15 +62,16 @@ def test_files_agree(sample, tmp_path):
             assert png.mode == "L"
             np.testing.assert_array_equal(np.asarray(png), images[i])
             about = json.loads(png.text["denoised"])
-        assert about["label"] == (4, 2)[i // 3]
-        assert (about["seed"], about["index"], about["steps"]) == (7, i, 3)
-        assert about["sampler"] == "ddim" and about["guidance_scale"] == 1 and about["eta"] == 0
+        params = about["params"]
+        assert params["label"] == (4, 2)[i // 3]
+        assert (params["seed"], params["index"], params["steps"]) == (7, i, 3)
+        assert params["sampler"] == "ddim" and params["guidance_scale"] == 1 and params["eta"] == 0
         assert about["model"]["digest"].startswith("sha256:")
         assert about["determinism"]["precision"] in ("fp32", "bf16")
     sample(*asked, "--scale", 2, "-o", "grid.png")
     with Image.open(tmp_path / "grid.png") as png:
         sheet = np.asarray(png)
-        assert json.loads(png.text["denoised"])["labels"] == [4, 2]
+        assert json.loads(png.text["denoised"])["params"]["labels"] == [4, 2]
     cells = images.reshape(2, 3, 28, 28).transpose(0, 2, 1, 3).reshape(56, 84)
     np.testing.assert_array_equal(sheet, cells.repeat(2, 0).repeat(2, 1))
 

@@ -6,8 +6,9 @@
 import json
 import pathlib
 import struct
+import zlib
 
-HERE = pathlib.Path(__file__).parent / "corpus" / "safetensors"
+CORPUS = pathlib.Path(__file__).parent / "corpus"
 CONFIG = {
     "format_version": 1,
     "architecture": {"type": "unet_st", "channels": [2, 2], "context_dim": 2, "time_dim": 2,
@@ -96,10 +97,67 @@ def config_with(path, value):
     return config
 
 
-def main():
-    HERE.mkdir(parents=True, exist_ok=True)
+def write(name, files):
+    folder = CORPUS / name
+    folder.mkdir(parents=True, exist_ok=True)
+    for file, data in files.items():
+        (folder / file).write_bytes(data)
+    print(f"{len(files)} files in {name}")
+
+
+def chunk(kind, data, crc=None):
+    crc = zlib.crc32(kind + data) if crc is None else crc
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", crc)
+
+
+def png(width=4, height=4, depth=8, color=0, interlace=0, lines=None, texts=(b"{}",), extra=b"",
+        end=b""):
+    """A PNG file; `texts` are iTXt chunks denoised, `extra` goes before the pixels, `end` last."""
+    channels = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}[color]
+    if lines is None:
+        lines = (b"\0" + bytes(width * channels * depth // 8)) * height
+    header = struct.pack(">IIBBBBB", width, height, depth, color, 0, 0, interlace)
+    return (b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header)
+            + b"".join(chunk(b"iTXt", b"denoised\0\0\0\0\0" + text) for text in texts)
+            + extra + chunk(b"IDAT", zlib.compress(lines)) + chunk(b"IEND", b"") + end)
+
+
+def png_files():
+    good = png()
+    bomb = zlib.compress(bytes(1 << 20))
+    return {
+        "good": good,
+        "rgb": png(color=2),
+        "empty": b"",
+        "truncated": good[:-20],
+        "wrong-crc": good.replace(b"IDAT", b"IDAU"),
+        "wrong-text-crc": png(texts=(), extra=chunk(b"iTXt", b"denoised\0\0\0\0\0{}", 7)),
+        "no-text": png(texts=()),
+        "two-texts": png(texts=(b"{}", b"{}")),
+        "old-text": png(texts=(), extra=chunk(b"tEXt", b"denoised\0{}")),
+        "compressed-text": png(texts=(), extra=chunk(
+            b"iTXt", b"denoised\0\1\0\0\0" + zlib.compress(b"{}"))),
+        "text-bomb": png(texts=(), extra=chunk(b"iTXt", b"denoised\0\1\0\0\0" + bomb)),
+        "long-text": png(texts=(b"{" * 70000,)),
+        "many-chunks": png(texts=(b"{}",) + (b"x",) * 80),
+        "pixel-bomb": png(width=60000, height=60000, lines=bytes(1 << 16)),
+        "no-pixels": png(width=0, height=0),
+        "few-lines": png(lines=b"\0\0"),
+        "many-lines": png(lines=bytes(5 * 40)),
+        "bad-filter": png(lines=b"\7\0\0\0\0" * 4),
+        "interlace": png(interlace=1),
+        "deep": png(depth=16),
+        "alpha": png(color=6),
+        "palette": png(color=3, extra=chunk(b"PLTE", bytes(6))),
+        "transparent": png(extra=chunk(b"tRNS", b"\0\0")),
+        "critical": png(extra=chunk(b"ABCD", b"x")),
+        "after-the-end": png(end=b"x"),
+    }
+
+
+def model_files():
     good = model()
-    files = {
+    return {
         "good": good,
         "empty": b"",
         "truncated-length": good[:5],
@@ -125,9 +183,11 @@ def main():
         "no-heads": model(config_with(["architecture", "heads"], 3)),
         "big-class-list": model(config_with(["classes"], [str(i) for i in range(1001)])),
     }
-    for name, data in files.items():
-        (HERE / name).write_bytes(data)
-    print(f"{len(files)} files in {HERE.name}")
+
+
+def main():
+    write("safetensors", model_files())
+    write("png", png_files())
 
 
 if __name__ == "__main__":

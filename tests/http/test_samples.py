@@ -140,10 +140,11 @@ def test_the_png_says_how_to_draw_it_again(daemon):
     about = json.loads(png_of(document["images"][1]).text["denoised"])
     assert about["determinism"] == document["determinism"]
     assert about["model"] == document["model"]
-    assert (about["label"], about["seed"], about["index"]) == (5, 77, 1)
-    again = daemon.post({k: about[k] for k in about
-                         if k not in ("model", "determinism")}).json()
-    assert again["images"][0]["digest"] == document["images"][1]["digest"]
+    params = about["params"]
+    assert (params["label"], params["seed"], params["index"]) == (5, 77, 1)
+    again = daemon.post(params).json()
+    assert again["params"] == params
+    assert again["images"][0]["digest"] == document["images"][1]["digest"] == about["digest"]
 
 
 def test_every_sampler_and_guidance(daemon):

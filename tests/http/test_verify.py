@@ -1,0 +1,153 @@
+"""POST /v1/verify: pictures that tell the truth, that lie, and that are no pictures."""
+
+import base64
+import io
+import json
+
+from PIL import Image, PngImagePlugin
+import pytest
+import requests
+
+from tests.fuzz.make_corpus import png_files
+
+from .conftest import DEADLINE_S, wait_for
+from .test_openapi import DOCUMENT, check_answer
+
+VERIFY = DOCUMENT["paths"]["/v1/verify"]["post"]
+FAST = {"seed": 42, "steps": 2, "sampler": "ddim"}
+
+
+def verify(daemon, png, **headers):
+    answer = requests.post(daemon.url + "/v1/verify", data=png, timeout=DEADLINE_S,
+                           headers={"Content-Type": "image/png", **headers})
+    check_answer(VERIFY, answer)
+    return answer
+
+
+def draw(daemon, **params):
+    answer = daemon.post({**FAST, **params}, headers={"Accept": "image/png"})
+    assert answer.status_code == 200
+    return answer
+
+
+def change(png, paint=None, **text):
+    """The picture with other pixels or with other members of its text."""
+    image = Image.open(io.BytesIO(png))
+    about = {**json.loads(image.text["denoised"]), **text}
+    if paint:
+        paint(image)
+    info = PngImagePlugin.PngInfo()
+    info.add_itxt("denoised", json.dumps(about))
+    out = io.BytesIO()
+    image.save(out, "png", pnginfo=info)
+    return out.getvalue()
+
+
+@pytest.mark.parametrize("params", [
+    {"label": 7}, {"label": "seven", "scale": 8}, {"label": 1, "index": 5, "eta": 0.25},
+    {"labels": [1, 2, 3], "n": 2, "layout": "grid", "columns": 4, "scale": 2, "index": 3},
+    {"label": 3, "seed": 2**53 - 1, "guidance_scale": 2.5}])
+def test_what_was_drawn_here_matches(daemon, params):
+    drawn = draw(daemon, **params)
+    found = verify(daemon, drawn.content).json()
+    assert found["match"] and found["same_domain"] and found["difference"] is None
+    assert found["drawn"]["digest"] == found["picture_digest"] == found["claimed"]["digest"] \
+        == drawn.headers["X-Sample-Digest"]
+    assert found["drawn"] == json.loads(Image.open(io.BytesIO(drawn.content)).text["denoised"])
+
+
+def test_each_image_of_a_list_matches(daemon):
+    for image in daemon.post({**FAST, "labels": [4, 9], "n": 2}).json()["images"]:
+        found = verify(daemon, base64.b64decode(image["b64"])).json()
+        assert found["match"] and found["drawn"]["digest"] == image["digest"]
+
+
+def test_a_picture_saved_again_matches(daemon):
+    assert verify(daemon, change(draw(daemon, label=7).content)).json()["match"]
+
+
+def test_a_changed_pixel_is_found(daemon):
+    png = draw(daemon, label=7, scale=2).content
+
+    def paint(image):
+        before.append(image.getpixel((11, 6)))
+        image.putpixel((11, 6), before[0] ^ 128)
+
+    before = []
+    found = verify(daemon, change(png, paint)).json()
+    assert not found["match"] and found["same_domain"] and found["picture_digest"] is None
+    assert found["difference"] == {"pixels": 1, "x": 11, "y": 6, "found": [before[0] ^ 128],
+                                   "expected": before}
+
+
+def test_a_wrong_seed_is_found(daemon):
+    png = draw(daemon, label=7).content
+    params = json.loads(Image.open(io.BytesIO(png)).text["denoised"])["params"]
+    found = verify(daemon, change(png, params={**params, "seed": 43})).json()
+    assert not found["match"] and found["difference"]["pixels"] > 100
+    assert found["picture_digest"] == found["claimed"]["digest"] != found["drawn"]["digest"]
+
+
+def test_another_domain_is_said(daemon):
+    png = draw(daemon, label=7).content
+    other = {"model_digest": "x", "precision": "fp32", "kernels": "abacus-1"}
+    found = verify(daemon, change(png, determinism=other)).json()
+    assert found["match"] and not found["same_domain"]
+    assert found["claimed"]["kernels"] == "abacus-1"
+
+
+def test_another_model_is_said(daemon):
+    digest = "sha256:" + "0" * 64
+    answer = verify(daemon, change(draw(daemon, label=7).content,
+                                   model={"id": "mnist", "digest": digest}))
+    assert answer.status_code == 404 and digest in answer.json()["detail"]
+    assert answer.json()["errors"][0]["pointer"] == "/model/digest"
+
+
+def test_wrong_texts_name_their_fields(daemon):
+    png = draw(daemon, label=7).content
+    params = json.loads(Image.open(io.BytesIO(png)).text["denoised"])["params"]
+    for text, pointer in [
+            ({"version": 2}, "/version"), ({"junk": 1}, "/junk"), ({"model": 1}, "/model/digest"),
+            ({"digest": 1}, "/digest"), ({"digest": "x" * 80}, "/digest"),
+            ({"determinism": {"precision": "fp32"}}, "/determinism/kernels"),
+            ({"params": []}, "/params"), ({"params": {**params, "steps": 0}}, "/params/steps"),
+            ({"params": {**params, "n": 2}}, "/params/layout"),
+            ({"params": {**params, "model": "mnist"}}, "/params/model"),
+            ({"params": {**params, "timeout_ms": 5}}, "/params/timeout_ms"),
+            ({"params": {k: v for k, v in params.items() if k != "seed"}}, "/params/seed"),
+            ({"params": {**params, "scale": 2}}, "/params"),
+            ({"params": {**params, "junk": 2}}, "/params/junk")]:
+        answer = verify(daemon, change(png, **text))
+        assert answer.status_code == 400, text
+        assert pointer in [e["pointer"] for e in answer.json()["errors"]], (text, answer.text)
+
+
+def test_no_pictures_are_refused(daemon):
+    files = png_files()
+    files["large"] = b"\0" * 100000
+    details = {name: verify(daemon, data).json()["detail"] for name, data in files.items() if data}
+    assert verify(daemon, b"").status_code == 400
+    for name, part in [("wrong-crc", "CRC"), ("wrong-text-crc", "CRC"),
+                       ("text-bomb", "iTXt"), ("pixel-bomb", "too many pixels"),
+                       ("interlace", "interlace"), ("deep", "8 bits"), ("alpha", "8 bits"),
+                       ("palette", "8 bits"), ("transparent", "transparency"),
+                       ("truncated", "too soon"), ("after-the-end", "after the end"),
+                       ("no-text", "no text"), ("two-texts", "twice"), ("old-text", "iTXt"),
+                       ("large", "more than")]:
+        assert part in details[name], (name, details[name])
+
+
+def test_only_png_bodies(daemon):
+    assert verify(daemon, b"{}", **{"Content-Type": "application/json"}).status_code == 415
+    assert verify(daemon, b"x", Accept="image/png").status_code == 406
+
+
+def test_its_rows_wait_in_the_one_queue(start_daemon):
+    daemon = start_daemon("--max-queue-rows", 1, "--max-rows-per-request", 1, "--workers", 1)
+    png = draw(daemon, label=7).content
+    client = daemon.send_post({"label": 1, "steps": 1000, "sampler": "ddpm", "guidance_scale": 1})
+    wait_for(lambda: daemon.metric("queue_rows") == 1, "the queue to fill")
+    answer = verify(daemon, png)
+    assert answer.status_code == 503 and "Retry-After" in answer.headers
+    client.close()
