@@ -26,10 +26,12 @@
     X(PROBLEM_JOB_NOT_DONE, 409, "job-not-done", "The job has no images")                          \
     X(PROBLEM_JOB_EXPIRED, 410, "job-expired", "The job has expired")                              \
     X(PROBLEM_LENGTH_REQUIRED, 411, "length-required", "Length required")                          \
+    X(PROBLEM_IDEMPOTENCY_BUSY, 409, "idempotency-in-progress", "The first request is not done")   \
     X(PROBLEM_BODY_TOO_LARGE, 413, "body-too-large", "Request body too large")                     \
     X(PROBLEM_URI_TOO_LONG, 414, "uri-too-long", "URI too long")                                   \
     X(PROBLEM_UNSUPPORTED_MEDIA_TYPE, 415, "unsupported-media-type", "Unsupported media type")     \
     X(PROBLEM_EXPECTATION_FAILED, 417, "expectation-failed", "Expectation failed")                 \
+    X(PROBLEM_IDEMPOTENCY_MISMATCH, 422, "idempotency-mismatch", "Another request had this key")   \
     X(PROBLEM_QUOTA_EXCEEDED, 429, "quota-exceeded", "Quota exceeded")                             \
     X(PROBLEM_INTERNAL, 500, "internal-error", "Internal error")                                   \
     X(PROBLEM_OUT_OF_MEMORY, 503, "out-of-memory", "Out of memory")                                \

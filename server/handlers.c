@@ -12,6 +12,7 @@
 #include "openapi_json.h"
 #include "server/clients.h"
 #include "server/cors.h"
+#include "server/idempotency.h"
 #include "server/pages.h"
 #include "server/server.h"
 
@@ -99,6 +100,13 @@ static bool route_needs_key(const struct request *r)
     default:
         return true;
     }
+}
+
+/* The routes that draw something new each time, which an Idempotency-Key keeps from happening
+ * twice. */
+static bool route_takes_idempotency_key(const struct request *r)
+{
+    return r->route.id == ROUTE_SAMPLES || r->route.id == ROUTE_JOB_CREATE;
 }
 
 int handlers_check(struct request *r, struct problem *problem)
@@ -309,6 +317,16 @@ void handlers_run(struct request *r)
     }
     if (rc == 0) {
         rc = check_query(r, &problem);
+    }
+    if (rc == 0 && route_takes_idempotency_key(r) && !r->out_of_memory) {
+        switch (idempotency_begin(&r->server->idempotency, r, &problem)) {
+        case IDEMPOTENCY_GO:
+            break;
+        case IDEMPOTENCY_REPLAYED:
+            return;
+        case IDEMPOTENCY_REFUSED:
+            rc = -1;
+        }
     }
     if (rc != 0) {
         request_reply_problem(r, &problem);

@@ -9,6 +9,7 @@
 #include "server/clients.h"
 #include "server/handlers.h"
 #include "server/http_internal.h"
+#include "server/idempotency.h"
 #include "server/random.h"
 #include "server/request.h"
 
@@ -30,7 +31,9 @@ static void request_free(struct request *r)
 {
     if (r->response) {
         MHD_destroy_response(r->response);
+        r->response = NULL;
     }
+    idempotency_end(r); /* of one that was never answered */
     client_drop(r->client);
     free(r->path);
     free(r->body);
@@ -109,6 +112,7 @@ static enum MHD_Result request_send(struct request *r)
     if (!r->response) {
         return MHD_NO; /* nothing can be said: the connection is closed */
     }
+    idempotency_end(r);
     enum MHD_Result rc = MHD_queue_response(r->mhd, r->status, r->response);
     MHD_destroy_response(r->response); /* the library has its own reference */
     r->response = NULL;

@@ -71,6 +71,10 @@ const struct option_row option_table[] = {
      "images of one key in work or waiting; 0: no limit"},
     {"metrics-need-key", 0, OPTION_ON_OFF, SERVE, FIELD(metrics_need_key), 0, 0, "off", "on|off", NULL,
      "/metrics is for clients with a key only"},
+    {"idempotency-ttl-s", 0, OPTION_INT, SERVE, FIELD(idempotency_ttl_s), 1, 86400, "600", "SECONDS", NULL,
+     "how long the answer to a request with an Idempotency-Key is kept"},
+    {"idempotency-max-bytes", 0, OPTION_INT, SERVE, FIELD(idempotency_max_bytes), 65536, 1073741824, "33554432", "BYTES", NULL,
+     "memory for those answers; one that would take more than a quarter of it is not kept"},
     {"cors-origin", 0, OPTION_ORIGINS, SERVE, FIELD(cors_origin), 0, 0, NULL, "*|ORIGIN[,ORIGIN...]", NULL,
      "origins, like https://example.org, whose pages may read answers (default: none)"},
     {"log-format", 0, OPTION_NAME, SERVE, FIELD(log_format), 0, 0, "text", "text|json", log_format_by_name,
@@ -191,7 +195,7 @@ void option_print_help(int command)
         "several files with a colon between them. A variable of another command is not read; one\n"
         "of no command is an error, but for those that Kubernetes sets for a Service\n"
         "(DENOISED_SERVICE_HOST, DENOISED_PORT, ...) and those of the tools beside the program\n"
-        "(DENOISED_CACHE, DENOISED_BINARY, DENOISED_OPENAPI).\n"
+        "(DENOISED_CACHE, DENOISED_BINARY, DENOISED_OPENAPI, DENOISED_BROWSER).\n"
         "\n"
         "Exit status: 0 done, 1 failed, 2 not understood.\n");
 }

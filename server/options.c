@@ -332,7 +332,8 @@ static bool is_from_kubernetes(const char *name)
 
 static bool is_of_tools(const char *name)
 {
-    static const char *const names[] = {"DENOISED_CACHE", "DENOISED_BINARY", "DENOISED_OPENAPI"};
+    static const char *const names[] = {"DENOISED_CACHE", "DENOISED_BINARY", "DENOISED_OPENAPI",
+                                        "DENOISED_BROWSER"};
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
         if (strcmp(name, names[i]) == 0)
             return true;

@@ -37,15 +37,17 @@ struct options {
     int max_connections;
     int request_timeout_s; /* a client must have sent its whole request by then */
     int keepalive_timeout_s;
-    int max_jobs;            /* stored at once */
-    int max_jobs_bytes;      /* of their images */
-    int job_ttl_s;           /* how long a finished one is kept, and then its id */
+    int max_jobs;       /* stored at once */
+    int max_jobs_bytes; /* of their images */
+    int job_ttl_s;      /* how long a finished one is kept, and then its id */
     int drain_timeout_s;
     const char *api_keys_file; /* NULL: everybody may ask */
     int rows_per_minute;       /* of a key; 0: no limit */
     int burst_rows;            /* 0: as rows_per_minute */
     int max_rows_in_flight;    /* of a key; 0: no limit */
     bool metrics_need_key;
+    int idempotency_ttl_s;
+    int idempotency_max_bytes;
     const char *cors_origin; /* "*", or origins with commas between; NULL: none */
     enum log_format log_format;
     bool log_access;

@@ -11,6 +11,7 @@
 #include "server/connection.h"
 #include "server/cors.h"
 #include "server/http_internal.h"
+#include "server/idempotency.h"
 #include "server/server.h"
 
 static const char no_memory[] =
@@ -153,6 +154,7 @@ void request_reply(struct request *r, unsigned status, const char *type, char *b
         request_add_header(r, MHD_HTTP_HEADER_RETRY_AFTER, "1");
         return;
     }
+    idempotency_body(r, status, type, body, bytes);
     size_t encoded_bytes;
     char *encoded = encode_body(r, type, body, bytes, &encoded_bytes);
     if (encoded) {

@@ -20,6 +20,7 @@ struct server;
 struct http;
 struct connection;
 struct client;
+struct stored_answer;
 
 #define REQUEST_ID_BYTES 129
 #define REQUEST_MAX_URI_BYTES 8192
@@ -31,8 +32,9 @@ struct request {
     struct MHD_Connection *mhd;
     uint64_t started_ns;
     char id[REQUEST_ID_BYTES];
-    struct client *client;      /* held; NULL without API keys and on public routes */
-    struct trace_context trace; /* ids are "" unless the request came with one */
+    struct client *client;               /* held; NULL without API keys and on public routes */
+    struct stored_answer *stored_answer; /* with an Idempotency-Key, until it is answered */
+    struct trace_context trace;          /* ids are "" unless the request came with one */
     char method[16];
     char *path;        /* owned: the raw path, its query cut off */
     const char *query; /* raw, points behind it; NULL without */

@@ -251,6 +251,8 @@ int server_run(struct server *server)
     uv_timer_init(&server->loop, &server->stop_timer);
     server->stop_timer.data = server;
     gate_init(&server->gate, server);
+    idempotency_init(&server->idempotency, (uint64_t)server->options->idempotency_ttl_s,
+                     (uint64_t)server->options->idempotency_max_bytes);
     alarm_list_init(&server->alarms, &server->loop);
     if (jobs_open(&server->jobs, server) != 0) {
         close(server->listener.fd);
@@ -277,6 +279,7 @@ int server_run(struct server *server)
     scheduler_close(server->loaded_scheduler);
     model_set_close(&server->models);
     clients_free(&server->clients);
+    idempotency_free(&server->idempotency);
     log_event(&server->log, LOG_INFO, "stopped", LOG_I("exit_status", server->exit_status),
               LOG_S("loop", rc == 0 ? NULL : "busy"));
     return server->exit_status;

@@ -16,6 +16,7 @@
 #include "server/alarm.h"
 #include "server/clients.h"
 #include "server/gate.h"
+#include "server/idempotency.h"
 #include "server/listen.h"
 #include "server/log.h"
 #include "server/metrics.h"
@@ -46,6 +47,7 @@ struct server {
 
     struct clients clients;
     struct gate gate;
+    struct idempotency idempotency;
     struct listener listener;
     struct http *http;
     struct alarm_list alarms;
