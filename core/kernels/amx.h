@@ -4,15 +4,20 @@
 
 #include "core/kernels/avx512_bf16.h"
 
-/* What LDTILECFG reads for palette 1 (Intel SDM). gcc takes the intrinsic to read no more than the
- * first bytes, so a configuration has to be const. */
+/* What LDTILECFG reads for palette 1 (Intel SDM). */
 struct tile_config {
     uint8_t palette, start_row, reserved[14];
     uint16_t column_bytes[16];
     uint8_t rows[16];
 };
 
-/* gcc does not know either that a tile load reads memory: what was written for it is written here,
+/* gcc's intrinsic says that it reads the first bytes alone. */
+static inline void load_tile_config(const struct tile_config *config)
+{
+    __asm__ volatile("ldtilecfg %0" : : "m"(*config));
+}
+
+/* gcc does not know that a tile load reads memory: what was written for it is written here,
  * and not later. */
 static inline void show_tiles_memory(void)
 {

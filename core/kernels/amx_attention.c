@@ -216,7 +216,7 @@ void dn_amx_attention(int heads, const struct dn_map *q, const struct dn_map *k,
     lay_out_values(tokens_of(v, r.tokens[2]), n, q->c, r.values);
     for (int i = 0; i < TOKENS; i++)
         ones[i] = dn_bf16_of_float(1.0f);
-    _tile_loadconfig(&config);
+    load_tile_config(&config);
     show_tiles_memory();
     _tile_loadd(3, ones, 4);
     for (int first = 0; first < n; first += QUERIES, queries.data += QUERIES * queries.ld) {

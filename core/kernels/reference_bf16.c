@@ -44,11 +44,11 @@ static float add_products(float sum, int n, const float *a, const float *b)
     return flush(sum + flush(chain[0] + chain[1]));
 }
 
-/* One output value, in steps of 32 channels. */
+/* One output value before the epilogue, the bias first, in steps of 32 channels. */
 static float dot(const struct dn_conv *cv, const struct dn_map *in, int y, int x, int o)
 {
     enum { STEP = 32 };
-    float sum = 0.0f, a[STEP], b[STEP];
+    float sum = cv->bias ? flush(cv->bias[o]) : 0.0f, a[STEP], b[STEP];
     for (int n = 0; n < cv->n_taps; n++) {
         const uint16_t *p = dn_pixel(in, y * cv->stride + cv->dy[n], x * cv->stride + cv->dx[n]);
         const uint16_t *w =
@@ -74,8 +74,7 @@ void dn_reference_bf16_conv(const struct dn_conv *cv, const struct dn_map *in,
     for (int y = 0; y < out->h; y++) {
         for (int x = 0; x < out->w; x++) {
             for (int o = 0; o < cv->out_c; o++) {
-                float r = dot(cv, in, y, x, o) + (cv->bias ? cv->bias[o] : 0.0f);
-                finish(e, r, out, y, x, o);
+                finish(e, dot(cv, in, y, x, o), out, y, x, o);
             }
         }
     }
