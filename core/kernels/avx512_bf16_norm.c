@@ -53,32 +53,72 @@ static inline __attribute__((always_inline)) __m512 sum_channels(const struct dn
     return total;
 }
 
-/* silu(in * scale + shift) + residual -> out. */
+enum { LANES = 16, PAIR = 2 * LANES };
+
+/* silu(in * scale + shift) + residual -> out, for PAIR channels from c. */
 static inline __attribute__((always_inline)) void
 scale_and_activate(const struct dn_map *in, const struct dn_map *out, enum dn_type out_type,
-                   const struct dn_map *residual, int c, const float scale[16],
-                   const float shift[16])
+                   const struct dn_map *residual, int c, const float scale[PAIR],
+                   const float shift[PAIR])
 {
-    /* Halved here, once: exact. */
-    __m512 a = _mm512_mul_ps(_mm512_loadu_ps(scale), _mm512_set1_ps(0.5f));
-    __m512 b = _mm512_mul_ps(_mm512_loadu_ps(shift), _mm512_set1_ps(0.5f));
+    const __m512 half = _mm512_set1_ps(0.5f);
+    __m512 a[2], b[2], v[2];
+    for (int i = 0; i < 2; i++) { /* halved here, once: exact */
+        a[i] = _mm512_mul_ps(_mm512_loadu_ps(scale + i * LANES), half);
+        b[i] = _mm512_mul_ps(_mm512_loadu_ps(shift + i * LANES), half);
+    }
     const int w = out->w, in_ld = in->ld, residual_ld = residual ? residual->ld : 0;
     const size_t out_step = (size_t)out->ld * dn_type_bytes(out_type);
     for (int y = 0; y < out->h; y++) {
         const float *p = (const float *)dn_pixel(in, y, 0) + c;
         const float *q = residual ? (const float *)dn_pixel(residual, y, 0) + c : NULL;
         char *to = (char *)dn_pixel(out, y, 0) + (size_t)c * dn_type_bytes(out_type);
-#pragma GCC unroll 4
+#pragma GCC unroll 2
         for (int x = 0; x < w; x++, p += in_ld, to += out_step) {
-            __m512 v = silu_of_twice(_mm512_add_ps(_mm512_mul_ps(_mm512_loadu_ps(p), a), b));
-            if (residual) {
-                v = _mm512_add_ps(v, _mm512_loadu_ps(q));
-                q += residual_ld;
+#pragma GCC unroll 2
+            for (int i = 0; i < 2; i++) {
+                v[i] = _mm512_mul_ps(_mm512_loadu_ps(p + i * LANES), a[i]);
+                v[i] = silu_of_twice(_mm512_add_ps(v[i], b[i]));
+                if (residual)
+                    v[i] = _mm512_add_ps(v[i], _mm512_loadu_ps(q + i * LANES));
             }
-            if (out_type == DN_BF16)
-                _mm256_storeu_si256((__m256i *)to, (__m256i)_mm512_cvtneps_pbh(v));
-            else
-                _mm512_storeu_ps(to, v);
+            if (residual)
+                q += residual_ld;
+            if (out_type == DN_BF16) {
+                _mm512_storeu_si512(to, (__m512i)_mm512_cvtne2ps_pbh(v[1], v[0]));
+            } else {
+                _mm512_storeu_ps(to, v[0]);
+                _mm512_storeu_ps(to + LANES * sizeof(float), v[1]);
+            }
+        }
+    }
+}
+
+/* Scale and shift of LANES channels from c. */
+static void scale_of(const struct dn_group_norm *norm, const struct dn_map *in, const float *pre,
+                     int c, float scale[LANES], float shift[LANES])
+{
+    int width = in->c / norm->groups;
+    float pixels = (float)(in->h * in->w), n = (float)(in->h * in->w * width);
+    float sum[LANES], middle[LANES];
+    const float *add = pre ? pre + c : NULL;
+    _mm512_storeu_ps(sum, sum_channels(in, c, false, _mm512_setzero_ps()));
+    for (int g = 0; g < LANES; g += width) {
+        float total = 0.0f;
+        for (int l = g; l < g + width; l++)
+            total = total + (sum[l] + pixels * (add ? add[l] : 0.0f));
+        for (int l = g; l < g + width; l++)
+            middle[l] = total / n - (add ? add[l] : 0.0f);
+    }
+    _mm512_storeu_ps(sum, sum_channels(in, c, true, _mm512_loadu_ps(middle)));
+    for (int g = 0; g < LANES; g += width) {
+        float total = 0.0f;
+        for (int l = g; l < g + width; l++)
+            total = total + sum[l];
+        float rstd = 1.0f / sqrtf(total / n + norm->eps);
+        for (int l = g; l < g + width; l++) {
+            scale[l] = rstd * norm->weight[c + l];
+            shift[l] = norm->bias[c + l] - middle[l] * scale[l];
         }
     }
 }
@@ -87,36 +127,15 @@ void dn_avx512_bf16_group_norm(const struct dn_group_norm *norm, const struct dn
                                const float *pre, const struct dn_map *out,
                                const struct dn_epilogue *e)
 {
-    enum { LANES = 16 };
-    int width = in->c / norm->groups;
-    if (in->type != DN_FP32 || e->act != DN_ACT_SILU_BF16 || e->channel || in->c % LANES ||
-        LANES % width || (e->residual && e->residual->type != DN_FP32)) {
+    if (in->type != DN_FP32 || e->act != DN_ACT_SILU_BF16 || e->channel || in->c % PAIR ||
+        LANES % (in->c / norm->groups) || (e->residual && e->residual->type != DN_FP32)) {
         ISA(dn_group_norm)(norm, in, pre, out, e);
         return;
     }
-    float pixels = (float)(in->h * in->w), n = (float)(in->h * in->w * width);
-    for (int c = 0; c < in->c; c += LANES) {
-        float sum[LANES], middle[LANES], scale[LANES], shift[LANES];
-        const float *add = pre ? pre + c : NULL;
-        _mm512_storeu_ps(sum, sum_channels(in, c, false, _mm512_setzero_ps()));
-        for (int g = 0; g < LANES; g += width) {
-            float total = 0.0f;
-            for (int l = g; l < g + width; l++)
-                total = total + (sum[l] + pixels * (add ? add[l] : 0.0f));
-            for (int l = g; l < g + width; l++)
-                middle[l] = total / n - (add ? add[l] : 0.0f);
-        }
-        _mm512_storeu_ps(sum, sum_channels(in, c, true, _mm512_loadu_ps(middle)));
-        for (int g = 0; g < LANES; g += width) {
-            float total = 0.0f;
-            for (int l = g; l < g + width; l++)
-                total = total + sum[l];
-            float rstd = 1.0f / sqrtf(total / n + norm->eps);
-            for (int l = g; l < g + width; l++) {
-                scale[l] = rstd * norm->weight[c + l];
-                shift[l] = norm->bias[c + l] - middle[l] * scale[l];
-            }
-        }
+    for (int c = 0; c < in->c; c += PAIR) {
+        float scale[PAIR], shift[PAIR];
+        for (int i = 0; i < PAIR; i += LANES)
+            scale_of(norm, in, pre, c + i, scale + i, shift + i);
         if (out->type == DN_FP32)
             scale_and_activate(in, out, DN_FP32, e->residual, c, scale, shift);
         else if (e->residual)
@@ -138,7 +157,6 @@ static inline float add_register(__m512 v)
 void dn_avx512_bf16_layer_norm(const struct dn_layer_norm *norm, const struct dn_map *in,
                                const struct dn_map *out)
 {
-    enum { LANES = 16 };
     if (in->type != DN_FP32 || out->type != DN_BF16 || in->c % LANES) {
         ISA(dn_layer_norm)(norm, in, out);
         return;
