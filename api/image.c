@@ -58,6 +58,13 @@ int image_encode(struct image *image, const struct sample_params *p, size_t i,
                            document_image_text(p, i, image->digest));
 }
 
+int image_encode_preview(struct image *image, const struct sample_params *p, const uint8_t *pixels)
+{
+    const struct dn_model_info *info = dn_model_info(p->model);
+    return png_encode(&image->png, &image->png_bytes, pixels, info->height, info->width,
+                      info->channels, 1, NULL, 0);
+}
+
 int image_encode_sheet(struct image *image, const struct sample_params *p, const uint8_t *pixels)
 {
     const struct dn_model_info *info = dn_model_info(p->model);

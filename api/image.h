@@ -29,6 +29,9 @@ void image_digest(char digest[IMAGE_DIGEST_BYTES], const uint8_t *bytes, size_t 
 int image_encode(struct image *image, const struct sample_params *p, size_t i,
                  const uint8_t *pixels);
 
+/* PNG of an image that is not finished, of scale 1 and without a word on how to draw it. */
+int image_encode_preview(struct image *image, const struct sample_params *p, const uint8_t *pixels);
+
 /* Digest and PNG of the request's sheet from the pixels of all its rows [n_rows,H,W,C]. */
 int image_encode_sheet(struct image *image, const struct sample_params *p, const uint8_t *pixels);
 

@@ -28,6 +28,7 @@ static void put_links(struct text *t, const struct job_view *job)
         const char *name, *path;
         bool needs_images;
     } links[] = {{"self", "", false},
+                 {"events", "/events", false},
                  {"cancel", "/cancel", false},
                  {"result", "/result", true},
                  {"grid", "/grid.png", true}};

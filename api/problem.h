@@ -24,6 +24,7 @@
     X(PROBLEM_REQUEST_TIMEOUT, 408, "request-timeout", "The request took too long to arrive")      \
     X(PROBLEM_JOB_EXISTS, 409, "job-exists", "The id belongs to another job")                      \
     X(PROBLEM_JOB_NOT_DONE, 409, "job-not-done", "The job has no images")                          \
+    X(PROBLEM_JOB_CANCELED, 409, "job-canceled", "The job was canceled")                           \
     X(PROBLEM_JOB_EXPIRED, 410, "job-expired", "The job has expired")                              \
     X(PROBLEM_LENGTH_REQUIRED, 411, "length-required", "Length required")                          \
     X(PROBLEM_IDEMPOTENCY_BUSY, 409, "idempotency-in-progress", "The first request is not done")   \

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "server/news.h"
 #include "server/random.h"
 #include "server/request.h"
 #include "server/server.h"
@@ -16,6 +17,7 @@ static void drawing_free(struct drawing *d)
         image_free(&d->images[i]);
     }
     image_free(&d->sheet);
+    news_free(d->news);
     free(d->images);
     free(d->pixels);
     free(d->body);
@@ -58,6 +60,59 @@ static int drawing_finish(struct job *job)
     return rc == 0 && d->form ? d->form->make(d, &d->body, &d->body_bytes) : rc;
 }
 
+/* ---- for those who follow ---------------------------------------------------------------------
+ */
+
+/* After a step of row `i`, which is NULL when that was its last. */
+static void drawing_stepped(struct job *job, size_t i, const struct dn_row *row)
+{
+    struct drawing *d = (struct drawing *)job;
+    uint32_t every = d->params.preview_every;
+    news_start(d->news);
+    news_step(d->news, (uint32_t)(job->steps_done / job->n_rows));
+    if (!row) {
+        news_image(d->news, (uint32_t)i);
+    } else if (every && dn_row_steps_done(row) % every == 0) {
+        dn_row_pixels(row, news_preview(d->news, (uint32_t)i, dn_row_steps_done(row)));
+    }
+    for (struct observer *o = d->observers; o; o = o->next) {
+        if (o->ops->changed) {
+            o->ops->changed(o);
+        }
+    }
+}
+
+static void tell_end(struct drawing *d)
+{
+    if (d->job.first_step_ns) {
+        news_start(d->news);
+    }
+    for (uint32_t i = 0; d->job.state == JOB_SUCCEEDED && i < d->job.n_rows; i++) {
+        news_image(d->news, i);
+    }
+    news_end(d->news);
+}
+
+int drawing_follow(struct drawing *d)
+{
+    if (d->news) {
+        return 0;
+    }
+    d->news = news_new(d->job.n_rows, d->params.preview_every ? d->image_bytes : 0);
+    if (!d->news) {
+        return DN_ENOMEM;
+    }
+    /* Only the loop thread reads or writes this one of the operations. */
+    d->ops.stepped = drawing_stepped;
+    if (d->job.first_step_ns) {
+        news_start(d->news);
+    }
+    if (drawing_has_ended(d)) {
+        tell_end(d);
+    }
+    return 0;
+}
+
 /* ---- on the loop thread --------------------------------------------------------------------- */
 
 static void drawing_done(struct job *job)
@@ -65,6 +120,9 @@ static void drawing_done(struct job *job)
     struct drawing *d = (struct drawing *)job;
     struct server *server = d->server;
     d->is_working = false;
+    if (d->news) {
+        tell_end(d);
+    }
     if (!d->observers) {
         drawing_free(d);
     } else {
@@ -106,7 +164,8 @@ static struct drawing *drawing_new(struct server *server, struct sample_params *
         return NULL;
     }
     d->created = (int64_t)time(NULL);
-    d->job.ops = &drawing_ops;
+    d->ops = drawing_ops;
+    d->job.ops = &d->ops;
     d->job.model_idx = d->params.model_idx;
     d->job.n_rows = (uint32_t)d->params.n_rows;
     d->job.steps = d->params.steps;
@@ -122,7 +181,13 @@ enum admission drawing_begin(struct server *server, struct sample_params *params
         return ADMISSION_DRAINING;
     }
     struct drawing *d = drawing_new(server, params, form);
-    int rc = d ? scheduler_submit(server->scheduler, &d->job) : DN_ENOMEM;
+    /* From the start, or a fast drawing would be over before anybody looks. */
+    bool is_followed = o->ops->changed || (d && d->params.preview_every);
+    int rc = d ? 0 : DN_ENOMEM;
+    if (rc == 0 && is_followed) {
+        rc = drawing_follow(d);
+    }
+    rc = rc == 0 ? scheduler_submit(server->scheduler, &d->job) : rc;
     if (rc != 0) {
         if (d) {
             drawing_free(d);
@@ -267,6 +332,8 @@ void drawing_problem(const struct drawing *d, struct problem *problem)
 {
     if (d->job.reason == REASON_SHUTDOWN) {
         problem_set(problem, PROBLEM_DRAINING, "The server shut down before this was drawn.");
+    } else if (d->job.reason == REASON_CANCEL) {
+        problem_set(problem, PROBLEM_JOB_CANCELED, "The job was canceled.");
     } else if (d->job.reason == REASON_DEADLINE) {
         gate_problem_late(problem, d->params.timeout_ms);
     } else if (d->job.reason == REASON_OUT_OF_MEMORY) {

@@ -17,9 +17,11 @@ struct server;
 struct request;
 struct drawing;
 struct observer;
+struct news;
 
 struct observer_ops {
-    /* There is news: a step or an image. Must neither attach nor detach anybody; NULL allowed. */
+    /* There is news: a step or an image. Must neither attach nor detach anybody. NULL for those who
+     * do not follow the drawing. */
     void (*changed)(struct observer *o);
     /* The drawing has its outcome. May detach this observer, nobody else. */
     void (*ended)(struct observer *o);
@@ -42,7 +44,9 @@ struct form {
 };
 
 struct drawing {
-    struct job job; /* first: the scheduler hands back a struct job * */
+    struct job job;     /* first: the scheduler hands back a struct job * */
+    struct job_ops ops; /* the job's: `stepped` is set once somebody follows */
+    struct news *news;  /* of a drawing that somebody follows, else NULL */
     struct server *server;
     struct sample_params params;
     const struct form *form; /* its body is made by the worker; NULL for none */
@@ -78,6 +82,9 @@ void drawing_reply_refused(struct request *r, enum admission why);
 
 /* Also be told of a drawing; after it has ended there is nothing more to tell. */
 void drawing_attach(struct drawing *d, struct observer *o);
+
+/* Have its news kept from now on. Returns 0 or DN_ENOMEM. */
+int drawing_follow(struct drawing *d);
 
 /* Leave; the drawing may be gone afterwards. Nothing happens to one that is not attached. `reason`
  * is why it is canceled if it was the last. */

@@ -8,6 +8,7 @@
 #include "api/document.h"
 #include "api/libraries.h"
 #include "api/query.h"
+#include "api/text.h"
 #include "api/unicode.h"
 #include "openapi_json.h"
 #include "server/clients.h"
@@ -128,8 +129,14 @@ int handlers_check(struct request *r, struct problem *problem)
                                  : accept_choose(request_header(r, MHD_HTTP_HEADER_ACCEPT),
                                                  route->types, ROUTE_MAX_TYPES);
     if (r->media < 0) {
-        problem_set(problem, PROBLEM_NOT_ACCEPTABLE, "This resource is %s%s%s.", route->types[0],
-                    route->types[1] ? " or " : "", route->types[1] ? route->types[1] : "");
+        struct text all = TEXT_INIT;
+        for (int i = 0; i < ROUTE_MAX_TYPES && route->types[i]; i++) {
+            text_printf(&all, "%s%s", i ? ", " : "", route->types[i]);
+        }
+        char *types = text_take(&all, NULL);
+        problem_set(problem, PROBLEM_NOT_ACCEPTABLE, "This resource can be had as %s.",
+                    types ? types : route->types[0]);
+        free(types);
         return -1;
     }
     return 0;
@@ -259,6 +266,7 @@ static const struct {
     [ROUTE_JOB] = {jobs_handle_get, true, true},
     [ROUTE_JOB_DELETE] = {jobs_handle_delete, true, false},
     [ROUTE_JOB_CANCEL] = {jobs_handle_cancel, true, false},
+    [ROUTE_JOB_EVENTS] = {jobs_handle_events, true, false},
     [ROUTE_JOB_RESULT] = {jobs_handle_result, true, false},
     [ROUTE_JOB_GRID] = {jobs_handle_grid, true, false},
     [ROUTE_JOB_IMAGE] = {jobs_handle_image, true, false},

@@ -22,6 +22,7 @@ void jobs_handle_list(struct request *r);
 void jobs_handle_get(struct request *r);
 void jobs_handle_delete(struct request *r);
 void jobs_handle_cancel(struct request *r);
+void jobs_handle_events(struct request *r);
 void jobs_handle_result(struct request *r);
 void jobs_handle_grid(struct request *r);
 void jobs_handle_image(struct request *r);

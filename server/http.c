@@ -74,6 +74,7 @@ static void request_end(struct request *r, bool aborted)
         log_access(r, remote, aborted, seconds);
     }
     c->request = NULL;
+    connection_unwatch(c);
     connection_enter(&r->http->connections, c, PHASE_IDLE, 0);
     struct server *server = r->server;
     request_free(r);

@@ -4,6 +4,7 @@
 
 #include "api/json.h"
 #include "api/query.h"
+#include "server/events.h"
 #include "server/forms.h"
 #include "server/handlers.h"
 #include "server/jobs.h"
@@ -335,6 +336,14 @@ void jobs_handle_cancel(struct request *r)
     if (job) {
         jobs_cancel(job);
         reply_job(r, 200, job);
+    }
+}
+
+void jobs_handle_events(struct request *r)
+{
+    struct stored_job *job = find_job(r);
+    if (job) {
+        events_follow(r, job->observer.drawing, job->id);
     }
 }
 

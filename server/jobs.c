@@ -203,7 +203,8 @@ static uint64_t bytes_of(const struct sample_params *params)
     const struct dn_model_info *info = dn_model_info(params->model);
     uint64_t image_bytes =
         (uint64_t)info->height * (uint64_t)info->width * (uint64_t)info->channels;
-    return params->n_rows * (image_bytes + sizeof(struct image));
+    uint64_t copies = params->preview_every ? 2 : 1; /* the previews, once somebody looks */
+    return params->n_rows * (copies * image_bytes + sizeof(struct image));
 }
 
 /* ---- the end of a job ----------------------------------------------------------------------- */

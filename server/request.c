@@ -147,6 +147,39 @@ void request_reply_head(struct request *r, unsigned status, const char *type)
     }
 }
 
+int request_reply_stream(struct request *r, const char *type, size_t block_bytes,
+                         MHD_ContentReaderCallback read, void *arg,
+                         MHD_ContentReaderFreeCallback end)
+{
+    struct MHD_Response *response =
+        MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, block_bytes, read, arg, end);
+    if (!response) {
+        return -1;
+    }
+    drop_response(r);
+    r->response = response;
+    reply_common(r, 200, type, 0);
+    return 0;
+}
+
+void request_pause(struct request *r)
+{
+    connection_enter(&r->http->connections, r->connection, PHASE_WORKING, 0);
+    MHD_suspend_connection(r->mhd);
+}
+
+void request_progress(struct request *r)
+{
+    connection_enter(&r->http->connections, r->connection, PHASE_SENDING, 0);
+}
+
+void request_continue(struct request *r)
+{
+    request_progress(r);
+    MHD_resume_connection(r->mhd);
+    http_wake(r->http);
+}
+
 void request_reply(struct request *r, unsigned status, const char *type, char *body, size_t bytes)
 {
     if (!body) {

@@ -83,6 +83,19 @@ void request_reply_static(struct request *r, unsigned status, const char *type, 
  * connection: the library would otherwise end a body that is not there, and spoil what follows. */
 void request_reply_head(struct request *r, unsigned status, const char *type);
 
+/* Answer with what `read` gives, as MHD_ContentReaderCallback says; `end` is called with `arg` when
+ * the library needs it no more, and not when this fails. Returns 0 or -1. */
+int request_reply_stream(struct request *r, const char *type, size_t block_bytes,
+                         MHD_ContentReaderCallback read, void *arg,
+                         MHD_ContentReaderFreeCallback end);
+
+/* From within `read`: call it again only after request_continue(). */
+void request_pause(struct request *r);
+void request_continue(struct request *r);
+
+/* The client takes what it is sent: its time to read starts anew. */
+void request_progress(struct request *r);
+
 /* Answer with a problem. */
 void request_reply_problem(struct request *r, const struct problem *problem);
 

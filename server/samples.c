@@ -7,6 +7,7 @@
 #include "api/accept.h"
 #include "api/prefer.h"
 #include "api/query.h"
+#include "server/events.h"
 #include "server/forms.h"
 #include "server/handlers.h"
 #include "server/jobs.h"
@@ -196,11 +197,21 @@ void samples_create(struct request *r)
     }
     int rc = params_from_body(&params, &r->server->api, PARAMS_SAMPLE, r->body ? r->body : "",
                               r->body_bytes, &problem);
-    bool is_png = strcmp(routes[ROUTE_SAMPLES].types[r->media], "image/png") == 0;
+    const char *media_type = routes[ROUTE_SAMPLES].types[r->media];
+    bool is_png = strcmp(media_type, "image/png") == 0;
+    bool is_stream = strcmp(media_type, "text/event-stream") == 0;
+    struct prefer prefer;
+    prefer_read(&prefer, request_header(r, "Prefer"));
+    bool is_async = !is_stream && prefer.wait_s == 0 && (prefer.respond_async || prefer.has_wait);
     if (rc == 0 && is_png && params.layout == LAYOUT_LIST && params.n_rows > 1) {
         problem_add(&problem, "/layout",
                     "image/png is one picture: ask for one image, for layout grid, or accept "
                     "application/json");
+        params_free(&params);
+        rc = -1;
+    }
+    if (rc == 0 && params.preview_every && !is_stream && !is_async) {
+        problem_add(&problem, "/preview_every", "only with Accept: text/event-stream, or in a job");
         params_free(&params);
         rc = -1;
     }
@@ -211,9 +222,9 @@ void samples_create(struct request *r)
     if (samples_draw_seed(r, &params) != 0) {
         return;
     }
-    struct prefer prefer;
-    prefer_read(&prefer, request_header(r, "Prefer"));
-    if (prefer.wait_s == 0 && (prefer.respond_async || prefer.has_wait)) {
+    if (is_stream) {
+        events_start(r, &params);
+    } else if (is_async) {
         sample_start_async(r, &params);
     } else {
         sample_start(r, &params, is_png ? &form_png : &form_json, false, "", prefer.wait_s);
