@@ -210,6 +210,12 @@ void samples_create(struct request *r)
         params_free(&params);
         rc = -1;
     }
+    if (rc == 0 && is_stream && r->stored_answer) {
+        problem_add(&problem, "/Idempotency-Key",
+                    "not with text/event-stream, which cannot be sent again; make a job");
+        params_free(&params);
+        rc = -1;
+    }
     if (rc == 0 && params.preview_every && !is_stream && !is_async) {
         problem_add(&problem, "/preview_every", "only with Accept: text/event-stream, or in a job");
         params_free(&params);

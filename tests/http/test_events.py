@@ -141,6 +141,9 @@ def test_previews_are_for_those_who_see_them(daemon):
 
 def test_what_is_refused_is_no_stream(daemon):
     check_problem(daemon.post({"label": 99}, headers=STREAM), 400, "invalid-request", "/label")
+    # What cannot be sent again is not drawn twice either.
+    check_problem(daemon.post({"label": 1}, headers={**STREAM, "Idempotency-Key": '"k"'}), 400,
+                  "invalid-request", "/Idempotency-Key")
     check_problem(daemon.get("/v1/jobs/nobody/events"), 404, "job-not-found")
     check_problem(daemon.get("/v1/jobs/nobody/events", headers={"Accept": "application/json"}), 406,
                   "not-acceptable")
