@@ -232,13 +232,14 @@ $(BUILD)/tests/fuzz/fuzz_%: $(BUILD)/tests/fuzz/fuzz_%.o $(BUILD)/libapi.a $(BUI
 	@echo "  LINK  $@"
 	$(Q)$(CC) $(LDFLAGS_ALL) -fsanitize=fuzzer -o $@ $^ $(LIBS_ALL)
 
-$(BUILD)/browser/node_modules/.package-lock.json: tests/browser/package-lock.json | test-deps
-	@mkdir -p $(BUILD)/browser
-	cp tests/browser/package.json tests/browser/package-lock.json $(BUILD)/browser/
-	cd $(BUILD)/browser && $(NPM_CI) && touch node_modules/.package-lock.json
+# Packages for tests: each folder's of its own, in the build folder.
+TEST_MODULES := $(patsubst %,$(BUILD)/%/node_modules/.package-lock.json,browser openai)
+$(TEST_MODULES): $(BUILD)/%/node_modules/.package-lock.json: tests/%/package-lock.json | test-deps
+	@mkdir -p $(BUILD)/$*
+	cp tests/$*/package.json tests/$*/package-lock.json $(BUILD)/$*/
+	cd $(BUILD)/$* && $(NPM_CI) && touch node_modules/.package-lock.json
 
-test-python: $(BUILD)/denoised $(BUILD)/load $(BUILD)/openapi.json \
-             $(BUILD)/browser/node_modules/.package-lock.json
+test-python: $(BUILD)/denoised $(BUILD)/load $(BUILD)/openapi.json $(TEST_MODULES)
 	$(Q)BROWSER_TEST_FOLDER=$(BUILD)/browser DENOISED_BINARY=$(BUILD)/denoised DENOISED_OPENAPI=$(BUILD)/openapi.json \
 	    $(PYTHON) -m pytest -q -p no:cacheprovider $(PYTEST_ARGS) tests
 

@@ -186,6 +186,37 @@ char *document_samples(const struct sample_params *p, const char *id, int64_t cr
     return text_take(&t, bytes);
 }
 
+char *document_generation(const struct sample_params *p, int64_t created,
+                          const struct image *images, size_t *bytes)
+{
+    const struct dn_model_info *info = dn_model_info(p->model);
+    struct text t = TEXT_INIT;
+    text_printf(&t, "{\"created\":%lld,\"background\":\"opaque\",\"output_format\":\"png\",",
+                (long long)created);
+    text_printf(&t, "\"size\":\"%ux%u\",\"data\":[", (uint32_t)info->width * p->scale,
+                (uint32_t)info->height * p->scale);
+    for (size_t i = 0; i < p->n_rows; i++) {
+        struct dn_row_params row = params_row(p, i);
+        text_puts(&t, i ? ",{" : "{");
+        document_put_string(&t, "revised_prompt", info->class_names[row.label]);
+        text_printf(&t, ",\"index\":%u,", row.index);
+        document_put_string(&t, "digest", images[i].digest);
+        text_puts(&t, ",\"b64_json\":\"");
+        text_base64(&t, images[i].png, images[i].png_bytes);
+        text_puts(&t, "\"}");
+    }
+    /* There are no tokens, but clients may read their number. */
+    text_puts(&t, "],\"usage\":{\"total_tokens\":0,\"input_tokens\":0,\"output_tokens\":0,"
+                  "\"input_tokens_details\":{\"text_tokens\":0,\"image_tokens\":0}},");
+    document_put_model_ref(&t, info);
+    text_puts(&t, ",");
+    document_put_params(&t, p);
+    text_puts(&t, ",");
+    document_put_determinism(&t, info);
+    text_puts(&t, "}\n");
+    return text_take(&t, bytes);
+}
+
 static void put_defaults(struct text *t, const struct dn_model_info *info)
 {
     text_puts(t, "\"defaults\":{");
@@ -195,13 +226,29 @@ static void put_defaults(struct text *t, const struct dn_model_info *info)
     text_puts(t, "}");
 }
 
-static void put_model(struct text *t, const struct dn_model_info *info, bool is_default)
+static void put_aliases(struct text *t, const struct api_context *context, size_t model_idx)
 {
+    text_puts(t, ",\"aliases\":[");
+    for (size_t i = 0, n = 0; i < context->n_aliases; i++) {
+        if (context->aliases[i].model_idx == model_idx) {
+            text_puts(t, n++ ? "," : "");
+            text_json_string(t, context->aliases[i].name);
+        }
+    }
+    text_puts(t, "]");
+}
+
+static void put_model(struct text *t, const struct api_context *context, size_t model_idx)
+{
+    const struct dn_model_info *info = dn_model_info(context->models[model_idx]);
     text_puts(t, "{");
     document_put_string(t, "id", info->name);
-    text_puts(t, ",\"object\":\"model\",");
+    text_printf(t, ",\"object\":\"model\",\"created\":%lld,\"owned_by\":\"denoised\"",
+                (long long)context->created[model_idx]);
+    put_aliases(t, context, model_idx);
+    text_puts(t, ",");
     document_put_string(t, "digest", info->digest);
-    text_printf(t, ",\"default\":%s,", is_default ? "true" : "false");
+    text_printf(t, ",\"default\":%s,", model_idx == 0 ? "true" : "false");
     document_put_string(t, "architecture", info->arch);
     text_printf(t, ",\"parameters\":%zu,\"file_bytes\":%zu,", info->n_parameters, info->file_bytes);
     document_put_number(t, "multiply_adds", info->macs);
@@ -233,7 +280,7 @@ char *document_models(const struct api_context *context, size_t *bytes)
     text_puts(&t, "{\"object\":\"list\",\"data\":[");
     for (size_t i = 0; i < context->n_models; i++) {
         text_puts(&t, i ? "," : "");
-        put_model(&t, dn_model_info(context->models[i]), i == 0);
+        put_model(&t, context, i);
     }
     text_puts(&t, "]}\n");
     return text_take(&t, bytes);
@@ -242,7 +289,7 @@ char *document_models(const struct api_context *context, size_t *bytes)
 char *document_model(const struct api_context *context, size_t model_idx, size_t *bytes)
 {
     struct text t = TEXT_INIT;
-    put_model(&t, dn_model_info(context->models[model_idx]), model_idx == 0);
+    put_model(&t, context, model_idx);
     text_puts(&t, "\n");
     return text_take(&t, bytes);
 }

@@ -31,6 +31,10 @@ char *document_samples(const struct sample_params *p, const char *id, int64_t cr
                        const struct image *images, const struct image *sheet,
                        const struct sample_timings *timings, size_t *bytes);
 
+/* The same as the answer to POST /v1/images/generations. */
+char *document_generation(const struct sample_params *p, int64_t created,
+                          const struct image *images, size_t *bytes);
+
 char *document_models(const struct api_context *context, size_t *bytes);
 char *document_model(const struct api_context *context, size_t model_idx, size_t *bytes);
 char *document_capabilities(const struct api_context *context, size_t *bytes);

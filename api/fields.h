@@ -1,6 +1,6 @@
 /*
  * The fields of a sampling request as they were given, before they mean anything: one table says
- * each field's type and where it may stand. Private to api/params*.c.
+ * each field's type and where it may stand. Private to api/.
  */
 #ifndef API_FIELDS_H
 #define API_FIELDS_H
@@ -55,5 +55,13 @@ void fields_from_query(struct fields *f, const struct query *query, struct probl
 
 /* The field's JSON pointer: "/steps". */
 const char *field_pointer(enum field field);
+
+struct sample_params;
+struct api_context;
+
+/* Resolve the fields of a request, however they came, into *p, which is zero. Faults are added to
+ * *problem, a missing label is none. Returns 0, or -1; params_free(p) either way. */
+int params_from_fields(struct sample_params *p, const struct fields *f,
+                       const struct api_context *context, struct problem *problem);
 
 #endif

@@ -19,6 +19,11 @@ int api_model_find(const struct api_context *context, const char *id)
             return (int)i;
         }
     }
+    for (size_t i = 0; i < context->n_aliases; i++) {
+        if (strcmp(context->aliases[i].name, id) == 0) {
+            return (int)context->aliases[i].model_idx;
+        }
+    }
     return -1;
 }
 
@@ -236,8 +241,8 @@ static void resolve_images(struct sample_params *p, const struct fields *f,
     }
 }
 
-static int params_resolve(struct sample_params *p, const struct fields *f,
-                          const struct api_context *context, struct problem *problem)
+int params_from_fields(struct sample_params *p, const struct fields *f,
+                       const struct api_context *context, struct problem *problem)
 {
     assert(context->n_models > 0);
     if (f->has[FIELD_MODEL]) {
@@ -292,7 +297,7 @@ static int read_object(struct sample_params *p, const struct api_context *contex
         !cJSON_GetObjectItemCaseSensitive(object, "labels")) {
         problem_add(problem, "/label", "label or labels is required");
     }
-    int rc = params_resolve(p, &f, context, problem);
+    int rc = params_from_fields(p, &f, context, problem);
     if (rc != 0) {
         params_free(p);
     }
@@ -335,7 +340,7 @@ int params_from_url(struct sample_params *p, const struct api_context *context, 
         f.value[FIELD_LABEL].number = strtod(label, NULL);
         f.value[FIELD_LABEL].string = NULL;
     }
-    int rc = params_resolve(p, &f, context, problem);
+    int rc = params_from_fields(p, &f, context, problem);
     if (rc != 0) {
         params_free(p);
     }

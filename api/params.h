@@ -29,10 +29,21 @@ struct cJSON;
 
 enum params_layout { LAYOUT_LIST, LAYOUT_GRID };
 
+#define API_ALIAS_BYTES 64
+
+/* Another name of a model. */
+struct api_alias {
+    char name[API_ALIAS_BYTES];
+    size_t model_idx;
+};
+
 /* What requests are checked against; const while the daemon runs. */
 struct api_context {
     struct dn_model *const *models; /* the first is the default */
     size_t n_models;
+    const int64_t *created; /* [n_models] the files' times, in seconds */
+    const struct api_alias *aliases;
+    size_t n_aliases;
     uint32_t max_rows_per_request;
     uint32_t max_queue_rows;
     uint32_t max_body_bytes;
@@ -99,7 +110,7 @@ void params_make_grid(struct sample_params *p);
 /* Rows and columns of cells of the request's sheet. */
 uint32_t params_grid_rows(const struct sample_params *p);
 
-/* The model of that name (file stem) or digest, or -1. */
+/* The model of that name (file stem), digest or alias, or -1. */
 int api_model_find(const struct api_context *context, const char *id);
 
 #endif

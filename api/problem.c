@@ -81,6 +81,11 @@ const char *problem_type(enum problem_kind kind)
     return problem_rows[kind].type;
 }
 
+const char *problem_slug(enum problem_kind kind)
+{
+    return strrchr(problem_rows[kind].type, ':') + 1;
+}
+
 char *problem_json(const struct problem *p, const char *request_id, size_t *bytes)
 {
     const struct problem_row *row = &problem_rows[p->kind];

@@ -78,6 +78,9 @@ int problem_status(enum problem_kind kind);
 /* The URI of a kind. */
 const char *problem_type(enum problem_kind kind);
 
+/* The last part of that URI: "queue-full". */
+const char *problem_slug(enum problem_kind kind);
+
 /* The problem as JSON text. The caller frees; NULL when out of memory. */
 char *problem_json(const struct problem *p, const char *request_id, size_t *bytes);
 

@@ -21,6 +21,7 @@ const struct route routes[ROUTE_COUNT] = {
     [ROUTE_JOB_GRID] = {"GET", "/v1/jobs/{id}/grid.png", {"image/png"}, false, NULL},
     [ROUTE_JOB_IMAGE] = {"GET", "/v1/jobs/{id}/images/{i}.png", {"image/png"}, false, NULL},
     [ROUTE_VERIFY] = {"POST", "/v1/verify", {JSON}, false, "image/png"},
+    [ROUTE_IMAGES] = {"POST", "/v1/images/generations", {JSON}, false, JSON},
     [ROUTE_MODELS] = {"GET", "/v1/models", {JSON}, false, NULL},
     [ROUTE_MODEL] = {"GET", "/v1/models/{id}", {JSON}, false, NULL},
     [ROUTE_CAPABILITIES] = {"GET", "/v1/capabilities", {JSON}, false, NULL},
@@ -84,6 +85,7 @@ void route_find(struct route_match *match, const char *method, const char *path)
             continue;
         }
         match->path_exists = true;
+        match->has_openai_errors = id == ROUTE_IMAGES;
         for (size_t i = 0; i < sizeof methods / sizeof *methods; i++) {
             allowed[i] |= strcmp(routes[id].method, methods[i]) == 0;
         }

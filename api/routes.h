@@ -22,6 +22,7 @@ enum route_id {
     ROUTE_JOB_GRID,
     ROUTE_JOB_IMAGE,
     ROUTE_VERIFY,
+    ROUTE_IMAGES,
     ROUTE_MODELS,
     ROUTE_MODEL,
     ROUTE_CAPABILITIES,
@@ -57,6 +58,7 @@ struct route_segment {
 struct route_match {
     int id; /* enum route_id, or -1: no such path, or not this method */
     bool path_exists;
+    bool has_openai_errors;
     char allow[48]; /* for the Allow header when the path exists */
     struct route_segment segments[ROUTE_MAX_SEGMENTS];
 };

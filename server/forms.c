@@ -38,3 +38,11 @@ static void add_png_headers(struct request *r, const struct drawing *d)
 
 const struct form form_png = {
     .media_type = "image/png", .make = make_png, .add_headers = add_png_headers};
+
+static int make_openai(const struct drawing *d, char **body, size_t *bytes)
+{
+    *body = document_generation(&d->params, d->created, d->images, bytes);
+    return *body ? 0 : DN_ENOMEM;
+}
+
+const struct form form_openai = {.media_type = "application/json", .make = make_openai};

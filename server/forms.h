@@ -6,7 +6,8 @@
 
 #include "server/drawing.h"
 
-extern const struct form form_json; /* every image in one document */
-extern const struct form form_png;  /* the only image, or the sheet */
+extern const struct form form_json;   /* every image in one document */
+extern const struct form form_png;    /* the only image, or the sheet */
+extern const struct form form_openai; /* OpenAI's document */
 
 #endif

@@ -271,6 +271,7 @@ static const struct {
     [ROUTE_JOB_GRID] = {jobs_handle_grid, true, false},
     [ROUTE_JOB_IMAGE] = {jobs_handle_image, true, false},
     [ROUTE_VERIFY] = {verify_picture, true, false},
+    [ROUTE_IMAGES] = {images_create, true, false},
     [ROUTE_MODELS] = {handle_models, true, false},
     [ROUTE_MODEL] = {handle_model, true, false},
     [ROUTE_CAPABILITIES] = {handle_capabilities, true, false},

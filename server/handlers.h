@@ -36,6 +36,9 @@ void samples_create(struct request *r);
 void samples_get_png(struct request *r);
 void verify_picture(struct request *r);
 
+/* OpenAI's Images API (images.c). */
+void images_create(struct request *r);
+
 /* Give the parameters a seed if the client did not. Returns 0, or -1 with a reply made and the
  * parameters freed. */
 int samples_draw_seed(struct request *r, struct sample_params *params);

@@ -28,6 +28,8 @@ const struct option_row option_table[] = {
      "(default: the mnist model that comes with denoised)"},
     {"model", 0, OPTION_MODELS, SAMPLE | BENCH, FIELD(models), 1, 1, NULL, "FILE", NULL,
      "the model (default: the mnist model that comes with denoised)"},
+    {"model-alias", 0, OPTION_ALIASES, SERVE, FIELD(model_aliases), 0, 0, NULL, "NAME=MODEL[,NAME=MODEL...]", NULL,
+     "other names of models, for clients that insist on one, like dall-e-3=mnist (default: none)"},
     {"isa", 0, OPTION_NAME, SERVE | SAMPLE | BENCH | INFO, FIELD(isa), 0, 0, "auto",
      "auto|scalar|openblas|avx2|avx512|amx|neon", dn_isa_by_name, "kernels to compute with"},
     {"precision", 0, OPTION_NAME, SERVE | SAMPLE | BENCH | INFO, FIELD(precision), 0, 0, "auto",

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "server/cors.h"
+#include "server/models.h"
 #include "server/option_table.h"
 
 #define MAX_ROWS 64
@@ -180,6 +181,11 @@ static int set_field(struct parser *p, const char *source, const struct option_r
     case OPTION_ORIGINS:
         if (!cors_list_is_valid(text))
             return refuse(source, "'%s': * or a list of scheme://host[:port] expected", text);
+        memcpy(field, &text, sizeof text);
+        return 0;
+    case OPTION_ALIASES:
+        if (!model_aliases_are_valid(text))
+            return refuse(source, "'%s': NAME=MODEL[,NAME=MODEL...] expected", text);
         memcpy(field, &text, sizeof text);
         return 0;
     case OPTION_SAMPLER:

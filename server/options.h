@@ -23,7 +23,8 @@ struct options {
     /* every command */
     const char *models[OPTIONS_MAX_MODELS]; /* the shipped model where none was named */
     int n_models;
-    char model_text[4096]; /* what `models` points to when not to argv */
+    const char *model_aliases; /* NAME=MODEL with commas between, or NULL; serve only */
+    char model_text[4096];     /* what `models` points to when not to argv */
     enum dn_isa isa;
     enum dn_precision precision;
 

@@ -6,6 +6,7 @@
 
 #include "api/accept.h"
 #include "api/gzip.h"
+#include "api/openai.h"
 #include "api/query.h"
 #include "server/clients.h"
 #include "server/connection.h"
@@ -14,10 +15,16 @@
 #include "server/idempotency.h"
 #include "server/server.h"
 
+#define JSON "application/json"
+
+/* No memory for the answer, in both shapes of an error. */
 static const char no_memory[] =
     "{\"type\":\"urn:denoised:problem:out-of-memory\",\"title\":\"Out of memory\","
     "\"status\":503,\"detail\":\"There was no memory for the answer.\",\"errors\":[],"
     "\"request_id\":\"\"}\n";
+static const char no_memory_openai[] =
+    "{\"error\":{\"message\":\"There was no memory for the answer.\",\"type\":\"server_error\","
+    "\"param\":null,\"code\":\"out_of_memory\"}}\n";
 
 const char *request_header(const struct request *r, const char *name)
 {
@@ -183,7 +190,11 @@ void request_continue(struct request *r)
 void request_reply(struct request *r, unsigned status, const char *type, char *body, size_t bytes)
 {
     if (!body) {
-        request_reply_static(r, 503, PROBLEM_MEDIA_TYPE, no_memory, sizeof no_memory - 1);
+        if (r->route.has_openai_errors) {
+            request_reply_static(r, 503, JSON, no_memory_openai, sizeof no_memory_openai - 1);
+        } else {
+            request_reply_static(r, 503, PROBLEM_MEDIA_TYPE, no_memory, sizeof no_memory - 1);
+        }
         request_add_header(r, MHD_HTTP_HEADER_RETRY_AFTER, "1");
         return;
     }
@@ -202,8 +213,10 @@ void request_reply(struct request *r, unsigned status, const char *type, char *b
 void request_reply_problem(struct request *r, const struct problem *problem)
 {
     size_t bytes;
-    char *body = problem_json(problem, r->id, &bytes);
-    request_reply(r, (unsigned)problem_status(problem->kind), PROBLEM_MEDIA_TYPE, body, bytes);
+    bool is_openai = r->route.has_openai_errors;
+    char *body = is_openai ? openai_error(problem, &bytes) : problem_json(problem, r->id, &bytes);
+    request_reply(r, (unsigned)problem_status(problem->kind), is_openai ? JSON : PROBLEM_MEDIA_TYPE,
+                  body, bytes);
     request_add_header(r, MHD_HTTP_HEADER_CACHE_CONTROL, "no-store");
     if (problem->kind == PROBLEM_METHOD_NOT_ALLOWED) {
         request_add_header(r, MHD_HTTP_HEADER_ALLOW, r->route.allow);

@@ -127,9 +127,8 @@ static void on_waited(struct alarm *alarm)
 
 /* ---- admission ------------------------------------------------------------------------------ */
 
-/* Have it drawn and suspend the request, or refuse it. Takes `params` over. */
-static void sample_start(struct request *r, struct sample_params *params, const struct form *form,
-                         bool is_get, const char *etag, uint32_t wait_s)
+void samples_start(struct request *r, struct sample_params *params, const struct form *form,
+                   bool is_get, const char *etag, uint32_t wait_s)
 {
     struct sample *s = calloc(1, sizeof *s);
     if (!s || request_watch(r, on_gone) != 0) {
@@ -233,7 +232,7 @@ void samples_create(struct request *r)
     } else if (is_async) {
         sample_start_async(r, &params);
     } else {
-        sample_start(r, &params, is_png ? &form_png : &form_json, false, "", prefer.wait_s);
+        samples_start(r, &params, is_png ? &form_png : &form_json, false, "", prefer.wait_s);
     }
 }
 
@@ -294,6 +293,6 @@ void samples_get_png(struct request *r)
         return;
     }
     if (samples_draw_seed(r, &params) == 0) {
-        sample_start(r, &params, &form_png, true, etag, 0);
+        samples_start(r, &params, &form_png, true, etag, 0);
     }
 }

@@ -21,4 +21,9 @@ struct sample {
     char etag[IMAGE_ETAG_BYTES]; /* "" without one */
 };
 
+/* Have it drawn, with the request suspended until it is answered in `form`, or refuse it; with
+ * wait_s the client gets a job after so many seconds. Takes `params` over. */
+void samples_start(struct request *r, struct sample_params *params, const struct form *form,
+                   bool is_get, const char *etag, uint32_t wait_s);
+
 #endif

@@ -180,6 +180,9 @@ static void on_loaded(uv_work_t *work, int status)
     server->api = (struct api_context){
         .models = server->models.models,
         .n_models = server->models.n_models,
+        .created = server->models.created,
+        .aliases = server->models.aliases,
+        .n_aliases = server->models.n_aliases,
         .max_rows_per_request = (uint32_t)options->max_rows_per_request,
         .max_queue_rows = (uint32_t)options->max_queue_rows,
         .max_body_bytes = (uint32_t)options->max_body_bytes,

@@ -14,6 +14,8 @@ with open("openapi.yaml", encoding="utf-8") as f:
     DOCUMENT = yaml.safe_load(f)
 SAMPLES = DOCUMENT["paths"]["/v1/samples"]["post"]
 EXAMPLES = SAMPLES["requestBody"]["content"]["application/json"]["examples"]
+IMAGES = DOCUMENT["paths"]["/v1/images/generations"]["post"]
+IMAGES_EXAMPLES = IMAGES["requestBody"]["content"]["application/json"]["examples"]
 PICTURE = DOCUMENT["paths"]["/v1/samples/{label}.png"]
 
 
@@ -82,6 +84,17 @@ def test_examples_run(daemon, name):
     assert answer.status_code == 200, answer.text
     check_answer(SAMPLES, answer)
     for header in ("X-Seed", "X-Model-Digest", "Server-Timing", "X-Determinism"):
+        assert header in answer.headers
+
+
+@pytest.mark.parametrize("name", IMAGES_EXAMPLES)
+def test_examples_of_images_run(daemon, name):
+    body = IMAGES_EXAMPLES[name]["value"]
+    validate(body, DOCUMENT["components"]["schemas"]["ImagesRequest"])
+    answer = requests.post(daemon.url + "/v1/images/generations", json=body, timeout=DEADLINE_S)
+    assert answer.status_code == 200, answer.text
+    check_answer(IMAGES, answer)
+    for header in resolve(IMAGES["responses"]["200"])["headers"]:
         assert header in answer.headers
 
 

@@ -1,0 +1,190 @@
+#include "api/prompt.h"
+
+#include <stdbool.h>
+#include <string.h>
+#include <strings.h>
+
+#define POINTER "/prompt"
+
+/* A number or a class name in the text. */
+struct word {
+    const char *digits; /* a run of decimal digits, or NULL */
+    size_t n_digits;
+    int class; /* or -1 */
+    bool is_plural;
+    bool has_count;
+    uint32_t count;
+    size_t bytes;
+};
+
+struct reader {
+    uint32_t *labels;
+    uint32_t n_labels, max_labels;
+    const struct dn_model_info *info;
+    struct problem *problem;
+};
+
+static bool is_digit(char c)
+{
+    return c >= '0' && c <= '9';
+}
+
+/* Letters beyond ASCII belong to words. */
+static bool is_word_char(char c)
+{
+    return is_digit(c) || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
+           (unsigned char)c >= 128;
+}
+
+/* Bytes of the ending that ends a word after its stem: "" or a plural's; -1 for anything else. */
+static int ending_bytes(const char *s)
+{
+    static const char *const endings[] = {"", "s", "es", "'s"};
+    for (size_t i = 0; i < sizeof endings / sizeof *endings; i++) {
+        size_t bytes = strlen(endings[i]);
+        if (strncasecmp(s, endings[i], bytes) == 0 && !is_word_char(s[bytes])) {
+            return (int)bytes;
+        }
+    }
+    return -1;
+}
+
+/* How many a number word is, or -1. */
+static int count_by_name(const char *s, size_t bytes)
+{
+    static const char *const names[] = {"zero",  "one",   "two",  "three", "four",   "five",  "six",
+                                        "seven", "eight", "nine", "ten",   "eleven", "twelve"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        if (strlen(names[i]) == bytes && strncasecmp(s, names[i], bytes) == 0) {
+            return (int)i;
+        }
+    }
+    return -1;
+}
+
+/* The longest class name that stands at `s` as a word. */
+static void find_class(struct word *w, const struct dn_model_info *info, const char *s)
+{
+    size_t longest = 0;
+    for (int i = 0; i < info->n_classes; i++) {
+        size_t bytes = strlen(info->class_names[i]);
+        if (bytes <= longest || strncasecmp(s, info->class_names[i], bytes) != 0) {
+            continue;
+        }
+        int ending = ending_bytes(s + bytes);
+        if (ending >= 0) {
+            longest = bytes;
+            w->class = i;
+            w->is_plural = ending > 0;
+            w->bytes = bytes + (size_t)ending;
+        }
+    }
+}
+
+/* The word that begins at `s`. */
+static struct word read_word(const struct dn_model_info *info, const char *s, uint32_t max_count)
+{
+    struct word w = {.class = -1};
+    size_t stem = 0;
+    while (is_word_char(s[stem])) {
+        stem++;
+    }
+    find_class(&w, info, s);
+    size_t n_digits = strspn(s, "0123456789");
+    int ending = n_digits > 0 && w.class < 0 ? ending_bytes(s + n_digits) : -1;
+    if (ending >= 0) {
+        w.digits = s;
+        w.n_digits = n_digits;
+        w.is_plural = ending > 0;
+        w.bytes = n_digits + (size_t)ending;
+        w.has_count = true;
+        for (size_t i = 0; i < n_digits && w.count <= max_count; i++) {
+            w.count = w.count * 10 + (uint32_t)(s[i] - '0');
+        }
+        return w;
+    }
+    int count = count_by_name(s, stem);
+    w.has_count = count >= 0;
+    w.count = w.has_count ? (uint32_t)count : 0;
+    if (w.class < 0) {
+        w.bytes = stem;
+    }
+    return w;
+}
+
+static bool add_label(struct reader *r, uint32_t label)
+{
+    if (r->n_labels == r->max_labels) {
+        problem_add(r->problem, POINTER, "asks for more than %u images", r->max_labels);
+        return false;
+    }
+    r->labels[r->n_labels++] = label;
+    return true;
+}
+
+/* The labels of a word, once. */
+static bool add_word_once(struct reader *r, const struct word *w)
+{
+    uint32_t n_classes = (uint32_t)r->info->n_classes, number = 0;
+    if (w->class >= 0) {
+        return add_label(r, (uint32_t)w->class);
+    }
+    for (size_t i = 0; i < w->n_digits; i++) {
+        uint32_t digit = (uint32_t)(w->digits[i] - '0');
+        number = n_classes <= 10 ? digit : number * 10 + digit;
+        if (number >= n_classes) {
+            problem_add(r->problem, POINTER, "the labels of model %s are 0..%u", r->info->name,
+                        n_classes - 1);
+            return false;
+        }
+        if ((n_classes <= 10 || i + 1 == w->n_digits) && !add_label(r, number)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool add_word(struct reader *r, const struct word *w, uint32_t count)
+{
+    bool is_fine = true;
+    for (uint32_t i = 0; i < count && is_fine && (w->class >= 0 || w->digits); i++) {
+        is_fine = add_word_once(r, w);
+    }
+    return is_fine;
+}
+
+int prompt_read(uint32_t *labels, uint32_t max_labels, const struct dn_model_info *info,
+                const char *prompt, struct problem *problem)
+{
+    static const struct word none = {.class = -1};
+    struct reader r = {
+        .labels = labels, .max_labels = max_labels, .info = info, .problem = problem};
+    struct word held = none; /* a number that may yet turn out to count what follows */
+    bool is_fine = true;
+    for (const char *s = prompt; *s && is_fine;) {
+        bool is_break = !is_word_char(*s) && !strchr(" \t\r\n-", *s);
+        struct word w = {.class = -1, .bytes = 1};
+        if (is_word_char(*s)) {
+            w = read_word(info, s, max_labels);
+            is_break = w.bytes == 3 && strncasecmp(s, "and", 3) == 0;
+        }
+        s += w.bytes;
+        if (w.is_plural && held.has_count) {
+            is_fine = add_word(&r, &w, held.count);
+            held = none;
+        } else if (w.class >= 0 || w.has_count || is_break) {
+            is_fine = add_word(&r, &held, 1);
+            held = w.has_count && !w.is_plural ? w : none;
+            is_fine = is_fine && (held.has_count || add_word(&r, &w, 1));
+        }
+    }
+    is_fine = is_fine && add_word(&r, &held, 1);
+    if (is_fine && r.n_labels == 0) {
+        problem_add(problem, POINTER,
+                    "names nothing that model %s can draw: say a label, 0..%d, or a class name, "
+                    "like %s",
+                    info->name, info->n_classes - 1, info->class_names[0]);
+        is_fine = false;
+    }
+    return is_fine ? (int)r.n_labels : -1;
+}

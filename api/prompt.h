@@ -1,0 +1,22 @@
+/*
+ * What a prompt in words asks for: "7", "a handwritten seven", "four sevens", "2026". Any thread.
+ *
+ * A class name of the model or a number names something to draw; a model of at most ten classes
+ * reads numbers digit by digit. A number before a plural counts ("four sevens", "3 8s"). Other
+ * words say nothing: the answer tells what was understood.
+ */
+#ifndef API_PROMPT_H
+#define API_PROMPT_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "api/problem.h"
+#include "core/denoise.h"
+
+/* Read the labels that `prompt` names, in its order, into labels [max_labels]. Returns their number
+ * (at least 1), or -1 with the fault added under /prompt. */
+int prompt_read(uint32_t *labels, uint32_t max_labels, const struct dn_model_info *info,
+                const char *prompt, struct problem *problem);
+
+#endif

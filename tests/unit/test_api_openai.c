@@ -1,0 +1,165 @@
+/* api/openai and api/prompt: a body in OpenAI's shape becomes parameters, a problem its error. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "api/openai.h"
+#include "api/prompt.h"
+
+#define MAX_IMAGES 20
+
+/* The labels that a prompt names as text, "7 7 3"; "-" with a fault. */
+static const char *labels_of(char text[256], const struct dn_model_info *info, const char *prompt)
+{
+    uint32_t labels[MAX_IMAGES];
+    struct problem problem;
+    problem_set(&problem, PROBLEM_INVALID_REQUEST, "x");
+    int n = prompt_read(labels, MAX_IMAGES, info, prompt, &problem);
+    assert_int_equal(n < 0, problem.n_errors == 1);
+    if (n < 0) {
+        assert_string_equal(problem.errors[0].pointer, "/prompt");
+        return "-";
+    }
+    size_t used = 0;
+    for (int i = 0; i < n; i++) {
+        used += (size_t)snprintf(text + used, 256 - used, "%s%u", i ? " " : "", labels[i]);
+    }
+    return text;
+}
+
+static void check_prompts(const struct dn_model_info *info, const char *const (*cases)[2])
+{
+    for (; (*cases)[0]; cases++) {
+        char text[256];
+        print_message("\"%s\"\n", (*cases)[0]);
+        assert_string_equal(labels_of(text, info, (*cases)[0]), (*cases)[1]);
+    }
+}
+
+static void test_digits(void **state)
+{
+    (void)state;
+    static const char *const names[] = {"zero", "one", "two",   "three", "four",
+                                        "five", "six", "seven", "eight", "nine"};
+    static const char *const cases[][2] = {
+        {"7", "7"},
+        {"seven", "7"},
+        {"SEVEN!", "7"},
+        {"a handwritten 7", "7"},
+        {"2026", "2 0 2 6"},
+        {"3.14", "3 1 4"},
+        {"7-9", "7 9"},
+        {"1, 2 and 3", "1 2 3"},
+        {"one two three", "1 2 3"},
+        {"four sevens", "7 7 7 7"},
+        {"4 7s", "7 7 7 7"},
+        {"four handwritten sevens", "7 7 7 7"},
+        {"Draw three EIGHTs, please.", "8 8 8"},
+        {"two 3s and a 5", "3 3 5"},
+        {"three and two sevens", "3 7 7"},
+        {"three, two sevens", "3 7 7"},
+        {"three two sevens", "3 7 7"},
+        {"ten sixes", "6 6 6 6 6 6 6 6 6 6"},
+        {"two 12s", "1 2 1 2"},
+        {"sevens", "7"},
+        {"9's and zeroes", "9 0"},
+        {"one sevens", "7"},
+        {"20 7s", "7 7 7 7 7 7 7 7 7 7 7 7 7 7 7 7 7 7 7 7"},
+        {"21 7s", "-"},
+        {"123456789012345678901", "-"},
+        {"99999999999999999999 sevens", "-"},
+        {"zero sevens", "-"},
+        {"", "-"},
+        {"   ", "-"},
+        {"a cat", "-"},
+        {"ten", "-"},
+        {"someone's tenure", "-"},
+        {"7th 28x28 mp3", "-"},
+        {"sevenish", "-"},
+        {"\xc3\xa9"
+         "7",
+         "-"},
+        {"7\xc3\xa9", "-"},
+        {"\xc3\xa9 7", "7"},
+        {NULL, NULL},
+    };
+    const struct dn_model_info info = {.name = "digits", .n_classes = 10, .class_names = names};
+    check_prompts(&info, cases);
+}
+
+/* Classes that are no numbers, of several words, more than ten. */
+static void test_things(void **state)
+{
+    (void)state;
+    static const char *const names[] = {"cat", "polar bear", "bear", "T-shirt/top", "dress", "e",
+                                        "f",   "g",          "h",    "i",           "j",     "k"};
+    static const char *const cases[][2] = {
+        {"a cat", "0"},
+        {"four cats", "0 0 0 0"},
+        {"two polar bears and a bear", "1 1 2"},
+        {"t-shirt/TOP", "3"},
+        {"2 dresses", "4 4"},
+        {"11", "11"},
+        {"12", "-"},
+        {"1 11", "1 11"},
+        {"99999999999999999999", "-"},
+        {"three", "-"},
+        {"caterpillar", "-"},
+        {"four", "-"},
+        {"2 11s", "11 11"},
+        {NULL, NULL},
+    };
+    const struct dn_model_info info = {.name = "things", .n_classes = 12, .class_names = names};
+    check_prompts(&info, cases);
+}
+
+static void test_errors(void **state)
+{
+    (void)state;
+    struct problem problem;
+    problem_set(&problem, PROBLEM_INVALID_REQUEST, "see errors");
+    problem_add(&problem, "/n", "is \"wrong\"");
+    problem_add(&problem, "/a~1b", "too");
+    char *text = openai_error(&problem, NULL);
+    assert_string_equal(text, "{\"error\":{\"message\":\"n: is \\\"wrong\\\"; a~1b: too\",\"type\":"
+                              "\"invalid_request_error\",\"param\":\"n\","
+                              "\"code\":\"invalid_request\"}}\n");
+    free(text);
+    static const struct {
+        enum problem_kind kind;
+        const char *type, *code;
+    } cases[] = {
+        {PROBLEM_UNAUTHORIZED, "invalid_request_error", "invalid_api_key"},
+        {PROBLEM_QUOTA_EXCEEDED, "rate_limit_error", "rate_limit_exceeded"},
+        {PROBLEM_MODEL_NOT_FOUND, "invalid_request_error", "model_not_found"},
+        {PROBLEM_QUEUE_FULL, "server_error", "queue_full"},
+        {PROBLEM_INTERNAL, "server_error", "internal_error"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char wanted[160];
+        problem_set(&problem, cases[i].kind, "why");
+        snprintf(
+            wanted, sizeof wanted,
+            "{\"error\":{\"message\":\"why\",\"type\":\"%s\",\"param\":null,\"code\":\"%s\"}}\n",
+            cases[i].type, cases[i].code);
+        text = openai_error(&problem, NULL);
+        assert_string_equal(text, wanted);
+        free(text);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_digits),
+        cmocka_unit_test(test_things),
+        cmocka_unit_test(test_errors),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
