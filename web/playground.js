@@ -212,7 +212,7 @@ async function drawOne({ body, pictures }, signal, report) {
   for await (const event of draw(body, { signal, key: key() })) {
     const picture = pictures[event.index];
     if (event.type === "progress") {
-      report({ part: event.step / event.steps, eta_s: event.eta_s });
+      report({ part: event.step / event.steps, eta_ms: event.eta_ms });
     } else if (event.type === "preview") {
       film.push(picture, event.b64, false);
     } else if (event.type === "image") {
@@ -221,7 +221,7 @@ async function drawOne({ body, pictures }, signal, report) {
       picture.open.disabled = false;
     }
   }
-  report({ part: 1, eta_s: 0 });
+  report({ part: 1, eta_ms: 0 });
 }
 
 async function drawAll(plan, signal) {
@@ -229,10 +229,10 @@ async function drawAll(plan, signal) {
   const waiting = plan.entries();
   const draws = Array.from({ length: Math.min(STREAMS, plan.length) }, async () => {
     for (const [i, line] of waiting) {
-      await drawOne(line, signal, ({ part, eta_s }) => {
+      await drawOne(line, signal, ({ part, eta_ms }) => {
         parts[i] = part;
         $("progress").value = parts.reduce((a, b) => a + b) / parts.length;
-        if (eta_s >= 1) say(`About ${Math.ceil(eta_s)} s to go.`);
+        if (eta_ms >= 1000) say(`About ${Math.ceil(eta_ms / 1000)} s to go.`);
       });
     }
   });

@@ -5,6 +5,7 @@
 // request to another server or one that fails spoils a scenario, whatever else it found.
 "use strict";
 const assert = require("node:assert/strict");
+const { readFileSync } = require("node:fs");
 const { chromium } = require("playwright-core");
 
 const [openUrl, keyedUrl, key, folder] = process.argv.slice(2);
@@ -54,6 +55,38 @@ const scenarios = {
     const found = await sources(page);
     assert.equal(new Set(found).size, 4);
     assert.ok(found.every((src) => src.startsWith("data:image/png;base64,iVBOR")));
+  },
+
+  async picturesComeOutOfTheNoise(page) {
+    await page.evaluate(() => {
+      window.frames7 = new Set();
+      new MutationObserver((changes) => changes.forEach(({ target }) => frames7.add(target.src)))
+        .observe(document.querySelector("#stage"), { subtree: true, attributeFilter: ["src"] });
+    });
+    await write(page, "7");
+    await drawn(page, 1);
+    await page.waitForFunction(() => window.frames7.size >= 4);
+    const frame = page.locator("#frame");
+    const last = Number(await frame.getAttribute("max"));
+    assert.ok(last >= 3, `${last} frames`);
+    await page.waitForFunction((n) => Number(document.querySelector("#frame").value) === n, last);
+    const [picture] = await sources(page);
+    await frame.focus();
+    await page.keyboard.press("Home");
+    const [noise] = await sources(page);
+    assert.notEqual(noise, picture);
+    await page.keyboard.press("End");
+    assert.deepEqual(await sources(page), [picture]);
+  },
+
+  async theExampleWithAnEventSource(page) {
+    const readme = readFileSync(`${__dirname}/../../README.md`, "utf8");
+    const [, example] = readme.match(/```js\n((?:(?!```)[^])*EventSource[^]*?)```/);
+    const digests = [];
+    const two = page.waitForEvent("console", (message) => digests.push(message.text()) === 2);
+    await page.evaluate(`(async () => {${example.replaceAll("http://localhost:8080", openUrl)}})()`);
+    await two;
+    assert.ok(digests.every((text) => /^sha256:[0-9a-f]{64}$/.test(text)), digests.join());
   },
 
   async linksReproduceThePixels(page) {
@@ -258,7 +291,7 @@ const scenarios = {
     prepare: (page) => stream(page, ([picture, ...others]) => [
       ["started", { id: "smp_1" }],
       ...others.map(({ b64 }) => ["preview", { index: 0, b64 }]),
-      ["progress", { step: 20, steps: 20, eta_s: 0 }],
+      ["progress", { step: 20, steps: 20, eta_ms: 0 }],
       ["image", picture],
       ["completed", { id: "smp_1" }],
     ]),

@@ -71,10 +71,15 @@ def test_python_example(address, tmp_path):
 
 @pytest.mark.skipif(not shutil.which("node"), reason="no node on this machine")
 def test_javascript_example(address, tmp_path):
-    (example,) = blocks("js")
-    out = run(["node", "--input-type=module", "-"], tmp_path,
-              example.replace("localhost:8080", address))
-    assert re.fullmatch(r"(\d sha256:[0-9a-f]{64}\n){3}", out)
+    fetched, streamed, in_a_browser = blocks("js")
+    def node(example):
+        return run(["node", "--input-type=module", "-"], tmp_path,
+                   example.replace("localhost:8080", address))
+    assert re.fullmatch(r"(\d sha256:[0-9a-f]{64}\n){3}", node(fetched))
+    told = re.findall(r"^(\w+) \{", node(streamed), re.M)
+    assert told[0] == "started" and told[-1] == "completed"
+    assert told.count("image") == 2 and "preview" in told and "progress" in told
+    assert "EventSource" in in_a_browser  # tests/browser runs it
 
 
 def test_every_flag_of_serve_is_in_the_table():
