@@ -1,62 +1,10 @@
 #include "server/gate.h"
 
-#include <assert.h>
+#include <stddef.h>
 #include <stdio.h>
-#include <string.h>
 
 #include "server/request.h"
 #include "server/server.h"
-
-#define NS_PER_MS UINT64_C(1000000)
-
-/* ---- deadlines ------------------------------------------------------------------------------ */
-
-static void on_timer(uv_timer_t *timer);
-
-static void timer_set(struct gate *g)
-{
-    if (!g->first) {
-        uv_timer_stop(&g->timer);
-        return;
-    }
-    uint64_t now_ns = uv_hrtime(), at_ns = g->first->deadline_ns;
-    /* Rounded up: a timer that fires before its time would only be set again. */
-    uv_timer_start(&g->timer, on_timer, at_ns > now_ns ? (at_ns - now_ns) / NS_PER_MS + 1 : 0, 0);
-}
-
-static void on_timer(uv_timer_t *timer)
-{
-    struct gate *g = timer->data;
-    uint64_t now_ns = uv_hrtime();
-    while (g->first && g->first->deadline_ns <= now_ns) {
-        struct ticket *t = g->first;
-        t->late(t);
-        assert(g->first != t && "who is late ends its ticket");
-    }
-    timer_set(g);
-}
-
-/* From the back: most requests allow about as much time as those before them. */
-static void deadline_enter(struct gate *g, struct ticket *t)
-{
-    struct ticket *before = g->last;
-    while (before && before->deadline_ns > t->deadline_ns) {
-        before = before->prev;
-    }
-    t->prev = before;
-    t->next = before ? before->next : g->first;
-    *(before ? &before->next : &g->first) = t;
-    *(t->next ? &t->next->prev : &g->last) = t;
-    if (g->first == t) {
-        timer_set(g);
-    }
-}
-
-static void deadline_leave(struct gate *g, struct ticket *t)
-{
-    *(t->prev ? &t->prev->next : &g->first) = t->next;
-    *(t->next ? &t->next->prev : &g->last) = t->prev;
-}
 
 /* ---- cost ----------------------------------------------------------------------------------- */
 
@@ -127,6 +75,12 @@ static void reply_refused(struct request *r, const struct problem *problem, uint
     }
 }
 
+static void on_alarm(struct alarm *alarm)
+{
+    struct ticket *t = (struct ticket *)(void *)((char *)alarm - offsetof(struct ticket, alarm));
+    t->late(t);
+}
+
 int ticket_begin(struct ticket *t, struct request *r, const struct sample_params *p,
                  void (*late)(struct ticket *ticket))
 {
@@ -144,8 +98,7 @@ int ticket_begin(struct ticket *t, struct request *r, const struct sample_params
     t->client = client_hold(r->client);
     g->evaluations[magnitude(t->evaluations)] += t->evaluations;
     if (p->timeout_ms) {
-        t->deadline_ns = uv_hrtime() + p->timeout_ms * NS_PER_MS;
-        deadline_enter(g, t);
+        alarm_set(&g->server->alarms, &t->alarm, p->timeout_ms, on_alarm);
     }
     return 0;
 }
@@ -156,9 +109,7 @@ void ticket_end(struct ticket *t, struct gate *g, bool unused)
         return;
     }
     g->evaluations[magnitude(t->evaluations)] -= t->evaluations;
-    if (t->deadline_ns) {
-        deadline_leave(g, t);
-    }
+    alarm_clear(&g->server->alarms, &t->alarm);
     client_give_back(t->client, t->rows, unused);
     client_drop(t->client);
     *t = (struct ticket){.evaluations = 0};
@@ -167,11 +118,14 @@ void ticket_end(struct ticket *t, struct gate *g, bool unused)
 void ticket_move(struct ticket *to, struct ticket *from, struct gate *g,
                  void (*late)(struct ticket *ticket))
 {
+    struct alarm_list *alarms = &g->server->alarms;
+    uint64_t now_ms = uv_now(alarms->timer.loop), at_ms = from->alarm.at_ms;
+    bool has_limit = from->alarm.is_set;
+    alarm_clear(alarms, &from->alarm);
     *to = *from;
     to->late = late;
-    if (from->deadline_ns) {
-        deadline_leave(g, from);
-        deadline_enter(g, to);
+    if (has_limit) {
+        alarm_set(alarms, &to->alarm, at_ms > now_ms ? at_ms - now_ms : 0, on_alarm);
     }
     *from = (struct ticket){.evaluations = 0};
 }
@@ -184,6 +138,4 @@ void gate_problem_late(struct problem *problem, uint32_t timeout_ms)
 void gate_init(struct gate *g, struct server *server)
 {
     *g = (struct gate){.server = server};
-    uv_timer_init(&server->loop, &g->timer);
-    g->timer.data = g;
 }

@@ -10,9 +10,9 @@
 
 #include <stdbool.h>
 #include <stdint.h>
-#include <uv.h>
 
 #include "api/params.h"
+#include "server/alarm.h"
 #include "server/clients.h"
 
 struct server;
@@ -24,16 +24,13 @@ struct ticket {
     struct client *client; /* held; NULL is nobody in particular */
     uint32_t rows;
     uint64_t evaluations; /* 0: not let in */
-    uint64_t deadline_ns; /* uv_hrtime; 0 is none */
+    struct alarm alarm;   /* set where its time has a limit */
     void (*late)(struct ticket *ticket);
-    struct ticket *prev, *next; /* those with a deadline, the next one first */
 };
 
 struct gate {
     struct server *server;
     uint64_t evaluations[GATE_CLASSES]; /* of those let in, by magnitude: job_queue.h */
-    struct ticket *first, *last;
-    uv_timer_t timer;
 };
 
 void gate_init(struct gate *g, struct server *server);
