@@ -335,7 +335,9 @@ char *document_capabilities(const struct api_context *context, size_t *bytes)
         put_sampler(&t, dn_sampler_info((enum dn_sampler)i));
     }
     text_puts(&t, "],\"formats\":[\"png\"],\"layouts\":[\"list\",\"grid\"],");
-    text_puts(&t, "\"media_types\":[\"application/json\",\"image/png\",\"text/event-stream\"],\"limits\":{");
+    text_puts(
+        &t,
+        "\"media_types\":[\"application/json\",\"image/png\",\"text/event-stream\"],\"limits\":{");
     text_printf(&t, "\"rows_per_request\":%u,\"queue_rows\":%u,\"body_bytes\":%u,",
                 context->max_rows_per_request, context->max_queue_rows, context->max_body_bytes);
     text_printf(&t, "\"pixel_bytes\":%u,\"seed\":%llu,\"steps\":%d,", PARAMS_MAX_PIXEL_BYTES,

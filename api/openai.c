@@ -10,6 +10,8 @@
 #include "api/prompt.h"
 #include "api/text.h"
 
+#define OPENAI_MAX_PARTIAL 3
+
 enum openai_field {
     OPENAI_PROMPT,
     OPENAI_MODEL,
@@ -126,11 +128,12 @@ static void read_members(const cJSON *values[OPENAI_FIELD_COUNT], const cJSON *o
         values[OPENAI_OUTPUT_COMPRESSION]->valuedouble != 100) {
         problem_add(problem, "/output_compression", "must be 100: PNG loses nothing");
     }
-    if (cJSON_IsTrue(values[OPENAI_STREAM])) {
-        problem_add(problem, "/stream", "must be false: this route does not stream");
-    }
-    if (values[OPENAI_PARTIAL_IMAGES] && values[OPENAI_PARTIAL_IMAGES]->valuedouble != 0) {
-        problem_add(problem, "/partial_images", "must be 0: this route does not stream");
+    const cJSON *partial = values[OPENAI_PARTIAL_IMAGES];
+    if (partial && (floor(partial->valuedouble) != partial->valuedouble ||
+                    partial->valuedouble < 0 || partial->valuedouble > OPENAI_MAX_PARTIAL)) {
+        problem_add(problem, "/partial_images", "must be an integer 0..%d", OPENAI_MAX_PARTIAL);
+    } else if (partial && partial->valuedouble != 0 && !cJSON_IsTrue(values[OPENAI_STREAM])) {
+        problem_add(problem, "/partial_images", "only with stream true");
     }
 }
 
@@ -222,8 +225,8 @@ static void rename_pointers(struct problem *problem, size_t first)
     }
 }
 
-static int resolve(struct sample_params *p, const struct api_context *context, const cJSON *root,
-                   struct problem *problem)
+static int resolve(struct sample_params *p, bool *is_stream, const struct api_context *context,
+                   const cJSON *root, struct problem *problem)
 {
     const cJSON *values[OPENAI_FIELD_COUNT] = {NULL};
     read_members(values, root, problem);
@@ -256,13 +259,20 @@ static int resolve(struct sample_params *p, const struct api_context *context, c
         rc = params_from_fields(p, &f, context, problem);
         rename_pointers(problem, problem->kind == PROBLEM_INVALID_REQUEST ? first : 0);
     }
+    *is_stream = cJSON_IsTrue(values[OPENAI_STREAM]);
+    if (rc == 0 && values[OPENAI_PARTIAL_IMAGES] && *is_stream) {
+        /* At most so many before the last step, evenly. */
+        uint32_t parts = (uint32_t)values[OPENAI_PARTIAL_IMAGES]->valuedouble + 1;
+        p->preview_every = parts > 1 ? (p->steps + parts - 1) / parts : 0;
+    }
     cJSON_Delete(list);
     free(labels);
     return rc;
 }
 
-int openai_params_from_body(struct sample_params *p, const struct api_context *context,
-                            const char *body, size_t bytes, struct problem *problem)
+int openai_params_from_body(struct sample_params *p, bool *is_stream,
+                            const struct api_context *context, const char *body, size_t bytes,
+                            struct problem *problem)
 {
     *p = (struct sample_params){.model_idx = 0};
     cJSON *root;
@@ -274,7 +284,7 @@ int openai_params_from_body(struct sample_params *p, const struct api_context *c
     if (!cJSON_IsObject(root)) {
         problem_add(problem, "", "an object is expected, found %s", json_type_name(root));
     } else {
-        rc = resolve(p, context, root, problem);
+        rc = resolve(p, is_stream, context, root, problem);
     }
     if (rc != 0) {
         params_free(p);

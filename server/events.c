@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "api/event_document.h"
+#include "api/openai_events.h"
 #include "server/news.h"
 #include "server/server.h"
 
@@ -23,7 +24,7 @@ struct stream {
     uint64_t position;  /* version of the last event made */
     char *event;        /* owned: what is being sent */
     size_t event_bytes, sent;
-    bool is_resting, is_over;
+    bool is_openai, is_resting, is_over;
 };
 
 /* ---- one event ------------------------------------------------------------------------------ */
@@ -37,11 +38,35 @@ static char *make_end(struct stream *s, uint64_t version)
     s->request->queue_ms = d->timings.queue_ms;
     s->request->sample_ms = d->timings.sample_ms;
     if (d->job.state == JOB_SUCCEEDED) {
-        return event_completed(&d->params, id, &d->sheet, &d->timings, version, &s->event_bytes);
+        return s->is_openai ? openai_event_done(&s->event_bytes)
+                            : event_completed(&d->params, id, &d->sheet, &d->timings, version,
+                                              &s->event_bytes);
     }
     struct problem problem;
     drawing_problem(d, &problem);
-    return event_error(&problem, s->request->id, version, &s->event_bytes);
+    return s->is_openai ? openai_event_error(&problem, &s->event_bytes)
+                        : event_error(&problem, s->request->id, version, &s->event_bytes);
+}
+
+/* OpenAI's stream has no word of the beginning and of progress. */
+static bool is_told(const struct stream *s, const struct news_item *item)
+{
+    return !s->is_openai || (item->kind != NEWS_STARTED && item->kind != NEWS_PROGRESS);
+}
+
+static char *make_openai_event(struct stream *s, const struct news_item *item)
+{
+    const struct drawing *d = s->observer.drawing;
+    if (item->kind == NEWS_ENDED) {
+        return make_end(s, 0);
+    }
+    if (item->kind == NEWS_IMAGE) {
+        return openai_event_completed(&d->params, item->image, &d->images[item->image], d->created,
+                                      &s->event_bytes);
+    }
+    return openai_event_partial(&d->params, item->image, d->news->preview_steps[item->image],
+                                d->news->previews + item->image * d->image_bytes, d->created,
+                                &s->event_bytes);
 }
 
 static char *make_event(struct stream *s, const struct news_item *item)
@@ -136,13 +161,17 @@ static ssize_t stream_end(struct stream *s, ssize_t how)
 static bool stream_next(struct stream *s)
 {
     struct news_item item = news_next(s->observer.drawing->news, s->position);
+    while (item.kind != NEWS_NONE && !is_told(s, &item)) {
+        s->position = item.version;
+        item = news_next(s->observer.drawing->news, s->position);
+    }
     if (item.kind == NEWS_NONE) {
         s->is_resting = true;
         alarm_set(&s->server->alarms, &s->alarm, PING_MS, on_ping);
         request_pause(s->request);
         return false;
     }
-    s->event = make_event(s, &item);
+    s->event = s->is_openai ? make_openai_event(s, &item) : make_event(s, &item);
     s->sent = 0;
     s->position = item.version;
     return s->event != NULL;
@@ -217,7 +246,7 @@ static void stream_reply(struct stream *s)
     request_add_header(r, "X-Accel-Buffering", "no");
 }
 
-void events_start(struct request *r, struct sample_params *params)
+void events_start(struct request *r, struct sample_params *params, bool is_openai)
 {
     struct stream *s = stream_new(r);
     if (!s) {
@@ -225,6 +254,7 @@ void events_start(struct request *r, struct sample_params *params)
         drawing_reply_refused(r, ADMISSION_NO_MEMORY);
         return;
     }
+    s->is_openai = is_openai;
     if (ticket_begin(&s->ticket, r, params, on_late) != 0) {
         params_free(params);
         request_unwatch(r);

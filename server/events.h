@@ -11,8 +11,9 @@
 #include "server/drawing.h"
 #include "server/request.h"
 
-/* Have `params`, which it takes over, drawn and tell of it; the drawing ends with the stream. */
-void events_start(struct request *r, struct sample_params *params);
+/* Have `params`, which it takes over, drawn and tell of it; the drawing ends with the stream.
+ * is_openai: in the shape of OpenAI's Images API. */
+void events_start(struct request *r, struct sample_params *params, bool is_openai);
 
 /* Tell of a job's drawing, from after the request's Last-Event-ID on. */
 void events_follow(struct request *r, struct drawing *d, const char *job_id);

@@ -228,7 +228,7 @@ void samples_create(struct request *r)
         return;
     }
     if (is_stream) {
-        events_start(r, &params);
+        events_start(r, &params, false);
     } else if (is_async) {
         sample_start_async(r, &params);
     } else {

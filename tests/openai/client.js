@@ -85,6 +85,43 @@ const scenarios = {
     assert.deepEqual((await generate({ ...fields, ...nulls, n: null, size: null })).data, plain);
   },
 
+  async streams() {
+    const fields = { prompt: "12", seed: 9, size: "56x56", num_inference_steps: 20 };
+    const wanted = (await generate(fields)).data.map((image) => image.b64_json);
+    const done = [];
+    const partial = [0, 0];
+    for await (const event of await generate({ ...fields, stream: true, partial_images: 3 })) {
+      assert.equal(event.output_format, "png");
+      if (event.type === "image_generation.partial_image") {
+        assert(!(event.index in done));
+        assert(event.partial_image_index >= partial[event.index]);
+        partial[event.index] = event.partial_image_index;
+        assert(event.partial_image_index < 3);
+        assert.deepEqual(pngSize(event.b64_json), [28, 28]);
+      } else {
+        assert.equal(event.type, "image_generation.completed");
+        assert.equal(event.usage.total_tokens, 0);
+        assert.deepEqual([event.seed, event.model.id], [9, "mnist"]);
+        done[event.index] = event.b64_json;
+      }
+    }
+    assert.deepEqual(done, wanted);
+    const plain = [];
+    for await (const event of await generate({ ...fields, stream: true })) plain.push(event.type);
+    assert.deepEqual(plain, Array(2).fill("image_generation.completed"));
+    const raw = await fetch(`${url}/v1/images/generations`, {
+      method: "POST",
+      headers: { "Content-Type": "application/json" },
+      body: JSON.stringify({ ...fields, stream: true, partial_images: 2, sampler: "ddpm",
+                             num_inference_steps: 300 }),
+    });
+    assert.equal(raw.headers.get("Content-Type"), "text/event-stream");
+    const text = await raw.text();
+    assert(text.endsWith("data: [DONE]\n\n"));
+    assert.match(text, /event: image_generation.partial_image\ndata: \{/);
+    assert.equal((await fault({ prompt: "7", partial_images: 1 })).param, "partial_images");
+  },
+
   async faults() {
     const cases = {
       prompt: ["a cat", "", 7, null, "zero sevens", "300 sevens"],
