@@ -41,6 +41,10 @@ enum job_reason {
     REASON_COUNT
 };
 
+/* How a picture came about: kept from before, drawn together with an equal one, drawn, or drawn
+ * with a seed that nobody else has. */
+enum cache_result { CACHE_HIT, CACHE_COLLAPSED, CACHE_MISS, CACHE_BYPASS, CACHE_RESULTS };
+
 struct metrics {
     uint64_t requests[ROUTE_COUNT + 1][METRICS_METHODS + 1][METRICS_MAX_CODES];
     struct histogram request_seconds[ROUTE_COUNT + 1]; /* the last one: no such route */
@@ -58,6 +62,8 @@ struct metrics {
     uint64_t wasted_evaluations[REASON_COUNT];
     uint64_t images[DN_SAMPLER_COUNT];
     uint64_t not_modified;
+    uint64_t cache_requests[CACHE_RESULTS];
+    uint64_t cache_evictions;
     uint64_t connections_total;
     double last_step_timestamp_s;
     double start_time_s;
@@ -69,6 +75,8 @@ struct metrics {
     uint64_t workers;
     uint64_t workers_busy;
     uint64_t connections;
+    uint64_t cache_bytes;
+    uint64_t cache_entries;
     int ready;
 };
 

@@ -104,6 +104,23 @@ static void put_requests(struct text *t, const struct metrics *m)
     put_integer(t, "http_connections", "gauge", m->connections, "Connections open.");
 }
 
+static void put_cache(struct text *t, const struct metrics *m)
+{
+    static const char *const results[CACHE_RESULTS] = {[CACHE_HIT] = "hit",
+                                                       [CACHE_COLLAPSED] = "collapsed",
+                                                       [CACHE_MISS] = "miss",
+                                                       [CACHE_BYPASS] = "bypass"};
+    put_head(t, "cache_requests_total", "counter", "Pictures sent, by how they came about.");
+    for (int i = 0; i < CACHE_RESULTS; i++) {
+        text_printf(t, "denoised_cache_requests_total{result=\"%s\"} %llu\n", results[i],
+                    (unsigned long long)m->cache_requests[i]);
+    }
+    put_integer(t, "cache_evictions_total", "counter", m->cache_evictions,
+                "Pictures that made room for others.");
+    put_integer(t, "cache_bytes", "gauge", m->cache_bytes, "Memory of the pictures kept.");
+    put_integer(t, "cache_entries", "gauge", m->cache_entries, "Pictures kept.");
+}
+
 static void put_jobs(struct text *t, const struct metrics *m)
 {
     put_head(t, "jobs_total", "counter", "Sampling requests by their one outcome.");
@@ -240,6 +257,7 @@ char *metrics_text(const struct metrics *m, const struct api_context *context, s
     struct text t = TEXT_INIT;
     put_info(&t, context);
     put_requests(&t, m);
+    put_cache(&t, m);
     put_jobs(&t, m);
     put_sampling(&t, m, context);
     put_process(&t, m);

@@ -50,6 +50,8 @@ const struct option_row option_table[] = {
      "largest request body"},
     {"max-connections", 0, OPTION_INT, SERVE, FIELD(max_connections), 1, 65536, "1024", "N", NULL,
      "connections held at once"},
+    {"cache-bytes", 0, OPTION_INT, SERVE, FIELD(cache_bytes), 0, 2147483647, "16777216", "BYTES", NULL,
+     "pictures of GET /v1/samples kept for whom asks again; 0: none"},
     {"request-timeout-s", 0, OPTION_INT, SERVE, FIELD(request_timeout_s), 1, 3600, "10", "SECONDS", NULL,
      "a client must have sent its whole request by then"},
     {"keepalive-timeout-s", 0, OPTION_INT, SERVE, FIELD(keepalive_timeout_s), 1, 3600, "75", "SECONDS", NULL,

@@ -36,6 +36,7 @@ struct options {
     int max_rows_per_request;
     int max_body_bytes;
     int max_connections;
+    int cache_bytes;       /* of finished pictures; 0: none are kept */
     int request_timeout_s; /* a client must have sent its whole request by then */
     int keepalive_timeout_s;
     int max_jobs;       /* stored at once */

@@ -41,12 +41,31 @@ static void add_caching(struct request *r, const struct sample_params *p, const 
     request_add_header(r, MHD_HTTP_HEADER_CACHE_CONTROL, text);
 }
 
+/* Say and count how the picture came about (RFC 9211). */
+static void add_cache_status(struct request *r, enum cache_result result, bool stored)
+{
+    static const char *const texts[CACHE_RESULTS] = {
+        [CACHE_HIT] = "denoised; hit",
+        [CACHE_COLLAPSED] = "denoised; fwd=miss; collapsed",
+        [CACHE_MISS] = "denoised; fwd=miss",
+        [CACHE_BYPASS] = "denoised; fwd=bypass",
+    };
+    request_add_header(r, "Cache-Status", stored ? "denoised; fwd=miss; stored" : texts[result]);
+    r->server->metrics.cache_requests[result]++;
+}
+
 static void reply_success(struct sample *s)
 {
     struct drawing *d = s->observer.drawing;
     drawing_reply(d, s->request, s->form);
     if (s->is_get) {
+        enum cache_result result = !*s->etag         ? CACHE_BYPASS
+                                   : s->is_collapsed ? CACHE_COLLAPSED
+                                                     : CACHE_MISS;
+        bool stored =
+            result == CACHE_MISS && cache_put(s->request->server->cache, s->etag, &d->images[0]);
         add_caching(s->request, &d->params, s->etag);
+        add_cache_status(s->request, result, stored);
     } else {
         request_add_header(s->request, MHD_HTTP_HEADER_CACHE_CONTROL, "no-store");
         request_add_header(s->request, MHD_HTTP_HEADER_VARY, "Accept");
@@ -65,11 +84,29 @@ static void reply_failure(struct sample *s)
     }
 }
 
+/* It leaves: the next of those who wait for the same picture takes its place. Those who observe the
+ * drawing of a GET are all like it. */
+static void sample_pass_flight(struct sample *s)
+{
+    struct drawing *d = s->flight.drawing;
+    cache_end_flight(&s->flight);
+    if (!d || drawing_has_ended(d)) {
+        return;
+    }
+    struct observer *o = d->observers == &s->observer ? s->observer.next : d->observers;
+    if (o) {
+        struct sample *heir = (struct sample *)o;
+        heir->is_collapsed = false;
+        cache_begin_flight(s->request->server->cache, &heir->flight, heir->etag, d);
+    }
+}
+
 /* Let the request go on with the answer it has; without one its connection is closed. */
 static void sample_leave(struct sample *s, enum job_reason reason)
 {
     struct request *r = s->request;
     alarm_clear(&r->server->alarms, &s->alarm);
+    sample_pass_flight(s);
     drawing_detach(&s->observer, reason);
     ticket_end(&s->ticket, &r->server->gate, false);
     free(s);
@@ -156,6 +193,9 @@ void samples_start(struct request *r, struct sample_params *params, const struct
     }
     r->holder = s;
     request_suspend(r);
+    if (*s->etag) {
+        cache_begin_flight(r->server->cache, &s->flight, s->etag, s->observer.drawing);
+    }
     if (wait_s > 0) {
         s->wait_s = wait_s < SAMPLES_MAX_WAIT_S ? wait_s : SAMPLES_MAX_WAIT_S;
         alarm_set(&r->server->alarms, &s->alarm, (uint64_t)s->wait_s * 1000, on_waited);
@@ -271,6 +311,61 @@ static int read_url(struct request *r, struct sample_params *params, struct prob
     return rc;
 }
 
+static void reply_cached(struct request *r, const struct sample_params *params,
+                         const struct cache_entry *e)
+{
+    char *body = malloc(e->png_bytes);
+    if (body) {
+        memcpy(body, e->png, e->png_bytes);
+    }
+    request_reply(r, 200, "image/png", body, e->png_bytes);
+    if (!body) {
+        return;
+    }
+    add_seed(r, params->seed);
+    request_add_header(r, "X-Sample-Digest", e->digest);
+    request_add_header(r, "X-Model-Digest", dn_model_info(params->model)->digest);
+    request_add_header(r, "X-Determinism", dn_model_info(params->model)->kernels);
+    request_add_header(r, "Server-Timing", "cache;desc=hit");
+    add_caching(r, params, e->key);
+    add_cache_status(r, CACHE_HIT, false);
+}
+
+/* Wait for the drawing of the same picture that is on its way. Returns 0, or -1 without memory. It
+ * counts against no quota: nothing is drawn for it. */
+static int sample_join(struct request *r, struct drawing *d, const char *etag)
+{
+    struct sample *s = calloc(1, sizeof *s);
+    if (!s || request_watch(r, on_gone) != 0) {
+        free(s);
+        return -1;
+    }
+    *s = (struct sample){.observer.ops = &sample_ops,
+                         .is_collapsed = true,
+                         .request = r,
+                         .form = &form_png,
+                         .is_get = true};
+    snprintf(s->etag, sizeof s->etag, "%s", etag);
+    drawing_attach(d, &s->observer);
+    r->holder = s;
+    request_suspend(r);
+    return 0;
+}
+
+/* Answer a picture's GET without drawing it once more, if that can be. Returns whether it could. */
+static bool answer_from_others(struct request *r, const struct sample_params *params,
+                               const char *etag)
+{
+    const struct cache_entry *e = cache_find(r->server->cache, etag);
+    struct drawing *d = e ? NULL : cache_find_flight(r->server->cache, etag);
+    if (e) {
+        reply_cached(r, params, e);
+    } else if (d && sample_join(r, d, etag) != 0) {
+        drawing_reply_refused(r, ADMISSION_NO_MEMORY);
+    }
+    return e || d;
+}
+
 void samples_get_png(struct request *r)
 {
     struct sample_params params;
@@ -289,6 +384,10 @@ void samples_get_png(struct request *r)
     bool not_modified = *etag && accept_etag_matches(known, etag);
     if (not_modified || strcmp(r->method, "HEAD") == 0) {
         reply_without_drawing(r, &params, etag, not_modified);
+        params_free(&params);
+        return;
+    }
+    if (*etag && answer_from_others(r, &params, etag)) {
         params_free(&params);
         return;
     }

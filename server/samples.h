@@ -6,6 +6,7 @@
 #define SERVER_SAMPLES_H
 
 #include "server/alarm.h"
+#include "server/cache.h"
 #include "server/drawing.h"
 #include "server/gate.h"
 #include "server/request.h"
@@ -13,6 +14,8 @@
 struct sample {
     struct observer observer; /* first */
     struct ticket ticket;
+    struct cache_flight flight; /* of a GET that others may join */
+    bool is_collapsed;          /* it joined another */
     struct request *request;
     const struct form *form;
     bool is_get;

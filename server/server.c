@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <unistd.h>
 
+#include "server/cache.h"
 #include "server/http.h"
 #include "server/jobs.h"
 
@@ -260,6 +261,10 @@ int server_run(struct server *server)
     if (jobs_open(&server->jobs, server) != 0) {
         close(server->listener.fd);
         server_fail(server, "jobs_failed", "no memory for jobs");
+    } else if (cache_open(&server->cache, (size_t)server->options->cache_bytes, &server->metrics) !=
+               0) {
+        close(server->listener.fd);
+        server_fail(server, "cache_failed", "no memory for the cache");
     } else if (http_open(&server->http, server) != 0) {
         close(server->listener.fd);
         server_fail(server, "http_failed", "the HTTP library did not start");
@@ -274,6 +279,7 @@ int server_run(struct server *server)
     server->finished = true;
     http_close(server->http);
     jobs_close(server->jobs);
+    cache_close(server->cache);
     listen_close(&server->listener);
     uv_walk(&server->loop, close_handle, NULL);
     uv_run(&server->loop, UV_RUN_DEFAULT);

@@ -25,6 +25,7 @@
 #include "server/scheduler.h"
 
 struct http;
+struct cache;
 struct jobs;
 
 enum server_state { SERVER_LOADING, SERVER_READY, SERVER_DRAINING, SERVER_STOPPING };
@@ -52,6 +53,7 @@ struct server {
     struct http *http;
     struct alarm_list alarms;
     struct jobs *jobs;
+    struct cache *cache;
     uv_signal_t sigterm, sigint, sighup;
     uv_timer_t stop_timer; /* the drain's limit, then the last answers' */
     uv_work_t load;

@@ -78,7 +78,8 @@ class Proxy:
 
 @pytest.fixture(scope="module")
 def daemon(tmp_path_factory):
-    daemon = Daemon(tmp_path_factory.mktemp("daemon"))
+    # Without a cache of its own: what it draws is what the proxy passed on.
+    daemon = Daemon(tmp_path_factory.mktemp("daemon"), "--cache-bytes", "0")
     yield daemon
     daemon.stop()
 

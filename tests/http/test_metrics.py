@@ -10,7 +10,7 @@ step_duration_seconds_count steps_total evaluations_total wasted_steps_total
 wasted_evaluations_total cancel_latency_seconds_count images_total workers workers_busy
 last_step_timestamp_seconds ready http_connections http_connections_total
 http_not_modified_total queue_evaluations step_items_total handover_seconds_total
-batch_limit""".split()
+batch_limit cache_requests_total cache_evictions_total cache_bytes cache_entries""".split()
 
 
 def test_every_name_is_there(daemon):
