@@ -448,8 +448,8 @@ void jobs_close(struct jobs *jobs)
         return;
     }
     alarm_clear(&jobs->server->alarms, &jobs->alarm);
-    struct stored_job *job;
-    while ((job = TAILQ_FIRST(&jobs->all))) {
+    for (struct stored_job *job = TAILQ_FIRST(&jobs->all), *next; job; job = next) {
+        next = TAILQ_NEXT(job, all);
         drawing_detach(&job->observer, REASON_NONE);
         stored_forget(job);
     }

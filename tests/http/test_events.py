@@ -265,7 +265,8 @@ def test_a_reader_that_leaves_does_not_hurt_the_job(start_daemon):
 
 def test_a_slow_reader_misses_steps_but_no_image(start_daemon):
     daemon = start_daemon("--workers", 1)
-    body = {"label": 5, "n": 64, "steps": 100, "guidance_scale": 1, "preview_every": 1,
+    n = 8 if SANITIZED else 64  # slow, but more than the sockets hold where memory is looked at
+    body = {"label": 5, "n": n, "steps": 100, "guidance_scale": 1, "preview_every": 1,
             "sampler": "ddim"}
     s = socket.socket()
     s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
@@ -276,7 +277,7 @@ def test_a_slow_reader_misses_steps_but_no_image(start_daemon):
               b"Content-Length: %d\r\n\r\n%s" % (len(data), data))
     wait_for(lambda: daemon.metric("queue_jobs") == 1, "the job")
     memory = daemon.metrics()["process_resident_memory_bytes"]
-    # Nothing is read until all is drawn: the daemon cannot wait, and does not keep 6400 previews.
+    # Nothing is read until all is drawn: the daemon cannot wait, and does not keep a preview a step.
     wait_for(lambda: daemon.metric("queue_jobs") == 0, "the job's end")
     grown = daemon.metrics()["process_resident_memory_bytes"] - memory
     assert SANITIZED or grown < 4 << 20, grown  # a sanitizer keeps freed memory
@@ -289,8 +290,8 @@ def test_a_slow_reader_misses_steps_but_no_image(start_daemon):
         assert f.readline() == b"\r\n"
     events = list(parse(text.decode().split("\n")))
     names = check_order(events)
-    assert names.count("image") == 64 and names[-1] == "completed"
-    assert names.count("preview") < 6000
+    assert names.count("image") == n and names[-1] == "completed"
+    assert SANITIZED or names.count("preview") < 6000
     s.close()
 
 
