@@ -184,7 +184,7 @@ def test_options(daemon, path, allow):
 
 def test_not_acceptable(daemon):
     for accept in ("text/html", "application/xml, image/jpeg", "application/json;q=0",
-                   "image/png;q=0, application/json;q=0", "text/event-stream"):
+                   "image/png;q=0, application/json;q=0", "text/csv"):
         check_problem(daemon.post({"label": 1}, headers={"Accept": accept}), 406, "not-acceptable")
     for path in ("/v1/models", "/version", "/metrics", "/v1/samples/7.png", "/", "/openapi.json"):
         check_problem(daemon.get(path, headers={"Accept": "audio/ogg"}), 406, "not-acceptable")
