@@ -42,7 +42,7 @@ struct dn_map {
  * takes four tiles of 16 pixels at a time, or of 16 pixels of a row each, two apart at most. */
 static inline size_t dn_map_slack(int ld, int pitch)
 {
-    return (size_t)(8 * pitch + 128 * ld);
+    return 8 * (size_t)pitch + 128 * (size_t)ld;
 }
 
 enum dn_act {
