@@ -190,7 +190,7 @@ static void store_row(const struct target *t, const float *sums, int ld, int fir
                       int y, int x, int n)
 {
     for (; channels > 0; channels -= 16, first += 16, sums += 16) {
-        __mmask16 mask = channels < 16 ? (__mmask16)((1u << channels) - 1) : 0xffff;
+        __mmask16 mask = (__mmask16)(channels < 16 ? (1u << channels) - 1 : 0xffffu);
         if (t->plain && t->out->type == DN_FP32)
             store_tile(DN_FP32, mask, t->out, sums, ld, first, y, x, n);
         else if (t->plain && channels >= 16)

@@ -5,7 +5,9 @@ import json
 import struct
 
 import pytest
-import torch
+
+torch = pytest.importorskip("torch", reason="make train installs it")
+pytest.importorskip("matplotlib", reason="make train installs it")
 
 from tools.train import consistency, diffusion, quality, trajectories
 from tools.train.trajectories import LEVELS, Pool, make_shard, shard_start
