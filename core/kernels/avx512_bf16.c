@@ -19,21 +19,7 @@ static size_t conv_packed(const struct dn_conv *cv)
 
 static void conv_pack(void *packed, const struct dn_conv *cv, const float *weights)
 {
-    if (cv->type == DN_FP32) {
-        ISA(dn_conv_pack)(packed, cv, weights);
-        return;
-    }
-    uint16_t *to = packed;
-    for (int first = 0; first < cv->out_c; first += BLOCK)
-        for (int k = 0; k < cv->n_taps * cv->in_c; k += 2)
-            for (int o = first; o < first + BLOCK; o++)
-                for (int i = k; i < k + 2; i++)
-                    *to++ = o < cv->out_c ? dn_bf16_of_float(weights[i * cv->out_c + o]) : 0;
-}
-
-static size_t conv_scratch(const struct dn_conv *cv)
-{
-    return cv->type == DN_FP32 ? ISA(dn_conv_scratch)(cv) : 0;
+    pack_pairs(packed, cv, weights, BLOCK);
 }
 
 static inline __m512bh pair_of(const uint16_t *p)

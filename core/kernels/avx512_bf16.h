@@ -13,6 +13,28 @@ void dn_avx512_bf16_group_norm(const struct dn_group_norm *norm, const struct dn
 void dn_avx512_bf16_layer_norm(const struct dn_layer_norm *norm, const struct dn_map *in,
                                const struct dn_map *out);
 
+/* Weights [taps][I][O] -> [O / block][taps][I / 2][block][2], zero beyond O; those of an fp32 map
+ * as its own kernel wants them. */
+static inline void pack_pairs(void *packed, const struct dn_conv *cv, const float *weights,
+                              int block)
+{
+    if (cv->type == DN_FP32) {
+        ISA(dn_conv_pack)(packed, cv, weights);
+        return;
+    }
+    uint16_t *to = packed;
+    for (int first = 0; first < cv->out_c; first += block)
+        for (int k = 0; k < cv->n_taps * cv->in_c; k += 2)
+            for (int o = first; o < first + block; o++)
+                for (int i = k; i < k + 2; i++)
+                    *to++ = o < cv->out_c ? dn_bf16_of_float(weights[i * cv->out_c + o]) : 0;
+}
+
+static inline size_t conv_scratch(const struct dn_conv *cv)
+{
+    return cv->type == DN_FP32 ? ISA(dn_conv_scratch)(cv) : 0;
+}
+
 static inline __m512 load_16(enum dn_type type, const void *pixel, int c, __mmask16 mask)
 {
     if (type == DN_BF16) {

@@ -8,7 +8,7 @@ F = torch.nn.functional
 from tools.train import fused
 from tools.train.unet import UNet
 
-pytestmark = pytest.mark.skipif(fused.library() is None, reason="no gcc")
+pytestmark = pytest.mark.skipif(fused.compiled() is None, reason="no gcc")
 
 # [N,C,H,W] and whether a time is added: one channel a group, several, a plane that fills no vector
 CASES = [((2, 32, 28, 28), False), ((3, 64, 14, 14), True), ((2, 128, 7, 7), True),

@@ -31,7 +31,7 @@ class Shape(ctypes.Structure):
 
 
 @functools.cache
-def library():
+def compiled():
     """The compiled fused.c, or None without a compiler."""
     gcc = shutil.which("gcc")
     if gcc is None:
@@ -53,7 +53,7 @@ def library():
 def usable(c, groups):
     """Can fused.c take the maps c [N,C,H,W]?"""
     return (c.dtype == torch.bfloat16 and c.device.type == "cpu"
-            and c[0].numel() // groups <= MOST_VALUES and library() is not None)
+            and c[0].numel() // groups <= MOST_VALUES and compiled() is not None)
 
 
 def _pointer(tensor):
@@ -72,7 +72,7 @@ class NormSilu(torch.autograd.Function):
         ctx.shape = Shape(n, channels, h * w, groups, torch.get_num_threads(), residual, eps)
         ctx.save_for_backward(c, time, weight, bias)
         y = torch.empty_like(c)
-        library().fused_forward(ctypes.byref(ctx.shape), *map(_pointer, (c, time, weight, bias, y)))
+        compiled().fused_forward(ctypes.byref(ctx.shape), *map(_pointer, (c, time, weight, bias, y)))
         return y
 
     @staticmethod
@@ -80,7 +80,7 @@ class NormSilu(torch.autograd.Function):
         c, time, weight, bias = ctx.saved_tensors
         dy, dc = dy.to(torch.bfloat16).contiguous(), torch.empty_like(c)
         dweight, dbias, dtime = (torch.empty(c.shape[:2]) for _ in range(3))
-        library().fused_backward(
+        compiled().fused_backward(
             ctypes.byref(ctx.shape),
             *map(_pointer, (c, time, weight, bias, dy, dc, dtime, dweight, dbias)))
         return (dc, None if time is None else dtime, dweight.sum(0), dbias.sum(0), None, None, None)
