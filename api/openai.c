@@ -274,7 +274,7 @@ int openai_params_from_body(struct sample_params *p, bool *is_stream,
                             const struct api_context *context, const char *body, size_t bytes,
                             struct problem *problem)
 {
-    *p = (struct sample_params){.model_idx = 0};
+    *p = (struct sample_params){.labels = NULL};
     cJSON *root;
     if (json_parse(&root, body, bytes, problem) != 0) {
         return -1;

@@ -245,9 +245,10 @@ int params_from_fields(struct sample_params *p, const struct fields *f,
                        const struct api_context *context, struct problem *problem)
 {
     assert(context->n_models > 0);
+    int found = 0;
     if (f->has[FIELD_MODEL]) {
         const char *id = f->value[FIELD_MODEL].string;
-        int found = api_model_find(context, id);
+        found = api_model_find(context, id);
         if (found < 0) {
             char shown[72];
             unicode_copy(shown, sizeof shown, id);
@@ -256,10 +257,9 @@ int params_from_fields(struct sample_params *p, const struct fields *f,
             problem_add(problem, "/model", "no such model");
             return -1;
         }
-        p->model_idx = (size_t)found;
         p->model_by_digest = strcmp(dn_model_info(context->models[found])->digest, id) == 0;
     }
-    p->model = context->models[p->model_idx];
+    p->model = p->model ? p->model : dn_model_share(context->models[found]);
 
     if (resolve_labels(p, f, context, problem) != 0) {
         return -1;
@@ -289,6 +289,7 @@ static int read_object(struct sample_params *p, const struct api_context *contex
 {
     if (!cJSON_IsObject(object)) {
         problem_add(problem, "", "an object is expected, found %s", json_type_name(object));
+        params_free(p);
         return -1;
     }
     struct fields f;
@@ -305,16 +306,16 @@ static int read_object(struct sample_params *p, const struct api_context *contex
 }
 
 int params_from_picture(struct sample_params *p, const struct api_context *context,
-                        size_t model_idx, const struct cJSON *object, struct problem *problem)
+                        struct dn_model *model, const struct cJSON *object, struct problem *problem)
 {
-    *p = (struct sample_params){.model_idx = model_idx};
+    *p = (struct sample_params){.model = dn_model_share(model)};
     return read_object(p, context, object, IN_PICTURE, problem);
 }
 
 int params_from_body(struct sample_params *p, const struct api_context *context,
                      enum params_kind kind, const char *body, size_t bytes, struct problem *problem)
 {
-    *p = (struct sample_params){.model_idx = 0};
+    *p = (struct sample_params){.labels = NULL};
     cJSON *root;
     if (json_parse(&root, body, bytes, problem) != 0) {
         return -1;
@@ -328,7 +329,7 @@ int params_from_body(struct sample_params *p, const struct api_context *context,
 int params_from_url(struct sample_params *p, const struct api_context *context, const char *label,
                     const struct query *query, struct problem *problem)
 {
-    *p = (struct sample_params){.model_idx = 0};
+    *p = (struct sample_params){.labels = NULL};
     problem_set(problem, PROBLEM_INVALID_REQUEST, "The request is not valid; see errors.");
     struct fields f;
     fields_from_query(&f, query, problem);
@@ -356,13 +357,16 @@ int params_copy(struct sample_params *to, const struct sample_params *from)
     memcpy(labels, from->labels, from->n_labels * sizeof *labels);
     *to = *from;
     to->labels = labels;
+    dn_model_share(to->model);
     return 0;
 }
 
 void params_free(struct sample_params *p)
 {
     free(p->labels);
+    dn_model_free(p->model);
     p->labels = NULL;
+    p->model = NULL;
 }
 
 struct dn_row_params params_row(const struct sample_params *p, size_t i)

@@ -25,8 +25,6 @@ struct cJSON;
 
 #define PARAMS_JOB_ID_BYTES 65
 
-#define PARAMS_JOB_ID_BYTES 65
-
 enum params_layout { LAYOUT_LIST, LAYOUT_GRID };
 
 #define API_ALIAS_BYTES 64
@@ -37,7 +35,7 @@ struct api_alias {
     size_t model_idx;
 };
 
-/* What requests are checked against; const while the daemon runs. */
+/* What requests are checked against. */
 struct api_context {
     struct dn_model *const *models; /* the first is the default */
     size_t n_models;
@@ -53,11 +51,10 @@ struct api_context {
 };
 
 struct sample_params {
-    const struct dn_model *model; /* borrowed from the context */
-    size_t model_idx;
-    bool model_by_digest; /* the request named the model by its digest */
-    bool is_list;         /* the request said `labels`, not `label` */
-    uint32_t *labels;     /* owned, [n_labels] */
+    struct dn_model *model; /* a share of it */
+    bool model_by_digest;   /* the request named the model by its digest */
+    bool is_list;           /* the request said `labels`, not `label` */
+    uint32_t *labels;       /* owned, [n_labels] */
     size_t n_labels;
     uint32_t n; /* images of each label */
     size_t n_rows;
@@ -87,13 +84,15 @@ int params_from_body(struct sample_params *p, const struct api_context *context,
 /* Is it what a job may be called: 1 to 64 characters of A-Z a-z 0-9 . _ -? */
 bool params_job_id_valid(const char *id);
 
-/* A copy with labels of its own. Returns 0 or DN_ENOMEM, and then there is nothing to free. */
+/* A copy with labels and a share of the model of its own. Returns 0 or DN_ENOMEM, and then there is
+ * nothing to free. */
 int params_copy(struct sample_params *to, const struct sample_params *from);
 
-/* Read the parameters that a picture of model `model_idx` names. As params_from_body; the caller
- * has set *problem, which gets the errors. */
+/* Read the parameters that a picture of `model` names. As params_from_body; the caller has set
+ * *problem, which gets the errors. */
 int params_from_picture(struct sample_params *p, const struct api_context *context,
-                        size_t model_idx, const struct cJSON *object, struct problem *problem);
+                        struct dn_model *model, const struct cJSON *object,
+                        struct problem *problem);
 
 /* Read GET /v1/samples/{label}.png: the decoded label and the query. As params_from_body. */
 int params_from_url(struct sample_params *p, const struct api_context *context, const char *label,

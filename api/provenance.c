@@ -65,17 +65,18 @@ static void check_keys(const cJSON *root, struct problem *problem)
     }
 }
 
-/* The index of the model that drew the picture, or -1. */
-static int find_model(const struct api_context *context, const cJSON *root, struct problem *problem)
+/* The model that drew the picture, or NULL. */
+static struct dn_model *find_model(const struct api_context *context, const cJSON *root,
+                                   struct problem *problem)
 {
     const cJSON *model = cJSON_GetObjectItemCaseSensitive(root, "model");
     const char *digest = read_string(model, "/model", "digest", IMAGE_DIGEST_BYTES, problem);
     if (!digest) {
-        return -1;
+        return NULL;
     }
     for (size_t i = 0; i < context->n_models; i++) {
         if (strcmp(dn_model_info(context->models[i])->digest, digest) == 0) {
-            return (int)i;
+            return context->models[i];
         }
     }
     problem_set(problem, PROBLEM_MODEL_NOT_FOUND,
@@ -83,7 +84,7 @@ static int find_model(const struct api_context *context, const cJSON *root, stru
                 "there is.",
                 digest);
     problem_add(problem, "/model/digest", "no such model");
-    return -1;
+    return NULL;
 }
 
 /* Errors of the parameters are found below /params. */
@@ -97,8 +98,8 @@ static void push_params(struct problem *problem, size_t from)
     }
 }
 
-static int read_params(struct provenance *out, const struct api_context *context, size_t model_idx,
-                       const cJSON *root, struct problem *problem)
+static int read_params(struct provenance *out, const struct api_context *context,
+                       struct dn_model *model, const cJSON *root, struct problem *problem)
 {
     size_t known = problem->n_errors;
     const cJSON *object = cJSON_GetObjectItemCaseSensitive(root, "params");
@@ -106,7 +107,7 @@ static int read_params(struct provenance *out, const struct api_context *context
         problem_add(problem, "/params", "is required");
         return -1;
     }
-    int rc = params_from_picture(&out->params, context, model_idx, object, problem);
+    int rc = params_from_picture(&out->params, context, model, object, problem);
     push_params(problem, known);
     if (rc != 0) {
         return -1;
@@ -154,8 +155,8 @@ static int read_text(struct provenance *out, const struct api_context *context, 
                 problem);
     copy_string(out->kernels, sizeof out->kernels, domain, "/determinism", "kernels", problem);
     copy_string(out->digest, sizeof out->digest, root, "", "digest", problem);
-    int model_idx = find_model(context, root, problem);
-    if (model_idx < 0 || read_params(out, context, (size_t)model_idx, root, problem) != 0) {
+    struct dn_model *model = find_model(context, root, problem);
+    if (!model || read_params(out, context, model, root, problem) != 0) {
         return -1;
     }
     if (problem->n_errors == 0) {

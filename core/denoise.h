@@ -139,7 +139,13 @@ struct dn_model;
  * Errors: EIO, EFORMAT, EUNSUPPORTED (isa or precision not to be had), ENOMEM. */
 int dn_model_open(struct dn_model **out, const char *path, const struct dn_model_options *options,
                   struct dn_error *err);
+/* One owner more: each owner calls dn_model_free() once, the last one's call frees. Returns model.
+ */
+struct dn_model *dn_model_share(struct dn_model *model);
 void dn_model_free(struct dn_model *model); /* NULL allowed */
+/* Give the weights back before the last owner leaves: what dn_model_info() says is left, and
+ * nothing else may be called. No row, workspace or list of operations of it may be in use. */
+void dn_model_strip(struct dn_model *model);
 const struct dn_model_info *dn_model_info(const struct dn_model *model);
 /* The class of that name, or -1. */
 int dn_model_class_by_name(const struct dn_model *model, const char *name);

@@ -149,6 +149,7 @@ int dn_model_open(struct dn_model **out, const char *path, const struct dn_model
     *out = NULL;
     if (!model)
         return dn_fail(err, DN_ENOMEM, "load %.200s: out of memory", path);
+    atomic_init(&model->n_owners, 1);
     struct dn_config *c = &model->config;
     if ((rc = name_of(model->info.name, path, err)) || (rc = choose_kernels(model, options, err)) ||
         (rc = dn_file_read(&file, path, err)) ||
@@ -176,11 +177,24 @@ out:
     return rc;
 }
 
+struct dn_model *dn_model_share(struct dn_model *model)
+{
+    atomic_fetch_add_explicit(&model->n_owners, 1, memory_order_relaxed);
+    return model;
+}
+
+void dn_model_strip(struct dn_model *model)
+{
+    dn_plan_free(model->plan);
+    model->plan = NULL;
+}
+
 void dn_model_free(struct dn_model *model)
 {
-    if (!model)
+    /* What other owners did with the model happened before it is freed. */
+    if (!model || atomic_fetch_sub_explicit(&model->n_owners, 1, memory_order_acq_rel) > 1)
         return;
-    dn_plan_free(model->plan);
+    dn_model_strip(model);
     dn_schedule_deinit(&model->schedule);
     dn_config_deinit(&model->config);
     free(model->config_text);

@@ -2,6 +2,8 @@
 #ifndef CORE_MODEL_PRIVATE_H
 #define CORE_MODEL_PRIVATE_H
 
+#include <stdatomic.h>
+
 #include "core/denoise.h"
 #include "core/graph/plan.h"
 #include "core/kernels/kernels.h"
@@ -10,6 +12,7 @@
 #include "core/sampling/sampler.h"
 
 struct dn_model {
+    atomic_uint n_owners;
     struct dn_model_info info;
     struct dn_config config;
     char *config_text;

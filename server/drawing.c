@@ -154,7 +154,7 @@ static struct drawing *drawing_new(struct server *server, struct sample_params *
     }
     d->server = server;
     d->params = *params;
-    params->labels = NULL;
+    *params = (struct sample_params){.labels = NULL};
     d->form = form;
     d->image_bytes = (size_t)info->height * (size_t)info->width * (size_t)info->channels;
     d->pixels = calloc(d->params.n_rows, d->image_bytes);
@@ -166,7 +166,7 @@ static struct drawing *drawing_new(struct server *server, struct sample_params *
     d->created = (int64_t)time(NULL);
     d->ops = drawing_ops;
     d->job.ops = &d->ops;
-    d->job.model_idx = d->params.model_idx;
+    d->job.model = model_set_find(&server->models, d->params.model);
     d->job.n_rows = (uint32_t)d->params.n_rows;
     d->job.steps = d->params.steps;
     d->job.evaluations = d->params.guidance_scale == 1 ? 1 : 2;

@@ -20,6 +20,7 @@
 #include "server/metrics.h"
 
 struct job;
+struct served_model;
 
 struct job_ops {
     /* Any thread; of one job several at a time. */
@@ -43,7 +44,7 @@ enum job_state { JOB_QUEUED, JOB_RUNNING, JOB_FINISHING, JOB_SUCCEEDED, JOB_FAIL
 struct job {
     /* the owner's, const after submission */
     const struct job_ops *ops;
-    size_t model_idx;
+    struct served_model *model;
     uint32_t n_rows;
     uint32_t steps;       /* of each row */
     uint32_t evaluations; /* of each step of each row: 2 when guided */

@@ -1,8 +1,8 @@
 #include "server/models.h"
 
+#include <assert.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
 
 /* ---- aliases -------------------------------------------------------------------------------- */
 
@@ -34,14 +34,31 @@ bool model_aliases_are_valid(const char *list)
     return false;
 }
 
-static int model_set_find(const struct model_set *set, const char *name)
+static int find_name(const struct model_set *set, const char *name)
 {
-    for (size_t i = 0; i < set->n_models; i++) {
-        if (strcmp(dn_model_info(set->models[i])->name, name) == 0) {
+    for (size_t i = 0; i < set->n_served; i++) {
+        if (strcmp(served_model_info(set->served[i])->name, name) == 0) {
             return (int)i;
         }
     }
     return -1;
+}
+
+struct alias_text {
+    char name[API_ALIAS_BYTES], target[API_ALIAS_BYTES];
+};
+
+/* The next of a valid list, which may be NULL. Returns the rest, or NULL when there was none. */
+static const char *next_alias(struct alias_text *alias, const char *list)
+{
+    if (!list || !*list) {
+        return NULL;
+    }
+    size_t bytes = name_bytes(list, '='), target_bytes = name_bytes(list + bytes + 1, ',');
+    snprintf(alias->name, sizeof alias->name, "%.*s", (int)bytes, list);
+    snprintf(alias->target, sizeof alias->target, "%.*s", (int)target_bytes, list + bytes + 1);
+    list += bytes + 1 + target_bytes;
+    return list + (*list == ',');
 }
 
 static int refuse_alias(struct dn_error *err, const char *name, const char *why)
@@ -51,41 +68,31 @@ static int refuse_alias(struct dn_error *err, const char *name, const char *why)
     return DN_EINVAL;
 }
 
-/* Resolve a valid list, or NULL. */
-static int model_set_add_aliases(struct model_set *set, const char *list, struct dn_error *err)
+static int check_aliases(const struct model_set *set, const char *list, struct dn_error *err)
 {
-    while (list && *list) {
-        struct api_alias *alias = &set->aliases[set->n_aliases];
-        char target[API_ALIAS_BYTES];
-        size_t bytes = name_bytes(list, '='), target_bytes = name_bytes(list + bytes + 1, ',');
-        snprintf(alias->name, sizeof alias->name, "%.*s", (int)bytes, list);
-        snprintf(target, sizeof target, "%.*s", (int)target_bytes, list + bytes + 1);
-        list += bytes + 1 + target_bytes;
-        list += *list == ',';
-        int model_idx = model_set_find(set, target);
-        if (model_idx < 0) {
-            return refuse_alias(err, alias->name, "it stands for no --model");
+    struct alias_text seen[MODELS_MAX_ALIASES];
+    for (size_t n = 0; (list = next_alias(&seen[n], list)); n++) {
+        if (find_name(set, seen[n].target) < 0) {
+            return refuse_alias(err, seen[n].name, "it stands for no --model");
         }
-        if (model_set_find(set, alias->name) >= 0) {
-            return refuse_alias(err, alias->name, "a model has this name itself");
+        if (find_name(set, seen[n].name) >= 0) {
+            return refuse_alias(err, seen[n].name, "a model has this name itself");
         }
-        for (size_t i = 0; i < set->n_aliases; i++) {
-            if (strcmp(set->aliases[i].name, alias->name) == 0) {
-                return refuse_alias(err, alias->name, "given twice");
+        for (size_t i = 0; i < n; i++) {
+            if (strcmp(seen[i].name, seen[n].name) == 0) {
+                return refuse_alias(err, seen[n].name, "given twice");
             }
         }
-        alias->model_idx = (size_t)model_idx;
-        set->n_aliases++;
     }
     return 0;
 }
 
 /* ---- models --------------------------------------------------------------------------------- */
 
-static int model_set_check_name(const struct model_set *set, const struct dn_model_info *info,
-                                struct dn_error *err)
+static int check_name(const struct model_set *set, const struct dn_model_info *info,
+                      struct dn_error *err)
 {
-    if (model_set_find(set, info->name) < 0) {
+    if (find_name(set, info->name) < 0) {
         return 0;
     }
     err->code = DN_EINVAL;
@@ -93,30 +100,20 @@ static int model_set_check_name(const struct model_set *set, const struct dn_mod
     return DN_EINVAL;
 }
 
-int model_set_open(struct model_set *set, const struct options *options, struct dn_error *err)
+int model_set_open(struct model_set *set, const struct options *options, uint32_t n_workers,
+                   struct dn_error *err)
 {
-    const struct dn_model_options model_options = {.isa = options->isa,
-                                                   .precision = options->precision};
-    set->n_models = set->n_aliases = 0;
-    for (int i = 0; i < options->n_models; i++) {
-        struct dn_model *model;
-        int rc = dn_model_open(&model, options->models[i], &model_options, err);
+    set->n_served = 0;
+    int rc = 0;
+    for (int i = 0; i < options->n_models && rc == 0; i++) {
+        struct served_model *m;
+        rc = served_model_open(&m, options->models[i], options, n_workers, err);
         if (rc == 0) {
-            rc = model_set_check_name(set, dn_model_info(model), err);
-            if (rc != 0) {
-                dn_model_free(model);
-            }
+            rc = check_name(set, served_model_info(m), err);
+            set->served[set->n_served++] = m;
         }
-        if (rc != 0) {
-            model_set_close(set);
-            return rc;
-        }
-        struct stat file;
-        set->created[set->n_models] =
-            stat(options->models[i], &file) == 0 ? (int64_t)file.st_mtime : 0;
-        set->models[set->n_models++] = model;
     }
-    int rc = model_set_add_aliases(set, options->model_aliases, err);
+    rc = rc == 0 ? check_aliases(set, options->model_aliases, err) : rc;
     if (rc != 0) {
         model_set_close(set);
     }
@@ -125,7 +122,43 @@ int model_set_open(struct model_set *set, const struct options *options, struct 
 
 void model_set_close(struct model_set *set)
 {
-    while (set->n_models > 0) {
-        dn_model_free(set->models[--set->n_models]);
+    while (set->n_served > 0) {
+        served_model_free(set->served[--set->n_served]);
+    }
+}
+
+struct served_model *model_set_find(const struct model_set *set, const struct dn_model *model)
+{
+    size_t i = 0;
+    while (set->served[i]->model != model) {
+        i++;
+        assert(i < set->n_served);
+    }
+    return set->served[i];
+}
+
+void model_set_publish(struct model_set *set, const struct options *options,
+                       struct api_context *api)
+{
+    struct alias_text alias;
+    const char *list = options->model_aliases;
+    for (size_t i = 0; i < set->n_served; i++) {
+        set->models[i] = set->served[i]->model;
+        set->created[i] = set->served[i]->created;
+        set->batch_limits[i] = set->served[i]->batch_limit;
+    }
+    api->models = set->models;
+    api->n_models = set->n_served;
+    api->created = set->created;
+    api->batch_limits = set->batch_limits;
+    api->aliases = set->aliases;
+    api->n_aliases = 0;
+    while ((list = next_alias(&alias, list))) {
+        int model_idx = find_name(set, alias.target);
+        if (model_idx >= 0) { /* else it stands for a model that is not here now */
+            struct api_alias *a = &set->aliases[api->n_aliases++];
+            memcpy(a->name, alias.name, sizeof a->name);
+            a->model_idx = (size_t)model_idx;
+        }
     }
 }

@@ -37,23 +37,11 @@
 #define OLDEST_SHARE 4
 #define COMPANY 3 /* classes: a job that needs eight times as much, or more, does not join */
 #define HOLD_NS UINT64_C(20000000)
-#define KNEE 1.03 /* of the cheapest evaluation: a larger batch is not worth the wait for it */
-
-struct model_queue {
-    struct job_queue jobs;
-    uint64_t owed;                /* evaluations to the job that came first, times OLDEST_SHARE */
-    uint64_t waiting_evaluations; /* one step of every waiting row */
-    uint64_t running_evaluations; /* in the workers' batches now */
-};
 
 struct scheduler {
     uv_loop_t *loop;
     struct metrics *metrics;
-    const struct model_set *models;
-    struct model_queue queues[OPTIONS_MAX_MODELS];
-    uint32_t batch_limits[OPTIONS_MAX_MODELS]; /* at first max_batch */
-    size_t next_model;
-    uint32_t max_batch;
+    struct served_model_list models; /* the one to go first is the first; some are retired */
     uint64_t max_queue_rows;
     struct worker *workers;
     uint32_t n_workers, n_busy;
@@ -102,6 +90,15 @@ static void publish_gauges(struct scheduler *s)
 
 /* ---- the end of a job ----------------------------------------------------------------------- */
 
+/* A retired model goes with its last job. */
+static void scheduler_let_go(struct scheduler *s, struct served_model *m)
+{
+    if (m->is_retired && !m->queue.jobs.oldest) {
+        TAILQ_REMOVE(&s->models, m, link);
+        served_model_free(m);
+    }
+}
+
 /* The job has its outcome and no worker holds a part of it: give it back. */
 static void job_release(struct scheduler *s, struct job *job)
 {
@@ -112,7 +109,8 @@ static void job_release(struct scheduler *s, struct job *job)
     free(job->started);
     job->rows = NULL;
     job->started = NULL;
-    job_queue_leave(&s->queues[job->model_idx].jobs, job);
+    job_queue_leave(&job->model->queue.jobs, job);
+    scheduler_let_go(s, job->model);
     s->n_jobs--;
     enum job_outcome outcome = job->state == JOB_SUCCEEDED ? OUTCOME_SUCCEEDED
                                : job->state == JOB_FAILED  ? OUTCOME_FAILED
@@ -150,7 +148,7 @@ static void recall_rows_of(struct scheduler *s, const struct job *job)
 static void job_abort(struct scheduler *s, struct job *job, enum job_state state,
                       enum job_reason reason, int error)
 {
-    struct model_queue *q = &s->queues[job->model_idx];
+    struct model_queue *q = &job->model->queue;
     q->waiting_evaluations -= (uint64_t)job_ready_rows(job) * job->evaluations;
     job_queue_take(&q->jobs, job);
     if (job->in_finish_queue) {
@@ -228,7 +226,7 @@ static void after_last_step(struct scheduler *s, struct worker *w, const struct 
 static void after_row(struct scheduler *s, struct worker *w, const struct batch_row *b)
 {
     struct job *job = b->job;
-    struct model_queue *q = &s->queues[w->model_idx];
+    struct model_queue *q = &w->model->queue;
     uint32_t n_steps = b->row || b->is_drawn ? w->n_steps : 0;
     uint64_t evaluations = (uint64_t)job->evaluations * n_steps;
     q->running_evaluations -= job->evaluations;
@@ -278,7 +276,7 @@ static void after_step(struct scheduler *s, struct worker *w)
         s->evaluation_s =
             0.9 * s->evaluation_s + 0.1 * seconds / ((double)w->evaluations * w->n_steps);
     }
-    settle_share(&s->queues[w->model_idx], w);
+    settle_share(&w->model->queue, w);
     /* From the last to the first, because each job goes to the front of its class. */
     uint32_t n = w->n_batch;
     w->n_batch = 0;
@@ -300,41 +298,16 @@ static void after_finish(struct scheduler *s, struct worker *w)
     }
 }
 
-/* The smallest batch whose evaluations cost about as little as any's: a larger one only makes rows
- * wait for each other. `seconds` [WORKER_MAX_SIZES] of a step; 0 where there was no time. */
-static uint32_t find_knee(const double *seconds, uint32_t max_batch, double *evaluation_s)
-{
-    double cheapest = INFINITY;
-    uint32_t size;
-    for (size_t i = 0; (size = worker_batch_size(max_batch, i)) != 0 && seconds[i] > 0; i++) {
-        cheapest = seconds[i] / size < cheapest ? seconds[i] / size : cheapest;
-    }
-    size_t knee = 0;
-    while (seconds[knee] / worker_batch_size(max_batch, knee) > KNEE * cheapest) {
-        knee++;
-    }
-    size = worker_batch_size(max_batch, knee);
-    *evaluation_s = seconds[knee] / size;
-    return size > QUANTUM ? size : QUANTUM;
-}
-
-/* All workers are warm, each having measured while the others did: take the mean of them. */
+/* All workers are warm, each having measured while the others did. */
 static void warm_end(struct scheduler *s)
 {
-    for (size_t m = 0; m < s->models->n_models && s->warm_error == 0; m++) {
-        double seconds[WORKER_MAX_SIZES] = {0}, evaluation_s;
-        for (size_t i = 0; i < WORKER_MAX_SIZES; i++) {
-            for (uint32_t k = 0; k < s->n_workers; k++) {
-                double of_worker = s->workers[k].batch_seconds[m][i];
-                if (of_worker == 0) { /* it had no time for this size */
-                    seconds[i] = 0;
-                    break;
-                }
-                seconds[i] += of_worker / s->n_workers;
-            }
+    struct served_model *m;
+    TAILQ_FOREACH(m, &s->models, link)
+    {
+        if (s->warm_error == 0) {
+            served_model_set_limit(m, s->n_workers);
+            s->evaluation_s = m->evaluation_s > s->evaluation_s ? m->evaluation_s : s->evaluation_s;
         }
-        s->batch_limits[m] = find_knee(seconds, s->max_batch, &evaluation_s);
-        s->evaluation_s = evaluation_s > s->evaluation_s ? evaluation_s : s->evaluation_s;
     }
     s->ready(s->ready_arg, s->warm_error);
 }
@@ -402,7 +375,7 @@ static void start_finish(struct scheduler *s, struct worker *w)
 
 static void batch_add(struct scheduler *s, struct worker *w, struct job *job)
 {
-    struct model_queue *q = &s->queues[w->model_idx];
+    struct model_queue *q = &w->model->queue;
     uint32_t row_idx = job_take_row(job);
     w->batch[w->n_batch++] =
         (struct batch_row){.job = job, .row_idx = row_idx, .row = job->rows[row_idx]};
@@ -418,21 +391,21 @@ static void batch_add(struct scheduler *s, struct worker *w, struct job *job)
     }
 }
 
-static bool batch_has_room(const struct scheduler *s, const struct worker *w, const struct job *job)
+static bool batch_has_room(const struct worker *w, const struct job *job)
 {
-    return w->evaluations + job->evaluations <= s->batch_limits[w->model_idx];
+    return w->evaluations + job->evaluations <= w->model->batch_limit;
 }
 
 /* Add rows of `job` while the batch has fewer than `share` evaluations. False when it is full. */
 static bool batch_add_rows(struct scheduler *s, struct worker *w, struct job *job, uint64_t share)
 {
     while (job_ready_rows(job) > 0) {
-        if (w->evaluations >= share || !batch_has_room(s, w, job)) {
+        if (w->evaluations >= share || !batch_has_room(w, job)) {
             return false;
         }
         batch_add(s, w, job);
     }
-    job_queue_take(&s->queues[w->model_idx].jobs, job);
+    job_queue_take(&w->model->queue.jobs, job);
     return true;
 }
 
@@ -457,7 +430,7 @@ static int batch_class(const struct worker *w, bool *is_followed)
 
 static void batch_fill(struct scheduler *s, struct worker *w)
 {
-    struct model_queue *q = &s->queues[w->model_idx];
+    struct model_queue *q = &w->model->queue;
     /* Spread what there is evenly over all workers, and what waits over the idle ones. */
     uint64_t even = divide_up(q->waiting_evaluations + q->running_evaluations, s->n_workers);
     uint64_t share = divide_up(q->waiting_evaluations, s->n_workers - s->n_busy);
@@ -465,7 +438,7 @@ static void batch_fill(struct scheduler *s, struct worker *w)
     w->n_batch = 0;
     w->evaluations = 0;
     if (q->owed >= OLDEST_SHARE * QUANTUM) {
-        uint64_t half = divide_up(s->batch_limits[w->model_idx], 2);
+        uint64_t half = divide_up(w->model->batch_limit, 2);
         batch_add_rows(s, w, job_queue_oldest(&q->jobs), half < share ? half : share);
     }
     struct job *job = job_queue_first(&q->jobs);
@@ -479,18 +452,19 @@ static void batch_fill(struct scheduler *s, struct worker *w)
     atomic_store_explicit(&w->recall, false, memory_order_relaxed);
 }
 
-/* The next model with rows that wait, in turn; false when none has. */
-static bool pick_model(struct scheduler *s, size_t *model_idx)
+/* The next model with rows that wait, in turn; NULL when none has. */
+static struct served_model *pick_model(struct scheduler *s)
 {
-    for (size_t i = 0; i < s->models->n_models; i++) {
-        size_t at = (s->next_model + i) % s->models->n_models;
-        if (s->queues[at].jobs.classes) {
-            *model_idx = at;
-            s->next_model = (at + 1) % s->models->n_models;
-            return true;
+    struct served_model *m;
+    TAILQ_FOREACH(m, &s->models, link)
+    {
+        if (m->queue.jobs.classes) {
+            TAILQ_REMOVE(&s->models, m, link);
+            TAILQ_INSERT_TAIL(&s->models, m, link);
+            return m;
         }
     }
-    return false;
+    return NULL;
 }
 
 /* A worker has nothing to do: let the one with the most rows come back to share them. */
@@ -519,7 +493,7 @@ static void scheduler_pump(struct scheduler *s)
         }
         if (s->finish_head) {
             start_finish(s, w);
-        } else if (pick_model(s, &w->model_idx)) {
+        } else if ((w->model = pick_model(s))) {
             batch_fill(s, w);
             worker_start(s, w, WORK_STEP);
         } else {
@@ -539,7 +513,7 @@ static void recall_for(struct scheduler *s, const struct job *job)
     for (uint32_t i = 0; i < s->n_workers; i++) {
         struct worker *w = &s->workers[i];
         bool is_followed;
-        if (w->n_batch > 0 && (w->model_idx != job->model_idx || batch_has_room(s, w, job) ||
+        if (w->n_batch > 0 && (w->model != job->model || batch_has_room(w, job) ||
                                batch_class(w, &is_followed) > job->class)) {
             worker_recall(w);
         }
@@ -549,41 +523,43 @@ static void recall_for(struct scheduler *s, const struct job *job)
 /* ---- public --------------------------------------------------------------------------------- */
 
 int scheduler_open(struct scheduler **out, const struct options *options, uint32_t n_workers,
-                   const struct model_set *models, struct metrics *metrics, struct dn_error *err)
+                   struct metrics *metrics)
 {
     assert(options->max_batch >= QUANTUM);
-    int rc = DN_ENOMEM;
     struct scheduler *s = calloc(1, sizeof *s);
     if (!s) {
-        goto fail;
+        return DN_ENOMEM;
     }
     s->metrics = metrics;
-    s->models = models;
-    s->max_batch = (uint32_t)options->max_batch;
-    for (size_t i = 0; i < OPTIONS_MAX_MODELS; i++) {
-        s->batch_limits[i] = s->max_batch;
-    }
+    TAILQ_INIT(&s->models);
     s->max_queue_rows = (uint64_t)options->max_queue_rows;
     s->workers = calloc(n_workers, sizeof *s->workers);
-    if (!s->workers) {
-        goto fail;
-    }
-    for (uint32_t i = 0; i < n_workers; i++) {
-        s->n_workers++;
-        rc = worker_open(&s->workers[i], models, s->max_batch, err);
-        if (rc != 0) {
-            scheduler_close(s);
-            return rc;
+    while (s->workers && s->n_workers < n_workers) {
+        struct worker *w = &s->workers[s->n_workers];
+        if (worker_open(w, s->n_workers, (uint32_t)options->max_batch) != 0) {
+            break;
         }
-        s->workers[i].scheduler = s;
+        w->scheduler = s;
+        w->models = &s->models;
+        s->n_workers++;
+    }
+    if (s->n_workers < n_workers) {
+        scheduler_close(s);
+        return DN_ENOMEM;
     }
     *out = s;
     return 0;
-fail:
-    scheduler_close(s);
-    err->code = DN_ENOMEM;
-    err->text[0] = '\0';
-    return rc;
+}
+
+void scheduler_add_model(struct scheduler *s, struct served_model *m)
+{
+    TAILQ_INSERT_TAIL(&s->models, m, link);
+}
+
+void scheduler_retire_model(struct scheduler *s, struct served_model *m)
+{
+    m->is_retired = true;
+    scheduler_let_go(s, m);
 }
 
 void scheduler_warm(struct scheduler *s, uv_loop_t *loop, void (*ready)(void *arg, int rc),
@@ -614,7 +590,7 @@ int scheduler_submit(struct scheduler *s, struct job *job)
     }
     job->state = JOB_QUEUED;
     job->submitted_ns = uv_hrtime();
-    struct model_queue *q = &s->queues[job->model_idx];
+    struct model_queue *q = &job->model->queue;
     s->n_jobs++;
     s->queue_rows += job->n_rows;
     s->queue_evaluations += (uint64_t)job->n_rows * job->steps * job->evaluations;
@@ -637,8 +613,10 @@ void scheduler_cancel(struct scheduler *s, struct job *job, enum job_reason reas
 
 void scheduler_cancel_all(struct scheduler *s, enum job_reason reason)
 {
-    for (size_t i = 0; i < s->models->n_models; i++) {
-        for (struct job *job = s->queues[i].jobs.oldest, *next; job; job = next) {
+    struct served_model *m, *next_model;
+    for (m = TAILQ_FIRST(&s->models); m; m = next_model) {
+        next_model = TAILQ_NEXT(m, link); /* a retired one goes with its last job */
+        for (struct job *job = m->queue.jobs.oldest, *next; job; job = next) {
             next = job->newer;
             scheduler_cancel(s, job, reason);
         }
@@ -648,11 +626,6 @@ void scheduler_cancel_all(struct scheduler *s, enum job_reason reason)
 size_t scheduler_jobs(const struct scheduler *s)
 {
     return s->n_jobs;
-}
-
-const uint32_t *scheduler_batch_limits(const struct scheduler *s)
-{
-    return s->batch_limits;
 }
 
 bool scheduler_is_idle(const struct scheduler *s)

@@ -16,15 +16,19 @@
 
 #include "server/job.h"
 #include "server/metrics.h"
-#include "server/models.h"
 #include "server/options.h"
+#include "server/served_model.h"
 
 struct scheduler;
 
-/* Take all memory of all workers. Any thread. Borrows models and metrics. Returns 0 or a negative
- * dn_code with *err filled. */
+/* Any thread. Borrows metrics. Returns 0 or DN_ENOMEM. */
 int scheduler_open(struct scheduler **out, const struct options *options, uint32_t n_workers,
-                   const struct model_set *models, struct metrics *metrics, struct dn_error *err);
+                   struct metrics *metrics);
+
+/* Take jobs for a model, which its owner keeps until it retires it: then jobs in hand are done with
+ * it, no other is submitted, and with the last one the scheduler frees it. */
+void scheduler_add_model(struct scheduler *s, struct served_model *m);
+void scheduler_retire_model(struct scheduler *s, struct served_model *m);
 
 /* Run every model on every worker, find the batch size that pays, then call `ready` with 0 or a
  * dn_code. */
@@ -42,10 +46,6 @@ void scheduler_cancel_all(struct scheduler *s, enum job_reason reason);
 
 /* Jobs that have not ended. */
 size_t scheduler_jobs(const struct scheduler *s);
-
-/* The most evaluations of each model in one step of one worker: [n_models], found by the warm-up,
- * at most the option's max_batch. Lives as long as the scheduler. */
-const uint32_t *scheduler_batch_limits(const struct scheduler *s);
 
 /* No job is left and no worker is at work. */
 bool scheduler_is_idle(const struct scheduler *s);

@@ -124,11 +124,11 @@ static void on_warm(void *arg, int rc)
         return;
     }
     server->state = SERVER_READY;
-    for (size_t i = 0; i < server->models.n_models; i++) {
-        log_event(&server->log, LOG_INFO, "batch",
-                  LOG_S("model", dn_model_info(server->models.models[i])->name),
-                  LOG_I("evaluations", server->api.batch_limits[i]),
-                  LOG_I("max_batch", server->api.max_batch));
+    model_set_publish(&server->models, server->options, &server->api);
+    for (size_t i = 0; i < server->models.n_served; i++) {
+        const struct served_model *m = server->models.served[i];
+        log_event(&server->log, LOG_INFO, "batch", LOG_S("model", served_model_info(m)->name),
+                  LOG_I("evaluations", m->batch_limit), LOG_I("max_batch", m->max_batch));
     }
     log_event(&server->log, LOG_INFO, "ready", LOG_S("listening", server->listener.url),
               LOG_I("workers", server->n_workers));
@@ -146,8 +146,8 @@ static void log_models(const struct server *server)
         log_event(&server->log, LOG_WARN, "blas_core_wrong", LOG_S("core", dn_blas_core()),
                   LOG_S("better", dn_blas_better_core()));
     }
-    for (size_t i = 0; i < server->models.n_models; i++) {
-        const struct dn_model_info *info = dn_model_info(server->models.models[i]);
+    for (size_t i = 0; i < server->models.n_served; i++) {
+        const struct dn_model_info *info = served_model_info(server->models.served[i]);
         log_event(&server->log, LOG_INFO, "model", LOG_S("model", info->name),
                   LOG_S("digest", info->digest), LOG_S("kernels", info->kernels),
                   LOG_S("isa", dn_isa_name(info->isa)),
@@ -160,12 +160,8 @@ static void log_models(const struct server *server)
 static void load_work(uv_work_t *work)
 {
     struct server *server = work->data;
-    server->load_rc = model_set_open(&server->models, server->options, &server->load_error);
-    if (server->load_rc == 0) {
-        server->load_rc =
-            scheduler_open(&server->loaded_scheduler, server->options, server->n_workers,
-                           &server->models, &server->metrics, &server->load_error);
-    }
+    server->load_rc =
+        model_set_open(&server->models, server->options, server->n_workers, &server->load_error);
 }
 
 static void on_loaded(uv_work_t *work, int status)
@@ -177,20 +173,21 @@ static void on_loaded(uv_work_t *work, int status)
         return;
     }
     const struct options *options = server->options;
-    server->scheduler = server->loaded_scheduler;
+    if (scheduler_open(&server->scheduler, options, server->n_workers, &server->metrics) != 0) {
+        server_fail(server, "loading_failed", "no memory for the workers");
+        return;
+    }
     server->api = (struct api_context){
-        .models = server->models.models,
-        .n_models = server->models.n_models,
-        .created = server->models.created,
-        .aliases = server->models.aliases,
-        .n_aliases = server->models.n_aliases,
         .max_rows_per_request = (uint32_t)options->max_rows_per_request,
         .max_queue_rows = (uint32_t)options->max_queue_rows,
         .max_body_bytes = (uint32_t)options->max_body_bytes,
         .workers = server->n_workers,
         .max_batch = (uint32_t)options->max_batch,
-        .batch_limits = scheduler_batch_limits(server->scheduler),
     };
+    for (size_t i = 0; i < server->models.n_served; i++) {
+        scheduler_add_model(server->scheduler, server->models.served[i]);
+    }
+    model_set_publish(&server->models, options, &server->api);
     log_models(server);
     if (server->state >= SERVER_DRAINING) {
         server_check_idle(server);
@@ -285,7 +282,7 @@ int server_run(struct server *server)
     uv_run(&server->loop, UV_RUN_DEFAULT);
     int rc = uv_loop_close(&server->loop);
     http_free(server->http);
-    scheduler_close(server->loaded_scheduler);
+    scheduler_close(server->scheduler);
     model_set_close(&server->models);
     clients_free(&server->clients);
     idempotency_free(&server->idempotency);

@@ -40,11 +40,10 @@ struct server {
     int exit_status;
     uint32_t n_workers;
 
-    /* set once loading is over, const from then on */
+    /* set once loading is over */
     struct model_set models;
     struct api_context api;
-    struct scheduler *scheduler;        /* NULL while loading */
-    struct scheduler *loaded_scheduler; /* the load's, before the loop has seen it */
+    struct scheduler *scheduler; /* NULL while loading */
 
     struct clients clients;
     struct gate gate;

@@ -13,10 +13,9 @@
 #include <uv.h>
 
 #include "server/job.h"
-#include "server/models.h"
+#include "server/served_model.h"
 
 #define WORKER_MAX_STEPS 64 /* of a batch, before it comes back */
-#define WORKER_MAX_SIZES 16 /* of batches, in the warm-up's measurement */
 
 enum work_kind { WORK_WARM, WORK_STEP, WORK_FINISH };
 
@@ -32,8 +31,8 @@ struct worker {
     uv_work_t work;
     struct scheduler *scheduler;
     bool busy;
-    const struct model_set *models;
-    struct dn_workspace *workspaces[OPTIONS_MAX_MODELS]; /* one a model */
+    uint32_t number; /* of its workspace in each model */
+    const struct served_model_list *models;
 
     enum work_kind kind;
     uint64_t free_ns; /* since when there was work for it and it was not at work; 0: no work */
@@ -41,8 +40,7 @@ struct worker {
     int error;
 
     /* WORK_STEP */
-    size_t model_idx;
-    uint32_t max_batch;
+    struct served_model *model;
     struct batch_row *batch;   /* [max_batch] */
     struct dn_row **step_rows; /* [max_batch] */
     uint32_t n_batch;
@@ -55,20 +53,12 @@ struct worker {
 
     /* WORK_FINISH */
     struct job *job;
-
-    /* WORK_WARM: the fewest seconds of one step, of each size of batch that there was time for */
-    double batch_seconds[OPTIONS_MAX_MODELS][WORKER_MAX_SIZES];
 };
 
-/* Take all memory that steps of up to `max_batch` evaluations need. Any thread. Returns 0 or a
- * negative dn_code with *err filled; worker_close is right after both. */
-int worker_open(struct worker *w, const struct model_set *models, uint32_t max_batch,
-                struct dn_error *err);
+/* Take the memory for batches of up to `max_batch` rows. Any thread. Returns 0 or DN_ENOMEM, and
+ * then there is nothing to close. */
+int worker_open(struct worker *w, uint32_t number, uint32_t max_batch);
 void worker_close(struct worker *w);
-
-/* The sizes of batches that the warm-up measures: 1, 2, 4, ... and at last `max_batch`. Returns the
- * size of that number, or 0 where there are fewer. */
-uint32_t worker_batch_size(uint32_t max_batch, size_t number);
 
 /* Do the work, on the pool's thread. */
 void worker_run(struct worker *w);

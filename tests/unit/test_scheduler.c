@@ -19,7 +19,7 @@
 struct fixture {
     uv_loop_t loop;
     struct options options;
-    struct model_set models;
+    struct served_model *model;
     struct metrics metrics;
     struct scheduler *scheduler;
     bool is_ready;
@@ -95,19 +95,16 @@ static void on_ready(void *arg, int rc)
 static void open_fixture(struct fixture *f, uint32_t n_workers, int max_batch)
 {
     struct dn_error err;
-    *f = (struct fixture){
-        .options = {
-            .models = {MODEL}, .n_models = 1, .max_batch = max_batch, .max_queue_rows = 4096}};
+    *f = (struct fixture){.options = {.max_batch = max_batch, .max_queue_rows = 4096}};
     assert_int_equal(uv_loop_init(&f->loop), 0);
     metrics_init(&f->metrics);
-    assert_int_equal(model_set_open(&f->models, &f->options, &err), 0);
-    assert_int_equal(
-        scheduler_open(&f->scheduler, &f->options, n_workers, &f->models, &f->metrics, &err), 0);
+    assert_int_equal(served_model_open(&f->model, MODEL, &f->options, n_workers, &err), 0);
+    assert_int_equal(scheduler_open(&f->scheduler, &f->options, n_workers, &f->metrics), 0);
+    scheduler_add_model(f->scheduler, f->model);
     scheduler_warm(f->scheduler, &f->loop, on_ready, f);
     uv_run(&f->loop, UV_RUN_DEFAULT);
     assert_true(f->is_ready);
-    uint32_t limit = scheduler_batch_limits(f->scheduler)[0];
-    assert_in_range(limit, 2, (uint32_t)max_batch);
+    assert_in_range(f->model->batch_limit, 2, (uint32_t)max_batch);
 }
 
 static void close_fixture(struct fixture *f)
@@ -116,7 +113,7 @@ static void close_fixture(struct fixture *f)
     assert_int_equal(f->metrics.queue_rows, 0);
     assert_int_equal(f->metrics.queue_evaluations, 0);
     scheduler_close(f->scheduler);
-    model_set_close(&f->models);
+    served_model_free(f->model);
     assert_int_equal(uv_loop_close(&f->loop), 0);
 }
 
@@ -127,6 +124,7 @@ static void submit(struct fixture *f, struct test_job *t, const struct job_ops *
     t->params = (struct dn_row_params){
         .seed = 1, .steps = steps, .sampler = DN_SAMPLER_DDIM, .guidance_scale = guidance_scale};
     t->job = (struct job){.ops = job_ops,
+                          .model = f->model,
                           .n_rows = n_rows,
                           .steps = steps,
                           .evaluations = guidance_scale == 1 ? 1 : 2};
