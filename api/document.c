@@ -6,100 +6,12 @@
 #include "api/routes.h"
 #include "api/text.h"
 
-/* "key": and a string. */
-void document_put_string(struct text *t, const char *key, const char *value)
-{
-    text_printf(t, "\"%s\":", key);
-    text_json_string(t, value);
-}
-
-void document_put_number(struct text *t, const char *key, double value)
-{
-    text_printf(t, "\"%s\":", key);
-    text_json_number(t, value);
-}
-
-/* Milliseconds to the microsecond. */
-void document_put_ms(struct text *t, const char *key, double ms)
-{
-    text_printf(t, "\"%s\":%.3f", key, ms);
-}
-
-void document_put_model_ref(struct text *t, const struct dn_model_info *info)
-{
-    text_puts(t, "\"model\":{");
-    document_put_string(t, "id", info->name);
-    text_puts(t, ",");
-    document_put_string(t, "digest", info->digest);
-    text_puts(t, "}");
-}
-
-void document_put_determinism(struct text *t, const struct dn_model_info *info)
-{
-    text_puts(t, "\"determinism\":{");
-    document_put_string(t, "model_digest", info->digest);
-    text_puts(t, ",");
-    document_put_string(t, "precision", dn_precision_name(info->precision));
-    text_puts(t, ",");
-    document_put_string(t, "kernels", info->kernels);
-    text_puts(t, "}");
-}
-
-/* steps, sampler, guidance_scale and, where the sampler has one, eta. */
-static void put_sampling(struct text *t, const struct sample_params *p)
-{
-    const struct dn_sampler_info *sampler = dn_sampler_info(p->sampler);
-    text_printf(t, "\"steps\":%u,", p->steps);
-    document_put_string(t, "sampler", sampler->name);
-    text_puts(t, ",");
-    document_put_number(t, "guidance_scale", p->guidance_scale);
-    if (sampler->has_eta) {
-        text_puts(t, ",");
-        document_put_number(t, "eta", p->eta);
-    }
-}
-
-/* label or labels, and n. */
-static void put_labels(struct text *t, const struct sample_params *p)
-{
-    if (!p->is_list) {
-        text_printf(t, "\"label\":%u", p->labels[0]);
-    } else {
-        text_puts(t, "\"labels\":[");
-        for (size_t i = 0; i < p->n_labels; i++) {
-            text_printf(t, "%s%u", i ? "," : "", p->labels[i]);
-        }
-        text_puts(t, "]");
-    }
-    text_printf(t, ",\"n\":%u", p->n);
-}
-
-/* The resolved parameters: with the model, a request body that draws the same images again. */
-void document_put_params(struct text *t, const struct sample_params *p)
-{
-    text_puts(t, "\"params\":{");
-    put_labels(t, p);
-    text_printf(t, ",\"seed\":%llu,\"index\":%u,", (unsigned long long)p->seed, p->index);
-    put_sampling(t, p);
-    text_printf(t, ",\"format\":\"png\",\"layout\":\"%s\",\"scale\":%u",
-                p->layout == LAYOUT_GRID ? "grid" : "list", p->scale);
-    if (p->layout == LAYOUT_GRID) {
-        text_printf(t, ",\"columns\":%u", p->columns);
-    }
-    text_puts(t, "}");
-}
-
 /* What a picture says of itself; without a digest, what is known before it is drawn. */
 static char *document_provenance(const struct sample_params *p, const char *digest)
 {
-    const struct dn_model_info *info = dn_model_info(p->model);
     struct text t = TEXT_INIT;
     text_printf(&t, "{\"version\":%d,", PROVENANCE_VERSION);
-    document_put_model_ref(&t, info);
-    text_puts(&t, ",");
-    document_put_params(&t, p);
-    text_puts(&t, ",");
-    document_put_determinism(&t, info);
+    document_put_making(&t, p);
     if (digest) {
         text_puts(&t, ",");
         document_put_string(&t, "digest", digest);
@@ -127,62 +39,33 @@ char *document_sheet_text(const struct sample_params *p, const char *digest)
     return document_provenance(p, digest);
 }
 
-void document_put_png(struct text *t, const struct image *image)
-{
-    document_put_string(t, "digest", image->digest);
-    text_puts(t, ",\"mime\":\"image/png\",\"b64\":\"");
-    text_base64(t, image->png, image->png_bytes);
-    text_puts(t, "\"");
-}
-
-void document_put_sheet(struct text *t, const struct sample_params *p, const struct image *sheet)
-{
-    const struct dn_model_info *info = dn_model_info(p->model);
-    text_printf(t, ",\"sheet\":{\"rows\":%u,\"columns\":%u,\"height\":%u,\"width\":%u,",
-                params_grid_rows(p), p->columns,
-                params_grid_rows(p) * (uint32_t)info->height * p->scale,
-                p->columns * (uint32_t)info->width * p->scale);
-    document_put_png(t, sheet);
-    text_puts(t, "}");
-}
-
 char *document_samples(const struct sample_params *p, const char *id, int64_t created,
                        const struct image *images, const struct image *sheet,
                        const struct sample_timings *timings, size_t *bytes)
 {
-    const struct dn_model_info *info = dn_model_info(p->model);
     struct text t = TEXT_INIT;
     text_puts(&t, "{");
     document_put_string(&t, "id", id);
     text_printf(&t, ",\"object\":\"sample_list\",\"created\":%lld,", (long long)created);
-    document_put_model_ref(&t, info);
-    text_puts(&t, ",");
-    document_put_params(&t, p);
-    text_puts(&t, ",");
-    document_put_determinism(&t, info);
+    document_put_making(&t, p);
     text_puts(&t, ",\"images\":[");
     for (size_t i = 0; i < p->n_rows; i++) {
-        struct dn_row_params row = params_row(p, i);
-        text_printf(&t, "%s{\"index\":%u,\"label\":%u,\"seed\":%llu,", i ? "," : "", row.index,
-                    row.label, (unsigned long long)row.seed);
-        if (p->layout == LAYOUT_GRID) {
-            document_put_string(&t, "digest", images[i].digest);
-        } else {
-            document_put_png(&t, &images[i]);
-        }
+        text_puts(&t, i ? ",{" : "{");
+        document_put_row(&t, p, i);
+        text_puts(&t, ",");
+        document_put_picture(&t, &images[i]);
         text_puts(&t, "}");
     }
-    text_puts(&t, "]");
+    text_puts(&t, "],");
     if (p->layout == LAYOUT_GRID) {
-        document_put_sheet(&t, p, sheet);
+        text_puts(&t, "\"sheet\":{");
+        document_put_sheet(&t, p);
+        text_puts(&t, ",");
+        document_put_picture(&t, sheet);
+        text_puts(&t, "},");
     }
-    text_puts(&t, ",\"timings\":{");
-    document_put_ms(&t, "queue_ms", timings->queue_ms);
-    text_puts(&t, ",");
-    document_put_ms(&t, "sample_ms", timings->sample_ms);
-    text_puts(&t, ",");
-    document_put_ms(&t, "encode_ms", timings->encode_ms);
-    text_puts(&t, "}}\n");
+    document_put_timings(&t, timings);
+    text_puts(&t, "}\n");
     return text_take(&t, bytes);
 }
 
@@ -208,11 +91,7 @@ char *document_generation(const struct sample_params *p, int64_t created,
     /* There are no tokens, but clients may read their number. */
     text_puts(&t, "],\"usage\":{\"total_tokens\":0,\"input_tokens\":0,\"output_tokens\":0,"
                   "\"input_tokens_details\":{\"text_tokens\":0,\"image_tokens\":0}},");
-    document_put_model_ref(&t, info);
-    text_puts(&t, ",");
-    document_put_params(&t, p);
-    text_puts(&t, ",");
-    document_put_determinism(&t, info);
+    document_put_making(&t, p);
     text_puts(&t, "}\n");
     return text_take(&t, bytes);
 }
@@ -334,10 +213,12 @@ char *document_capabilities(const struct api_context *context, size_t *bytes)
         text_puts(&t, i ? "," : "");
         put_sampler(&t, dn_sampler_info((enum dn_sampler)i));
     }
-    text_puts(&t, "],\"formats\":[\"png\"],\"layouts\":[\"list\",\"grid\"],");
-    text_puts(
-        &t,
-        "\"media_types\":[\"application/json\",\"image/png\",\"text/event-stream\"],\"limits\":{");
+    text_puts(&t, "],\"formats\":[\"png\"],\"layouts\":[\"list\",\"grid\"],\"media_types\":[");
+    const char *const *types = routes[ROUTE_SAMPLES].types;
+    for (int i = 0; i < ROUTE_MAX_TYPES && types[i]; i++) {
+        text_printf(&t, "%s\"%s\"", i ? "," : "", types[i]);
+    }
+    text_puts(&t, "],\"limits\":{");
     text_printf(&t, "\"rows_per_request\":%u,\"queue_rows\":%u,\"body_bytes\":%u,",
                 context->max_rows_per_request, context->max_queue_rows, context->max_body_bytes);
     text_printf(&t, "\"pixel_bytes\":%u,\"seed\":%llu,\"steps\":%d,", PARAMS_MAX_PIXEL_BYTES,

@@ -20,28 +20,15 @@ static char *end(struct text *t, size_t *bytes)
     return text_take(t, bytes);
 }
 
-/* Which image of the request, and what it shows. */
-static void put_which(struct text *t, const struct sample_params *p, uint32_t i)
-{
-    struct dn_row_params row = params_row(p, i);
-    text_printf(t, "\"index\":%u,\"label\":%u,\"seed\":%llu", row.index, row.label,
-                (unsigned long long)row.seed);
-}
-
 char *event_started(const struct sample_params *p, const char *id, int64_t created,
                     uint64_t version, size_t *bytes)
 {
-    const struct dn_model_info *info = dn_model_info(p->model);
     struct text t = TEXT_INIT;
     begin(&t, "started", version);
     text_puts(&t, "{");
     document_put_string(&t, "id", id);
     text_printf(&t, ",\"created\":%lld,", (long long)created);
-    document_put_model_ref(&t, info);
-    text_puts(&t, ",");
-    document_put_params(&t, p);
-    text_puts(&t, ",");
-    document_put_determinism(&t, info);
+    document_put_making(&t, p);
     text_puts(&t, "}");
     return end(&t, bytes);
 }
@@ -64,7 +51,7 @@ char *event_preview(const struct sample_params *p, uint32_t i, uint32_t step, co
     struct text t = TEXT_INIT;
     begin(&t, "preview", version);
     text_puts(&t, "{");
-    put_which(&t, p, i);
+    document_put_row(&t, p, i);
     text_printf(&t, ",\"step\":%u,\"steps\":%u,\"mime\":\"image/png\",\"b64\":\"", step, p->steps);
     text_base64(&t, image.png, image.png_bytes);
     text_puts(&t, "\"}");
@@ -78,13 +65,9 @@ char *event_image(const struct sample_params *p, uint32_t i, const struct image 
     struct text t = TEXT_INIT;
     begin(&t, "image", version);
     text_puts(&t, "{");
-    put_which(&t, p, i);
+    document_put_row(&t, p, i);
     text_puts(&t, ",");
-    if (image->png) {
-        document_put_png(&t, image);
-    } else {
-        document_put_string(&t, "digest", image->digest);
-    }
+    document_put_picture(&t, image);
     text_puts(&t, "}");
     return end(&t, bytes);
 }
@@ -98,15 +81,15 @@ char *event_completed(const struct sample_params *p, const char *id, const struc
     document_put_string(&t, "id", id);
     text_printf(&t, ",\"images\":%zu", p->n_rows);
     if (p->layout == LAYOUT_GRID) {
-        document_put_sheet(&t, p, sheet);
+        text_puts(&t, ",\"sheet\":{");
+        document_put_sheet(&t, p);
+        text_puts(&t, ",");
+        document_put_picture(&t, sheet);
+        text_puts(&t, "}");
     }
-    text_puts(&t, ",\"timings\":{");
-    document_put_ms(&t, "queue_ms", timings->queue_ms);
     text_puts(&t, ",");
-    document_put_ms(&t, "sample_ms", timings->sample_ms);
-    text_puts(&t, ",");
-    document_put_ms(&t, "encode_ms", timings->encode_ms);
-    text_puts(&t, "}}");
+    document_put_timings(&t, timings);
+    text_puts(&t, "}");
     return end(&t, bytes);
 }
 

@@ -34,6 +34,7 @@ static int image_write_png(struct image *image, const struct sample_params *p,
         return DN_ENOMEM;
     }
     const struct dn_model_info *info = dn_model_info(p->model);
+    image->mime = IMAGE_PNG;
     struct png_text text = {.key = PROVENANCE_KEY, .text = about};
     int rc = png_encode(&image->png, &image->png_bytes, pixels, (int)height, (int)width,
                         info->channels, (int)p->scale, &text, 1);

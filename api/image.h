@@ -14,9 +14,12 @@
 #define IMAGE_DIGEST_BYTES 72 /* "sha256:" and 64 hex digits */
 #define IMAGE_ETAG_BYTES 48
 
+#define IMAGE_PNG "image/png"
+
 /* An encoded picture. Plain memory: `png` is malloc'd and freed by image_free. */
 struct image {
     char digest[IMAGE_DIGEST_BYTES]; /* of the raw pixels, unscaled */
+    const char *mime;                /* static */
     uint8_t *png;
     size_t png_bytes;
 };

@@ -46,9 +46,9 @@ static void put_images(struct text *t, const struct job_view *job)
 {
     text_puts(t, ",\"images\":[");
     for (size_t i = 0; i < job->params->n_rows; i++) {
-        struct dn_row_params row = params_row(job->params, i);
-        text_printf(t, "%s{\"index\":%u,\"label\":%u,\"seed\":%llu,", i ? "," : "", row.index,
-                    row.label, (unsigned long long)row.seed);
+        text_puts(t, i ? ",{" : "{");
+        document_put_row(t, job->params, i);
+        text_puts(t, ",");
         document_put_string(t, "digest", job->images[i].digest);
         text_printf(t, ",\"url\":\"/v1/jobs/%s/images/%zu.png\"}", job->id, i);
     }
@@ -75,9 +75,7 @@ void job_document_put(struct text *t, const struct job_view *job)
     put_time(t, "finished", job->finished);
     put_time(t, "expires", job->expires);
     text_puts(t, ",");
-    document_put_model_ref(t, dn_model_info(job->params->model));
-    text_puts(t, ",");
-    document_put_params(t, job->params);
+    document_put_making(t, job->params);
     text_puts(t, ",\"progress\":");
     job_document_put_progress(t, &job->progress);
     put_links(t, job);

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "api/document.h"
+#include "api/document_parts.h"
 #include "api/json.h"
 #include "api/png.h"
 #include "api/text.h"
@@ -241,22 +242,16 @@ static void put_pixel(struct text *t, const char *key, const uint8_t *pixel, siz
     text_puts(t, "]");
 }
 
-static void put_string(struct text *t, const char *key, const char *value)
-{
-    text_printf(t, "\"%s\":", key);
-    text_json_string(t, value);
-}
-
 static void put_verdict(struct text *t, const struct provenance *claim, const struct comparison *c,
                         bool same_domain, const char *digest)
 {
     text_printf(t, "{\"object\":\"verification\",\"match\":%s,\"same_domain\":%s,\"claimed\":{",
                 c->n_different ? "false" : "true", same_domain ? "true" : "false");
-    put_string(t, "precision", claim->precision);
+    document_put_string(t, "precision", claim->precision);
     text_puts(t, ",");
-    put_string(t, "kernels", claim->kernels);
+    document_put_string(t, "kernels", claim->kernels);
     text_puts(t, ",");
-    put_string(t, "digest", claim->digest);
+    document_put_string(t, "digest", claim->digest);
     text_puts(t, "},\"picture_digest\":");
     if (c->is_scaled) {
         text_json_string(t, digest);

@@ -8,8 +8,12 @@
 
 const struct route routes[ROUTE_COUNT] = {
     [ROUTE_DISCOVERY] = {"GET", "/", {JSON, "text/html"}, false, NULL},
-    [ROUTE_SAMPLES] =
-        {"POST", "/v1/samples", {JSON, "image/png", "text/event-stream"}, false, JSON},
+    [ROUTE_SAMPLES] = {"POST",
+                       "/v1/samples",
+                       {JSON, "image/png", "application/zip", "multipart/mixed",
+                        "text/event-stream"},
+                       false,
+                       JSON},
     [ROUTE_SAMPLE_PNG] = {"GET", "/v1/samples/{label}.png", {"image/png"}, false, NULL},
     [ROUTE_JOB_CREATE] = {"POST", "/v1/jobs", {JSON}, false, JSON},
     [ROUTE_JOB_LIST] = {"GET", "/v1/jobs", {JSON}, false, NULL},
@@ -17,7 +21,11 @@ const struct route routes[ROUTE_COUNT] = {
     [ROUTE_JOB_DELETE] = {"DELETE", "/v1/jobs/{id}", {JSON}, true, NULL},
     [ROUTE_JOB_CANCEL] = {"POST", "/v1/jobs/{id}/cancel", {JSON}, false, NULL},
     [ROUTE_JOB_EVENTS] = {"GET", "/v1/jobs/{id}/events", {"text/event-stream"}, false, NULL},
-    [ROUTE_JOB_RESULT] = {"GET", "/v1/jobs/{id}/result", {JSON, "image/png"}, false, NULL},
+    [ROUTE_JOB_RESULT] = {"GET",
+                          "/v1/jobs/{id}/result",
+                          {JSON, "image/png", "application/zip", "multipart/mixed"},
+                          false,
+                          NULL},
     [ROUTE_JOB_GRID] = {"GET", "/v1/jobs/{id}/grid.png", {"image/png"}, false, NULL},
     [ROUTE_JOB_IMAGE] = {"GET", "/v1/jobs/{id}/images/{i}.png", {"image/png"}, false, NULL},
     [ROUTE_VERIFY] = {"POST", "/v1/verify", {JSON}, false, "image/png"},

@@ -36,7 +36,7 @@ enum route_id {
     ROUTE_COUNT
 };
 
-#define ROUTE_MAX_TYPES 3
+#define ROUTE_MAX_TYPES 6
 #define ROUTE_MAX_SEGMENTS 2 /* {names} in one pattern */
 
 struct route {

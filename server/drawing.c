@@ -20,7 +20,7 @@ static void drawing_free(struct drawing *d)
     news_free(d->news);
     free(d->images);
     free(d->pixels);
-    free(d->body);
+    rendition_free(&d->made);
     params_free(&d->params);
     free(d);
 }
@@ -57,7 +57,7 @@ static int drawing_finish(struct job *job)
         .sample_ms = ms_between(job->first_step_ns, job->last_step_ns),
         .encode_ms = ms_between(job->last_step_ns, uv_hrtime()),
     };
-    return rc == 0 && d->form ? d->form->make(d, &d->body, &d->body_bytes) : rc;
+    return rc == 0 && d->form ? rendition_make(&d->made, d, d->form, 0) : rc;
 }
 
 /* ---- for those who follow ---------------------------------------------------------------------
@@ -289,15 +289,32 @@ void drawing_progress(const struct drawing *d, struct job_progress *progress)
 
 /* ---- answers -------------------------------------------------------------------------------- */
 
-int drawing_take_body(struct drawing *d, const struct form *form, char **body, size_t *bytes)
+int rendition_make(struct rendition *out, const struct drawing *d, const struct form *form,
+                   size_t i)
+{
+    *out = (struct rendition){.bytes = NULL};
+    snprintf(out->media_type, sizeof out->media_type, "%s", form->media_type);
+    int rc = form->make(d, i, out);
+    if (rc != 0) {
+        rendition_free(out);
+    }
+    return rc;
+}
+
+void rendition_free(struct rendition *rendition)
+{
+    free(rendition->bytes);
+    rendition->bytes = NULL;
+}
+
+int drawing_take(struct drawing *d, const struct form *form, struct rendition *out)
 {
     assert(d->job.state == JOB_SUCCEEDED);
-    if (form != d->form || !d->body) {
-        return form->make(d, body, bytes);
+    if (form != d->form || !d->made.bytes) {
+        return rendition_make(out, d, form, 0);
     }
-    *body = d->body;
-    *bytes = d->body_bytes;
-    d->body = NULL;
+    *out = d->made;
+    d->made.bytes = NULL;
     return 0;
 }
 
@@ -314,16 +331,15 @@ static void add_headers(struct request *r, const struct drawing *d)
     request_add_header(r, "Server-Timing", text);
 }
 
-void drawing_reply(struct drawing *d, struct request *r, const struct form *form)
+void drawing_reply(const struct drawing *d, struct request *r, int rc, struct rendition *rendition)
 {
-    char *body = NULL;
-    size_t bytes = 0;
-    int rc = drawing_take_body(d, form, &body, &bytes);
-    request_reply(r, 200, form->media_type, rc == 0 ? body : NULL, bytes);
-    if (rc == 0) {
+    char *body = rc == 0 ? rendition->bytes : NULL;
+    rendition->bytes = NULL;
+    request_reply(r, 200, rendition->media_type, body, rendition->n_bytes);
+    if (body) {
         add_headers(r, d);
-        if (form->add_headers) {
-            form->add_headers(r, d);
+        if (*rendition->digest) {
+            request_add_header(r, "X-Sample-Digest", rendition->digest);
         }
     }
 }

@@ -9,6 +9,7 @@
 #ifndef SERVER_DRAWING_H
 #define SERVER_DRAWING_H
 
+#include "api/bundle.h"
 #include "api/document.h"
 #include "api/job_document.h"
 #include "server/job.h"
@@ -34,13 +35,20 @@ struct observer {
     struct observer *prev, *next;
 };
 
+/* The body of an answer, and what its headers say of it. */
+struct rendition {
+    char media_type[BUNDLE_TYPE_BYTES];
+    char digest[IMAGE_DIGEST_BYTES]; /* of the pixels, where it is one picture; else "" */
+    char *bytes;                     /* owned */
+    size_t n_bytes;
+};
+
 /* How a drawing that succeeded becomes an answer. */
 struct form {
     const char *media_type;
-    /* The malloc'd body. Any thread. Returns 0 or a negative dn_code. */
-    int (*make)(const struct drawing *d, char **body, size_t *bytes);
-    /* Headers of this form alone; NULL when there are none. */
-    void (*add_headers)(struct request *r, const struct drawing *d);
+    /* Fill in the body, and the media type where it has parameters. `i` is the image of a form that
+     * is one image. Any thread. Returns 0 or a negative dn_code. */
+    int (*make)(const struct drawing *d, size_t i, struct rendition *out);
 };
 
 struct drawing {
@@ -60,8 +68,7 @@ struct drawing {
     struct image *images; /* [n_rows] */
     struct image sheet;   /* with a grid */
     struct sample_timings timings;
-    char *body; /* in `form`; NULL once taken */
-    size_t body_bytes;
+    struct rendition made; /* in `form` */
 };
 
 enum admission {
@@ -99,11 +106,18 @@ bool drawing_has_ended(const struct drawing *d);
 /* How far it has come. */
 void drawing_progress(const struct drawing *d, struct job_progress *progress);
 
-/* The answer to a drawing that succeeded in a form; the caller frees. Returns 0 or a dn_code. */
-int drawing_take_body(struct drawing *d, const struct form *form, char **body, size_t *bytes);
+/* What a drawing that succeeded is in a form. The caller frees. Any thread, once it has ended.
+ * Returns 0 or a dn_code. */
+int rendition_make(struct rendition *out, const struct drawing *d, const struct form *form,
+                   size_t i);
+void rendition_free(struct rendition *rendition);
 
-/* Answer `r` with a drawing that succeeded: body and headers, but for those on caching. */
-void drawing_reply(struct drawing *d, struct request *r, const struct form *form);
+/* The same, for whoever has waited for it: made already where `form` is the drawing's own. */
+int drawing_take(struct drawing *d, const struct form *form, struct rendition *out);
+
+/* Answer `r` with a rendition, whose bytes are taken, if `rc` says that it was made: body and
+ * headers, but for those on caching. */
+void drawing_reply(const struct drawing *d, struct request *r, int rc, struct rendition *rendition);
 
 /* Why a drawing that ended has failed. */
 void drawing_problem(const struct drawing *d, struct problem *problem);

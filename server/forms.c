@@ -3,46 +3,122 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "server/request.h"
+#include "api/bundle.h"
 
-static int make_json(const struct drawing *d, char **body, size_t *bytes)
+static int finish(struct rendition *out, char *bytes)
 {
-    *body =
-        document_samples(&d->params, d->id, d->created, d->images, &d->sheet, &d->timings, bytes);
-    return *body ? 0 : DN_ENOMEM;
+    out->bytes = bytes;
+    return bytes ? 0 : DN_ENOMEM;
 }
 
-const struct form form_json = {.media_type = "application/json", .make = make_json};
-
-static const struct image *picture(const struct drawing *d)
+static int make_json(const struct drawing *d, size_t i, struct rendition *out)
 {
-    return d->params.layout == LAYOUT_GRID ? &d->sheet : &d->images[0];
+    (void)i;
+    return finish(out, document_samples(&d->params, d->id, d->created, d->images, &d->sheet,
+                                        &d->timings, &out->n_bytes));
 }
 
-static int make_png(const struct drawing *d, char **body, size_t *bytes)
+const struct form form_json = {"application/json", make_json};
+
+static int make_openai(const struct drawing *d, size_t i, struct rendition *out)
 {
-    const struct image *image = picture(d);
-    *body = malloc(image->png_bytes);
-    if (!*body) {
+    (void)i;
+    return finish(out, document_generation(&d->params, d->created, d->images, &out->n_bytes));
+}
+
+const struct form form_openai = {"application/json", make_openai};
+
+/* ---- one picture ---------------------------------------------------------------------------- */
+
+static int copy_picture(struct rendition *out, const struct image *image)
+{
+    out->bytes = malloc(image->png_bytes);
+    if (!out->bytes) {
         return DN_ENOMEM;
     }
-    memcpy(*body, image->png, image->png_bytes);
-    *bytes = image->png_bytes;
+    memcpy(out->bytes, image->png, image->png_bytes);
+    out->n_bytes = image->png_bytes;
+    memcpy(out->digest, image->digest, sizeof out->digest);
     return 0;
 }
 
-static void add_png_headers(struct request *r, const struct drawing *d)
+/* Take over what image_encode() and its like have made. */
+static int take_picture(struct rendition *out, int rc, const struct image *image)
 {
-    request_add_header(r, "X-Sample-Digest", picture(d)->digest);
+    out->bytes = (char *)image->png;
+    out->n_bytes = image->png_bytes;
+    memcpy(out->digest, image->digest, sizeof out->digest);
+    return rc;
 }
 
-const struct form form_png = {
-    .media_type = "image/png", .make = make_png, .add_headers = add_png_headers};
-
-static int make_openai(const struct drawing *d, char **body, size_t *bytes)
+static int make_png(const struct drawing *d, size_t i, struct rendition *out)
 {
-    *body = document_generation(&d->params, d->created, d->images, bytes);
-    return *body ? 0 : DN_ENOMEM;
+    (void)i;
+    return copy_picture(out, d->params.layout == LAYOUT_GRID ? &d->sheet : &d->images[0]);
 }
 
-const struct form form_openai = {.media_type = "application/json", .make = make_openai};
+const struct form form_png = {IMAGE_PNG, make_png};
+
+static int make_grid(const struct drawing *d, size_t i, struct rendition *out)
+{
+    if (d->params.layout == LAYOUT_GRID) {
+        return make_png(d, i, out);
+    }
+    struct image image = {.png = NULL};
+    struct sample_params params = d->params; /* borrows the labels */
+    params_make_grid(&params);
+    return take_picture(out, image_encode_sheet(&image, &params, d->pixels), &image);
+}
+
+const struct form form_grid = {IMAGE_PNG, make_grid};
+
+static int make_image(const struct drawing *d, size_t i, struct rendition *out)
+{
+    if (d->params.layout == LAYOUT_LIST) {
+        return copy_picture(out, &d->images[i]);
+    }
+    struct image image = {.png = NULL};
+    struct sample_params params = d->params;
+    params.layout = LAYOUT_LIST;
+    return take_picture(out, image_encode(&image, &params, i, d->pixels + i * d->image_bytes),
+                        &image);
+}
+
+const struct form form_image = {IMAGE_PNG, make_image};
+
+/* ---- several -------------------------------------------------------------------------------- */
+
+static int make_zip(const struct drawing *d, size_t i, struct rendition *out)
+{
+    (void)i;
+    return finish(out, bundle_zip(&d->params, d->images, &d->sheet, &out->n_bytes));
+}
+
+const struct form form_zip = {"application/zip", make_zip};
+
+static int make_multipart(const struct drawing *d, size_t i, struct rendition *out)
+{
+    (void)i;
+    return finish(
+        out, bundle_multipart(&d->params, d->images, &d->sheet, out->media_type, &out->n_bytes));
+}
+
+const struct form form_multipart = {"multipart/mixed", make_multipart};
+
+/* ---- choosing ------------------------------------------------------------------------------- */
+
+const struct form *form_by_type(const char *media_type)
+{
+    static const struct form *const forms[] = {&form_json, &form_png, &form_zip, &form_multipart};
+    for (size_t i = 0; i < sizeof forms / sizeof *forms; i++) {
+        if (strcmp(forms[i]->media_type, media_type) == 0) {
+            return forms[i];
+        }
+    }
+    return NULL;
+}
+
+bool form_fits(const struct form *form, const struct sample_params *p)
+{
+    return form != &form_png || p->n_rows == 1 || p->layout == LAYOUT_GRID;
+}

@@ -2,12 +2,14 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "api/accept.h"
 #include "api/json.h"
 #include "api/query.h"
 #include "server/events.h"
 #include "server/forms.h"
 #include "server/handlers.h"
 #include "server/jobs.h"
+#include "server/rendering.h"
 #include "server/server.h"
 
 #define MAX_WAIT_S 60
@@ -363,63 +365,42 @@ static struct drawing *find_result(struct request *r)
     return d;
 }
 
+/* The form that the client likes best of those in which this job's images can be had, or NULL. */
+static const struct form *choose_form(const struct request *r, const struct drawing *d)
+{
+    const char *types[ROUTE_MAX_TYPES];
+    int n = 0;
+    for (int i = 0; i < ROUTE_MAX_TYPES && routes[ROUTE_JOB_RESULT].types[i]; i++) {
+        const char *type = routes[ROUTE_JOB_RESULT].types[i];
+        if (form_fits(form_by_type(type), &d->params)) {
+            types[n++] = type;
+        }
+    }
+    int chosen = accept_choose(request_header(r, MHD_HTTP_HEADER_ACCEPT), types, n);
+    return chosen < 0 ? NULL : form_by_type(types[chosen]);
+}
+
 void jobs_handle_result(struct request *r)
 {
     struct drawing *d = find_result(r);
-    if (!d) {
-        return;
-    }
-    bool is_png = strcmp(routes[ROUTE_JOB_RESULT].types[r->media], "image/png") == 0;
-    if (is_png && d->params.layout == LAYOUT_LIST && d->params.n_rows > 1) {
+    const struct form *form = d ? choose_form(r, d) : NULL;
+    if (d && !form) {
         struct problem problem;
         problem_set(&problem, PROBLEM_NOT_ACCEPTABLE,
-                    "There are several images: they are at images/{i}.png, and together at "
-                    "grid.png.");
+                    "There are several images: they are at images/{i}.png, together at grid.png, "
+                    "and here as JSON, zip or multipart/mixed.");
         request_reply_problem(r, &problem);
-        return;
+    } else if (d) {
+        rendering_start(r, d, form, 0);
     }
-    drawing_reply(d, r, is_png ? &form_png : &form_json);
-    request_add_header(r, MHD_HTTP_HEADER_CACHE_CONTROL, "no-store");
-    request_add_header(r, MHD_HTTP_HEADER_VARY, "Accept");
-}
-
-/* Answer with a picture, whose PNG is taken. */
-static void reply_picture(struct request *r, int rc, struct image *image)
-{
-    request_reply(r, 200, "image/png", rc == 0 ? (char *)image->png : NULL, image->png_bytes);
-    if (rc == 0) {
-        request_add_header(r, "X-Sample-Digest", image->digest);
-    }
-    request_add_header(r, MHD_HTTP_HEADER_CACHE_CONTROL, "no-store");
-}
-
-static int image_copy(struct image *to, const struct image *from)
-{
-    *to = *from;
-    to->png = malloc(from->png_bytes);
-    if (!to->png) {
-        return DN_ENOMEM;
-    }
-    memcpy(to->png, from->png, from->png_bytes);
-    return 0;
 }
 
 void jobs_handle_grid(struct request *r)
 {
     struct drawing *d = find_result(r);
-    if (!d) {
-        return;
+    if (d) {
+        rendering_start(r, d, &form_grid, 0);
     }
-    struct image image = {.png = NULL};
-    int rc;
-    if (d->params.layout == LAYOUT_GRID) {
-        rc = image_copy(&image, &d->sheet);
-    } else {
-        struct sample_params params = d->params; /* borrows the labels */
-        params_make_grid(&params);
-        rc = image_encode_sheet(&image, &params, d->pixels);
-    }
-    reply_picture(r, rc, &image);
 }
 
 void jobs_handle_image(struct request *r)
@@ -437,14 +418,5 @@ void jobs_handle_image(struct request *r)
         request_reply_problem(r, &problem);
         return;
     }
-    struct image image = {.png = NULL};
-    int rc;
-    if (d->params.layout == LAYOUT_LIST) {
-        rc = image_copy(&image, &d->images[(size_t)i]);
-    } else {
-        struct sample_params params = d->params;
-        params.layout = LAYOUT_LIST;
-        rc = image_encode(&image, &params, (size_t)i, d->pixels + (size_t)i * d->image_bytes);
-    }
-    reply_picture(r, rc, &image);
+    rendering_start(r, d, &form_image, (size_t)i);
 }

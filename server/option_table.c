@@ -44,7 +44,7 @@ const struct option_row option_table[] = {
      "serve measures at start which size pays"},
     {"max-queue-rows", 0, OPTION_INT, SERVE, FIELD(max_queue_rows), 1, 1000000, "4096", "N", NULL,
      "images in work or waiting; beyond it requests get 503"},
-    {"max-rows-per-request", 0, OPTION_INT, SERVE, FIELD(max_rows_per_request), 1, 65536, "256", "N", NULL,
+    {"max-rows-per-request", 0, OPTION_INT, SERVE, FIELD(max_rows_per_request), 1, 65000, "256", "N", NULL,
      "images that one request may ask for"},
     {"max-body-bytes", 0, OPTION_INT, SERVE, FIELD(max_body_bytes), 256, 16777216, "65536", "BYTES", NULL,
      "largest request body"},

@@ -57,7 +57,9 @@ static void add_cache_status(struct request *r, enum cache_result result, bool s
 static void reply_success(struct sample *s)
 {
     struct drawing *d = s->observer.drawing;
-    drawing_reply(d, s->request, s->form);
+    struct rendition rendition;
+    int rc = drawing_take(d, s->form, &rendition);
+    drawing_reply(d, s->request, rc, &rendition);
     if (s->is_get) {
         enum cache_result result = !*s->etag         ? CACHE_BYPASS
                                    : s->is_collapsed ? CACHE_COLLAPSED
@@ -237,15 +239,16 @@ void samples_create(struct request *r)
     int rc = params_from_body(&params, &r->server->api, PARAMS_SAMPLE, r->body ? r->body : "",
                               r->body_bytes, &problem);
     const char *media_type = routes[ROUTE_SAMPLES].types[r->media];
-    bool is_png = strcmp(media_type, "image/png") == 0;
-    bool is_stream = strcmp(media_type, "text/event-stream") == 0;
+    const struct form *form = form_by_type(media_type);
+    bool is_stream = !form; /* of events */
     struct prefer prefer;
     prefer_read(&prefer, request_header(r, "Prefer"));
     bool is_async = !is_stream && prefer.wait_s == 0 && (prefer.respond_async || prefer.has_wait);
-    if (rc == 0 && is_png && params.layout == LAYOUT_LIST && params.n_rows > 1) {
+    if (rc == 0 && form && !form_fits(form, &params)) {
         problem_add(&problem, "/layout",
-                    "image/png is one picture: ask for one image, for layout grid, or accept "
-                    "application/json");
+                    "%s is one picture: ask for one image, for layout grid, or accept "
+                    "application/zip or application/json",
+                    form->media_type);
         params_free(&params);
         rc = -1;
     }
@@ -272,7 +275,7 @@ void samples_create(struct request *r)
     } else if (is_async) {
         sample_start_async(r, &params);
     } else {
-        samples_start(r, &params, is_png ? &form_png : &form_json, false, "", prefer.wait_s);
+        samples_start(r, &params, form, false, "", prefer.wait_s);
     }
 }
 

@@ -18,12 +18,17 @@ static void server_finish(struct server *server)
     }
 }
 
+static bool workers_are_idle(const struct server *server)
+{
+    return scheduler_is_idle(server->scheduler) && server->n_renderings == 0;
+}
+
 void server_check_idle(struct server *server)
 {
     if (server->state < SERVER_DRAINING || !server->scheduler) {
         return; /* a load in progress comes by here when it ends */
     }
-    if (scheduler_is_idle(server->scheduler) && http_requests(server->http) == 0) {
+    if (workers_are_idle(server) && http_requests(server->http) == 0) {
         server_finish(server);
     }
 }
@@ -33,7 +38,7 @@ void server_check_idle(struct server *server)
 static void on_last_answers_timeout(uv_timer_t *timer)
 {
     struct server *server = timer->data;
-    if (scheduler_is_idle(server->scheduler)) {
+    if (workers_are_idle(server)) {
         server_finish(server);
     } else { /* requests are suspended as long as a worker holds their rows */
         uv_timer_start(timer, on_last_answers_timeout, LAST_ANSWERS_MS / 10, 0);

@@ -53,6 +53,7 @@ struct server {
     struct alarm_list alarms;
     struct jobs *jobs;
     struct cache *cache;
+    size_t n_renderings; /* on their way: rendering.h */
     uv_signal_t sigterm, sigint, sighup;
     uv_timer_t stop_timer; /* the drain's limit, then the last answers' */
     uv_work_t load;
