@@ -87,7 +87,13 @@ const char *dn_blas_better_core(void);
 
 /* ---- samplers -------------------------------------------------------------------------------- */
 
-enum dn_sampler { DN_SAMPLER_DDPM, DN_SAMPLER_DDIM, DN_SAMPLER_DPMPP_2M, DN_SAMPLER_COUNT };
+enum dn_sampler {
+    DN_SAMPLER_DDPM,
+    DN_SAMPLER_DDIM,
+    DN_SAMPLER_DPMPP_2M,
+    DN_SAMPLER_CONSISTENCY,
+    DN_SAMPLER_COUNT
+};
 
 struct dn_sampler_info {
     const char *name;   /* as in the API: "dpmpp_2m" */
@@ -109,6 +115,12 @@ struct dn_model_options {
     enum dn_precision precision;
 };
 
+/* The timesteps of a sample in `steps` steps. */
+struct dn_step_list {
+    uint32_t steps;
+    const int *timesteps; /* [steps], falling */
+};
+
 /* Everything there is to know of an open model. Strings and arrays live as long as the model. */
 struct dn_model_info {
     char name[64];      /* the file's stem: "mnist" */
@@ -120,13 +132,16 @@ struct dn_model_info {
     int channels, height, width;
     int n_classes;
     const char *const *class_names; /* [n_classes], UTF-8 */
-    int timesteps;                  /* T: steps may be 1..T */
+    int timesteps;                  /* T: steps may be 1..T, unless there are lists */
+    size_t n_step_lists;            /* 0, or steps must be one of theirs */
+    const struct dn_step_list *step_lists; /* [n_step_lists], steps rising */
     const char *prediction;         /* "v_prediction" */
     uint32_t samplers;              /* bit (1 << enum dn_sampler) for each allowed one */
     enum dn_sampler default_sampler;
     int default_steps;
     double default_guidance_scale;
-    bool can_guide;              /* the network has a null label */
+    bool can_guide;              /* the network has a null label, and guidance is not fixed */
+    bool has_fixed_guidance;     /* the weights were trained to: guidance_scale is the default's */
     enum dn_isa isa;             /* resolved, never AUTO */
     enum dn_precision precision; /* resolved, never AUTO */
     const char *kernels; /* the determinism domain of the kernels, e.g. "fp32-openblas-SkylakeX" */
@@ -147,6 +162,10 @@ void dn_model_free(struct dn_model *model); /* NULL allowed */
  * nothing else may be called. No row, workspace or list of operations of it may be in use. */
 void dn_model_strip(struct dn_model *model);
 const struct dn_model_info *dn_model_info(const struct dn_model *model);
+/* Network evaluations that a step of a row of this guidance scale costs: 2 when guided, else 1. */
+uint32_t dn_model_evaluations_per_step(const struct dn_model *model, double guidance_scale);
+/* The most steps a row may have. */
+uint32_t dn_model_most_steps(const struct dn_model *model);
 /* The class of that name, or -1. */
 int dn_model_class_by_name(const struct dn_model *model, const char *name);
 
@@ -159,7 +178,7 @@ struct dn_row_params {
     uint64_t seed;  /* 0..DN_SEED_MAX */
     uint32_t index; /* which image of the seed */
     uint32_t label; /* 0..n_classes-1 */
-    uint32_t steps; /* 1..timesteps */
+    uint32_t steps; /* 1..timesteps, or those of a step list */
     enum dn_sampler sampler;
     double guidance_scale; /* 0..DN_GUIDANCE_MAX; 1 is off: one evaluation a step instead of two */
     double eta;            /* 0..1, only where the sampler has one, else 0 */
@@ -176,7 +195,7 @@ void dn_row_free(struct dn_row *row); /* NULL allowed */
 const struct dn_row_params *dn_row_params(const struct dn_row *row);
 uint32_t dn_row_steps_done(const struct dn_row *row);
 bool dn_row_done(const struct dn_row *row);
-/* Network evaluations that one step of this row costs: 2 when guided, else 1. */
+/* dn_model_evaluations_per_step() of this row. */
 uint32_t dn_row_evaluations_per_step(const struct dn_row *row);
 
 /* The image as of now, 8 bits a sample, [H,W,C]: the result once the row is done, before that the

@@ -102,7 +102,10 @@ static void fill_info(struct dn_model *model, const struct dn_file *file, size_t
     info->prediction = c->prediction;
     info->default_steps = c->default_steps;
     info->default_guidance_scale = c->default_guidance_scale;
-    info->can_guide = c->null_label;
+    info->can_guide = c->null_label && !c->has_fixed_guidance;
+    info->has_fixed_guidance = c->has_fixed_guidance;
+    info->n_step_lists = (size_t)c->n_step_lists;
+    info->step_lists = c->step_lists;
     const struct dn_op_info *ops;
     size_t n_ops = dn_plan_ops(model->plan, &ops);
     for (size_t i = 0; i < n_ops; i++)
@@ -209,6 +212,18 @@ const struct dn_model_info *dn_model_info(const struct dn_model *model)
 size_t dn_model_ops(const struct dn_model *model, const struct dn_op_info **ops)
 {
     return dn_plan_ops(model->plan, ops);
+}
+
+uint32_t dn_model_evaluations_per_step(const struct dn_model *model, double guidance_scale)
+{
+    return guidance_scale == 1 || model->info.has_fixed_guidance ? 1 : 2;
+}
+
+uint32_t dn_model_most_steps(const struct dn_model *model)
+{
+    const struct dn_model_info *info = &model->info;
+    return info->n_step_lists ? info->step_lists[info->n_step_lists - 1].steps
+                              : (uint32_t)info->timesteps;
 }
 
 int dn_model_class_by_name(const struct dn_model *model, const char *name)

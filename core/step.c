@@ -28,6 +28,14 @@ struct dn_workspace {
 /* ---- rows ---------------------------------------------------------------------------------------
  */
 
+static const struct dn_step_list *step_list(const struct dn_model_info *info, uint32_t steps)
+{
+    for (size_t i = 0; i < info->n_step_lists; i++)
+        if (info->step_lists[i].steps == steps)
+            return &info->step_lists[i];
+    return NULL;
+}
+
 static int check_params(const struct dn_model *model, const struct dn_row_params *p,
                         struct dn_error *err)
 {
@@ -44,7 +52,12 @@ static int check_params(const struct dn_model *model, const struct dn_row_params
         return dn_fail(err, DN_EINVAL, "sampler: not one of the model's");
     if (!(p->guidance_scale >= 0 && p->guidance_scale <= DN_GUIDANCE_MAX))
         return dn_fail(err, DN_EINVAL, "guidance_scale: 0..%g expected", DN_GUIDANCE_MAX);
-    if (p->guidance_scale != 1 && !info->can_guide)
+    if (info->n_step_lists > 0 && !step_list(info, p->steps))
+        return dn_fail(err, DN_EINVAL, "steps: not one of the model's");
+    if (info->has_fixed_guidance && p->guidance_scale != info->default_guidance_scale)
+        return dn_fail(err, DN_EINVAL, "guidance_scale: %g expected, the model's is fixed",
+                       info->default_guidance_scale);
+    if (p->guidance_scale != 1 && !info->can_guide && !info->has_fixed_guidance)
         return dn_fail(err, DN_EINVAL, "guidance_scale: 1 expected, the model has no null label");
     if (!(p->eta >= 0 && p->eta <= 1))
         return dn_fail(err, DN_EINVAL, "eta: 0..1 expected");
@@ -69,7 +82,11 @@ int dn_row_new(struct dn_row **out, const struct dn_model *model,
     if (!row)
         return dn_fail(err, DN_ENOMEM, "out of memory");
     int *ks = (int *)(void *)(row->values + ARRAYS * size);
-    dn_schedule_trailing(model->info.timesteps, (int)params->steps, ks);
+    const struct dn_step_list *list = step_list(&model->info, params->steps);
+    if (list)
+        memcpy(ks, list->timesteps, params->steps * sizeof *ks);
+    else
+        dn_schedule_trailing(model->info.timesteps, (int)params->steps, ks);
     row->model = model;
     row->params = *params;
     row->ops = dn_sampler_ops(params->sampler);
@@ -115,7 +132,7 @@ bool dn_row_done(const struct dn_row *row)
 
 uint32_t dn_row_evaluations_per_step(const struct dn_row *row)
 {
-    return row->params.guidance_scale == 1 ? 1 : 2;
+    return dn_model_evaluations_per_step(row->model, row->params.guidance_scale);
 }
 
 const float *dn_row_values(const struct dn_row *row)

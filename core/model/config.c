@@ -2,6 +2,7 @@
 
 #include <cJSON.h>
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -32,6 +33,12 @@ static cJSON *take(struct object *o, const char *field)
     else if (cJSON_GetObjectItemCaseSensitive(o->json, field))
         fail(o, field, "given twice");
     return item;
+}
+
+/* Is there an optional field? */
+static bool has(const struct object *o, const char *field)
+{
+    return o->rc == 0 && cJSON_GetObjectItemCaseSensitive(o->json, field);
 }
 
 static void take_number(struct object *o, const char *field, double least, double most,
@@ -166,6 +173,60 @@ static void read_diffusion(struct object *o, struct dn_config *config)
     finish(&d, o);
 }
 
+/* "4": [999, 599, 399, 199] */
+static void read_step_list(struct object *o, const cJSON *list, struct dn_config *config)
+{
+    int n = cJSON_GetArraySize(list), i = config->n_step_lists, count = 0;
+    int *timesteps = config->listed_timesteps[i];
+    char name[16];
+
+    snprintf(name, sizeof name, "%d", n);
+    if (!cJSON_IsArray(list) || n < 1 || n > DN_MAX_LISTED_STEPS ||
+        strcmp(name, list->string) != 0) {
+        fail(o, list->string, "a list of as many timesteps expected, 1 to 64");
+        return;
+    }
+    if (i > 0 && config->step_lists[i - 1].steps >= (uint32_t)n) {
+        fail(o, list->string, "not after those with fewer steps");
+        return;
+    }
+    for (const cJSON *item = list->child; item; item = item->next) {
+        double k = cJSON_IsNumber(item) ? item->valuedouble : NAN;
+        double most = count > 0 ? timesteps[count - 1] - 1 : config->timesteps - 1;
+        if (!(k >= 0 && k <= most) || k != floor(k)) {
+            fail(o, list->string, "falling whole numbers below diffusion.timesteps expected");
+            return;
+        }
+        timesteps[count++] = (int)k;
+    }
+    config->step_lists[config->n_step_lists++] =
+        (struct dn_step_list){.steps = (uint32_t)n, .timesteps = timesteps};
+}
+
+static void read_step_lists(struct object *o, struct dn_config *config)
+{
+    struct object lists = take_object(o, "timesteps");
+    lists.path = "sampling.timesteps";
+    int n = cJSON_GetArraySize(lists.json);
+    if (lists.rc == 0 && (n < 1 || n > DN_MAX_STEP_LISTS))
+        fail(o, "timesteps", "1 to 16 lists expected");
+    lists.rc = o->rc;
+    while (lists.rc == 0 && lists.json->child) {
+        cJSON *list = cJSON_DetachItemViaPointer(lists.json, lists.json->child);
+        read_step_list(&lists, list, config);
+        cJSON_Delete(list);
+    }
+    finish(&lists, o);
+}
+
+static bool has_step_list(const struct dn_config *config, int steps)
+{
+    for (int i = 0; i < config->n_step_lists; i++)
+        if (config->step_lists[i].steps == (uint32_t)steps)
+            return true;
+    return config->n_step_lists == 0;
+}
+
 static void read_sampling(struct object *o, struct dn_config *config)
 {
     struct object s = take_object(o, "sampling");
@@ -177,6 +238,12 @@ static void read_sampling(struct object *o, struct dn_config *config)
         for (cJSON *item = list->child; item; item = item->next)
             copy_string(&s, "samplers", item, config->samplers[config->n_samplers++]);
     cJSON_Delete(list);
+    if (has(&s, "timesteps"))
+        read_step_lists(&s, config);
+    double fixed_guidance = 0;
+    config->has_fixed_guidance = has(&s, "fixed_guidance_scale");
+    if (config->has_fixed_guidance)
+        take_number(&s, "fixed_guidance_scale", 0, DN_GUIDANCE_MAX, &fixed_guidance);
 
     struct object def = take_object(&s, "default");
     def.path = "sampling.default";
@@ -184,7 +251,11 @@ static void read_sampling(struct object *o, struct dn_config *config)
     take_int(&def, "steps", 1, DN_MAX_TIMESTEPS, &config->default_steps);
     if (def.rc == 0 && config->default_steps > config->timesteps)
         fail(&def, "steps", "more than diffusion.timesteps");
+    if (def.rc == 0 && !has_step_list(config, config->default_steps))
+        fail(&def, "steps", "not among sampling.timesteps");
     take_number(&def, "guidance_scale", 0, DN_GUIDANCE_MAX, &config->default_guidance_scale);
+    if (config->has_fixed_guidance && config->default_guidance_scale != fixed_guidance)
+        fail(&def, "guidance_scale", "not sampling.fixed_guidance_scale");
     finish(&def, &s);
     finish(&s, o);
 }
@@ -207,7 +278,8 @@ int dn_config_parse(struct dn_config *config, const char *text, struct dn_error 
     take_bool(&root, "null_label", &config->null_label);
     read_diffusion(&root, config);
     read_sampling(&root, config);
-    if (root.rc == 0 && !config->null_label && config->default_guidance_scale != 1)
+    if (root.rc == 0 && !config->null_label && !config->has_fixed_guidance &&
+        config->default_guidance_scale != 1)
         fail(&root, "sampling.default.guidance_scale", "1 expected, there is no null label");
     cJSON_Delete(take(&root, "training")); /* provenance, for people */
 

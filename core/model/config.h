@@ -18,6 +18,8 @@ enum {
     DN_MAX_SIDE = 512,
     DN_MAX_TIMESTEPS = 10000,
     DN_MAX_ALLOWED_SAMPLERS = 16,
+    DN_MAX_STEP_LISTS = 16,
+    DN_MAX_LISTED_STEPS = 64,
     DN_NAME_BYTES = 64,
 };
 
@@ -46,6 +48,10 @@ struct dn_config {
     char default_sampler[DN_NAME_BYTES];
     int default_steps;
     double default_guidance_scale;
+    bool has_fixed_guidance;
+    int n_step_lists;
+    struct dn_step_list step_lists[DN_MAX_STEP_LISTS]; /* steps rising */
+    int listed_timesteps[DN_MAX_STEP_LISTS][DN_MAX_LISTED_STEPS];
 
     struct cJSON *arch; /* what of the architecture object is still unread */
 };

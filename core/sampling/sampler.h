@@ -44,7 +44,8 @@ struct dn_sampler_ops {
     void (*advance)(struct dn_sampling *s, const struct dn_levels *levels);
 };
 
-extern const struct dn_sampler_ops dn_sampler_ddpm, dn_sampler_ddim, dn_sampler_dpmpp_2m;
+extern const struct dn_sampler_ops dn_sampler_ddpm, dn_sampler_ddim, dn_sampler_dpmpp_2m,
+    dn_sampler_consistency;
 
 const struct dn_sampler_ops *dn_sampler_ops(enum dn_sampler sampler);
 

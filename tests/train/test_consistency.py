@@ -198,5 +198,5 @@ def test_a_resumed_run_is_the_run(digits, tmp_path, monkeypatch):
     length, = struct.unpack("<Q", (tmp_path / "fast.safetensors").read_bytes()[:8])
     header = json.loads((tmp_path / "fast.safetensors").read_bytes()[8:8 + length])
     sampling = json.loads(header["__metadata__"]["denoised.config"])["sampling"]
-    assert sampling["schedules"] == {str(n): ks for n, ks in consistency.SCHEDULES.items()}
+    assert sampling["timesteps"] == {str(n): ks for n, ks in consistency.SCHEDULES.items()}
     assert set(header) - {"__metadata__"} == set(whole["ema"])

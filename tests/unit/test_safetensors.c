@@ -266,6 +266,38 @@ static void bad_configs_are_named(void **state)
     expect_config_error("\"samplers\": [", "\"samplers\": [7, ", "sampling.samplers");
 }
 
+/* Of networks that were trained for a few step counts at one guidance scale. */
+static void bad_step_lists_are_named(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *fields, *text;
+    } cases[] = {
+        {"\"timesteps\": {\"2\": [999]}", "sampling.timesteps.2: a list of as many"},
+        {"\"timesteps\": {\"1\": 999}", "sampling.timesteps.1: a list of as many"},
+        {"\"timesteps\": {\"01\": [999]}", "sampling.timesteps.01: a list of as many"},
+        {"\"timesteps\": {\"0\": []}", "sampling.timesteps.0: a list of as many"},
+        {"\"timesteps\": {\"1\": [1000]}", "sampling.timesteps.1: falling whole numbers"},
+        {"\"timesteps\": {\"1\": [-1]}", "sampling.timesteps.1: falling whole numbers"},
+        {"\"timesteps\": {\"1\": [9.5]}", "sampling.timesteps.1: falling whole numbers"},
+        {"\"timesteps\": {\"1\": [\"9\"]}", "sampling.timesteps.1: falling whole numbers"},
+        {"\"timesteps\": {\"2\": [9, 9]}", "sampling.timesteps.2: falling whole numbers"},
+        {"\"timesteps\": {\"2\": [9, 8], \"1\": [9]}", "sampling.timesteps.1: not after"},
+        {"\"timesteps\": {\"1\": [9], \"1\": [9]}", "sampling.timesteps.1: not after"},
+        {"\"timesteps\": {}", "sampling.timesteps: 1 to 16 lists"},
+        {"\"timesteps\": [[999]]", "sampling.timesteps: an object expected"},
+        {"\"timesteps\": {\"1\": [999]}", "default.steps: not among sampling.timesteps"},
+        {"\"fixed_guidance_scale\": 2", "default.guidance_scale: not sampling.fixed"},
+        {"\"fixed_guidance_scale\": true", "sampling.fixed_guidance_scale: not a number"},
+        {"\"fixed_guidance_scale\": 21", "sampling.fixed_guidance_scale: not a number"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char to[200];
+        snprintf(to, sizeof to, "\"sampling\": {%s, ", cases[i].fields);
+        expect_config_error("\"sampling\": {", to, cases[i].text);
+    }
+}
+
 static void odd_files_are_refused(void **state)
 {
     (void)state;
@@ -295,6 +327,7 @@ int main(void)
         cmocka_unit_test(damaged_files_never_crash),
         cmocka_unit_test(utf8_is_checked),
         cmocka_unit_test(bad_configs_are_named),
+        cmocka_unit_test(bad_step_lists_are_named),
         cmocka_unit_test(odd_files_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

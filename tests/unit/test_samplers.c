@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/base/rng.h"
 #include "core/sampling/sampler.h"
 
 enum { SIZE = 768, MAX_STEPS = 1000 };
@@ -266,6 +267,31 @@ static void the_last_step_is_exactly_x0(void **state)
     }
 }
 
+/* The estimate, noised again with the row's own noise of that step. */
+static void consistency_noises_the_estimate_again(void **state)
+{
+    (void)state;
+    struct run r;
+    float noise[SIZE];
+    begin(&r, "linear", 1e-4, 0.02, "v_prediction", true);
+    struct dn_sampling *s = &r.sampling;
+    r.ks[0] = 999;
+    r.ks[1] = 399;
+    s->n_steps = 2;
+    s->seed = 77;
+    s->index = 3;
+    dn_noise(noise, SIZE, 77, 3, 1);
+    memset(r.arrays[5], 0, sizeof r.arrays[5]);
+    dn_sampling_step(s, dn_sampler_ops(DN_SAMPLER_CONSISTENCY), r.arrays[5]);
+    double alpha_bar = r.schedule.alpha_bar[399];
+    for (int i = 0; i < SIZE; i++)
+        assert_true(fabs(s->x[i] - (sqrt(alpha_bar) * s->x0[i] + sqrt(1 - alpha_bar) * noise[i])) <
+                    1e-6);
+    dn_sampling_step(s, dn_sampler_ops(DN_SAMPLER_CONSISTENCY), r.arrays[5]);
+    assert_memory_equal(s->x, s->x0, sizeof noise);
+    dn_schedule_deinit(&r.schedule);
+}
+
 static void trailing_lists_fall_from_the_end(void **state)
 {
     (void)state;
@@ -303,6 +329,7 @@ int main(void)
         cmocka_unit_test(ddpm_is_ddim_with_eta_one),
         cmocka_unit_test(deterministic_samplers_converge),
         cmocka_unit_test(the_last_step_is_exactly_x0),
+        cmocka_unit_test(consistency_noises_the_estimate_again),
         cmocka_unit_test(trailing_lists_fall_from_the_end),
         cmocka_unit_test(bad_schedules_are_named),
     };

@@ -42,7 +42,7 @@ def consistency_config(state, schedules):
     """Of a checkpoint of tools.train.consistency; schedules: steps -> timesteps, all it can do."""
     guidance = state["recipes"][-1]["recipe"]["guidance"]
     return config({"samplers": ["consistency"],
-                   "schedules": {str(steps): ks for steps, ks in schedules.items()},
+                   "timesteps": {str(steps): ks for steps, ks in schedules.items()},
                    "fixed_guidance_scale": guidance,
                    "default": {"sampler": "consistency", "steps": 2, "guidance_scale": guidance}},
                   {"data": "guided trajectories of mnist, from noise and from noised MNIST digits",
