@@ -117,6 +117,19 @@ static void put_aliases(struct text *t, const struct api_context *context, size_
     text_puts(t, "]");
 }
 
+/* Null where any number up to T will do. */
+static void put_step_counts(struct text *t, const struct dn_model_info *info)
+{
+    if (info->n_step_lists == 0) {
+        text_puts(t, "null");
+        return;
+    }
+    for (size_t i = 0; i < info->n_step_lists; i++) {
+        text_printf(t, "%s%u", i ? "," : "[", info->step_lists[i].steps);
+    }
+    text_puts(t, "]");
+}
+
 static void put_model(struct text *t, const struct api_context *context, size_t model_idx)
 {
     const struct dn_model_info *info = dn_model_info(context->models[model_idx]);
@@ -137,9 +150,18 @@ static void put_model(struct text *t, const struct api_context *context, size_t 
         text_puts(t, i ? "," : "");
         text_json_string(t, info->class_names[i]);
     }
-    text_printf(t, "],\"timesteps\":%d,", info->timesteps);
+    text_printf(t, "],\"timesteps\":%d,\"step_counts\":", info->timesteps);
+    put_step_counts(t, info);
+    text_puts(t, ",");
     document_put_string(t, "prediction", info->prediction);
-    text_printf(t, ",\"guidance\":%s,\"samplers\":[", info->can_guide ? "true" : "false");
+    text_printf(t,
+                ",\"guidance\":%s,\"fixed_guidance_scale\":", info->can_guide ? "true" : "false");
+    if (info->has_fixed_guidance) {
+        text_json_number(t, info->default_guidance_scale);
+    } else {
+        text_puts(t, "null");
+    }
+    text_puts(t, ",\"samplers\":[");
     for (int i = 0, n = 0; i < DN_SAMPLER_COUNT; i++) {
         if (info->samplers & UINT32_C(1) << i) {
             text_puts(t, n++ ? "," : "");

@@ -173,6 +173,7 @@ static void resolve_sampling(struct sample_params *p, const struct fields *f,
                              struct problem *problem)
 {
     const struct dn_model_info *info = dn_model_info(p->model);
+    struct dn_error err;
     const char *names[DN_SAMPLER_COUNT];
     for (int i = 0; i < DN_SAMPLER_COUNT; i++) {
         bool allowed = info->samplers & UINT32_C(1) << i;
@@ -181,14 +182,18 @@ static void resolve_sampling(struct sample_params *p, const struct fields *f,
     p->sampler = (enum dn_sampler)read_name(f, FIELD_SAMPLER, names, DN_SAMPLER_COUNT,
                                             (int)info->default_sampler, problem);
     uint64_t steps = (uint64_t)info->default_steps;
-    read_integer(f, FIELD_STEPS, 1, (uint64_t)info->timesteps, &steps, problem);
+    bool any_steps = info->n_step_lists == 0;
+    read_integer(f, FIELD_STEPS, any_steps ? 1 : 0,
+                 any_steps ? (uint64_t)info->timesteps : UINT32_MAX, &steps, problem);
+    if (dn_model_check_steps(p->model, steps, &err)) {
+        problem_add(problem, "/steps", "model %s: %s", info->name, err.text);
+    }
     p->steps = (uint32_t)steps;
 
     p->guidance_scale = info->default_guidance_scale;
     read_real(f, FIELD_GUIDANCE_SCALE, 0, DN_GUIDANCE_MAX, &p->guidance_scale, problem);
-    if (!info->can_guide && f->has[FIELD_GUIDANCE_SCALE] && p->guidance_scale != 1) {
-        problem_add(problem, "/guidance_scale", "model %s was not trained for guidance: only 1",
-                    info->name);
+    if (dn_model_check_guidance(p->model, p->guidance_scale, &err)) {
+        problem_add(problem, "/guidance_scale", "model %s: %s", info->name, err.text);
     }
     p->eta = 0;
     if (f->has[FIELD_ETA] && !dn_sampler_info(p->sampler)->has_eta) {

@@ -131,12 +131,12 @@ struct dn_model_info {
     size_t n_parameters;
     int channels, height, width;
     int n_classes;
-    const char *const *class_names; /* [n_classes], UTF-8 */
-    int timesteps;                  /* T: steps may be 1..T, unless there are lists */
-    size_t n_step_lists;            /* 0, or steps must be one of theirs */
+    const char *const *class_names;        /* [n_classes], UTF-8 */
+    int timesteps;                         /* T: steps may be 1..T, unless there are lists */
+    size_t n_step_lists;                   /* 0, or steps must be one of theirs */
     const struct dn_step_list *step_lists; /* [n_step_lists], steps rising */
-    const char *prediction;         /* "v_prediction" */
-    uint32_t samplers;              /* bit (1 << enum dn_sampler) for each allowed one */
+    const char *prediction;                /* "v_prediction" */
+    uint32_t samplers;                     /* bit (1 << enum dn_sampler) for each allowed one */
     enum dn_sampler default_sampler;
     int default_steps;
     double default_guidance_scale;
@@ -162,10 +162,17 @@ void dn_model_free(struct dn_model *model); /* NULL allowed */
  * nothing else may be called. No row, workspace or list of operations of it may be in use. */
 void dn_model_strip(struct dn_model *model);
 const struct dn_model_info *dn_model_info(const struct dn_model *model);
+/* May a row of this model have so many steps, or this guidance scale? 0, or EINVAL with err saying
+ * what is expected ("1, 2 or 4 expected"). */
+int dn_model_check_steps(const struct dn_model *model, uint64_t steps, struct dn_error *err);
+int dn_model_check_guidance(const struct dn_model *model, double guidance_scale,
+                            struct dn_error *err);
 /* Network evaluations that a step of a row of this guidance scale costs: 2 when guided, else 1. */
 uint32_t dn_model_evaluations_per_step(const struct dn_model *model, double guidance_scale);
-/* The most steps a row may have. */
-uint32_t dn_model_most_steps(const struct dn_model *model);
+/* The most steps up to `steps` that a row may have; the fewest of all if they are more. */
+uint32_t dn_model_nearest_steps(const struct dn_model *model, uint32_t steps);
+/* A guidance scale with which a step costs one evaluation. */
+double dn_model_unguided_scale(const struct dn_model *model);
 /* The class of that name, or -1. */
 int dn_model_class_by_name(const struct dn_model *model, const char *name);
 

@@ -23,6 +23,9 @@ struct dn_model {
     size_t size; /* floats of an image: H W C */
 };
 
+/* The model's own timesteps of so many steps; NULL where it has none. */
+const struct dn_step_list *dn_model_step_list(const struct dn_model *model, uint64_t steps);
+
 /* Record the config's network on a graph with these weights, and plan it for `kernels`. */
 int dn_model_plan(struct dn_plan **plan, struct dn_config *config, struct dn_safetensors *tensors,
                   const struct dn_kernels *kernels, bool keep_all, struct dn_error *err);

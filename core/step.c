@@ -28,14 +28,6 @@ struct dn_workspace {
 /* ---- rows ---------------------------------------------------------------------------------------
  */
 
-static const struct dn_step_list *step_list(const struct dn_model_info *info, uint32_t steps)
-{
-    for (size_t i = 0; i < info->n_step_lists; i++)
-        if (info->step_lists[i].steps == steps)
-            return &info->step_lists[i];
-    return NULL;
-}
-
 static int check_params(const struct dn_model *model, const struct dn_row_params *p,
                         struct dn_error *err)
 {
@@ -45,20 +37,13 @@ static int check_params(const struct dn_model *model, const struct dn_row_params
         return dn_fail(err, DN_EINVAL, "seed: 0..%llu expected", (unsigned long long)DN_SEED_MAX);
     if (p->label >= (uint32_t)info->n_classes)
         return dn_fail(err, DN_EINVAL, "label: 0..%d expected", info->n_classes - 1);
-    if (p->steps < 1 || p->steps > (uint32_t)info->timesteps)
-        return dn_fail(err, DN_EINVAL, "steps: 1..%d expected", info->timesteps);
+    if (dn_model_check_steps(model, p->steps, err))
+        return dn_wrap(err, "steps");
     if ((int)p->sampler < 0 || p->sampler >= DN_SAMPLER_COUNT ||
         !(info->samplers >> p->sampler & 1))
         return dn_fail(err, DN_EINVAL, "sampler: not one of the model's");
-    if (!(p->guidance_scale >= 0 && p->guidance_scale <= DN_GUIDANCE_MAX))
-        return dn_fail(err, DN_EINVAL, "guidance_scale: 0..%g expected", DN_GUIDANCE_MAX);
-    if (info->n_step_lists > 0 && !step_list(info, p->steps))
-        return dn_fail(err, DN_EINVAL, "steps: not one of the model's");
-    if (info->has_fixed_guidance && p->guidance_scale != info->default_guidance_scale)
-        return dn_fail(err, DN_EINVAL, "guidance_scale: %g expected, the model's is fixed",
-                       info->default_guidance_scale);
-    if (p->guidance_scale != 1 && !info->can_guide && !info->has_fixed_guidance)
-        return dn_fail(err, DN_EINVAL, "guidance_scale: 1 expected, the model has no null label");
+    if (dn_model_check_guidance(model, p->guidance_scale, err))
+        return dn_wrap(err, "guidance_scale");
     if (!(p->eta >= 0 && p->eta <= 1))
         return dn_fail(err, DN_EINVAL, "eta: 0..1 expected");
     if (p->eta != 0 && !dn_sampler_info(p->sampler)->has_eta)
@@ -82,7 +67,7 @@ int dn_row_new(struct dn_row **out, const struct dn_model *model,
     if (!row)
         return dn_fail(err, DN_ENOMEM, "out of memory");
     int *ks = (int *)(void *)(row->values + ARRAYS * size);
-    const struct dn_step_list *list = step_list(&model->info, params->steps);
+    const struct dn_step_list *list = dn_model_step_list(model, params->steps);
     if (list)
         memcpy(ks, list->timesteps, params->steps * sizeof *ks);
     else

@@ -77,14 +77,13 @@ static int row_make(struct bench_thread *t, struct dn_row **row)
 {
     const struct dn_model_info *info = dn_model_info(t->model);
     uint32_t i = t->n_made++;
-    uint32_t steps = (uint32_t)info->default_steps + i % 8;
     const struct dn_row_params params = {
         .seed = 1,
         .index = i,
         .label = i % (uint32_t)info->n_classes,
-        .steps = steps < (uint32_t)info->timesteps ? steps : (uint32_t)info->timesteps,
+        .steps = dn_model_nearest_steps(t->model, (uint32_t)info->default_steps + i % 8),
         .sampler = info->default_sampler,
-        .guidance_scale = 1};
+        .guidance_scale = dn_model_unguided_scale(t->model)};
     return dn_row_new(row, t->model, &params, &t->err);
 }
 

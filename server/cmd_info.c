@@ -64,9 +64,14 @@ static void print_model(const char *path, const struct dn_model_info *info)
     for (int i = 0; i < DN_SAMPLER_COUNT; i++)
         if ((info->samplers & (1u << i)) != 0)
             printf(" %s", dn_sampler_info((enum dn_sampler)i)->name);
-    printf("\nsampling    %s, up to %d steps; default %s, %d steps, guidance %g\n",
-           info->prediction, info->timesteps, dn_sampler_info(info->default_sampler)->name,
-           info->default_steps, info->default_guidance_scale);
+    printf("\nsampling    %s, ", info->prediction);
+    for (size_t i = 0; i < info->n_step_lists; i++)
+        printf("%s%u", i ? " or " : "", info->step_lists[i].steps);
+    if (info->n_step_lists == 0)
+        printf("up to %d", info->timesteps);
+    printf(" steps; default %s, %d steps, guidance %g%s\n",
+           dn_sampler_info(info->default_sampler)->name, info->default_steps,
+           info->default_guidance_scale, info->has_fixed_guidance ? " (fixed)" : "");
     printf("kernels     %s (isa %s, precision %s)\n", info->kernels, dn_isa_name(info->isa),
            dn_precision_name(info->precision));
     printf("config      %s\n", info->config);

@@ -74,6 +74,7 @@ static int read_labels(struct sample_params *p, const char *text)
 static int read_sampling(struct sample_params *p, const struct options *o)
 {
     const struct dn_model_info *info = dn_model_info(p->model);
+    struct dn_error err;
     char text[160];
     p->sampler = info->default_sampler;
     if (o->sampler != NULL)
@@ -81,13 +82,11 @@ static int read_sampling(struct sample_params *p, const struct options *o)
     if ((info->samplers & (1u << p->sampler)) == 0)
         return refuse("--sampler", "not one of this model's");
     p->steps = (uint32_t)(o->steps > 0 ? o->steps : info->default_steps);
-    if (p->steps > (uint32_t)info->timesteps) {
-        snprintf(text, sizeof text, "%u: at most %d with this model", p->steps, info->timesteps);
-        return refuse("--steps", text);
-    }
+    if (dn_model_check_steps(p->model, p->steps, &err))
+        return refuse("--steps", err.text);
     p->guidance_scale = o->guidance_scale >= 0 ? o->guidance_scale : info->default_guidance_scale;
-    if (!info->can_guide && p->guidance_scale != 1)
-        return refuse("--guidance-scale", "this model has no guidance: 1 expected");
+    if (dn_model_check_guidance(p->model, p->guidance_scale, &err))
+        return refuse("--guidance-scale", err.text);
     p->eta = o->eta;
     if (p->eta != 0 && !dn_sampler_info(p->sampler)->has_eta) {
         snprintf(text, sizeof text, "sampler %s has none", dn_sampler_info(p->sampler)->name);

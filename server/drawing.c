@@ -169,7 +169,7 @@ static struct drawing *drawing_new(struct server *server, struct sample_params *
     d->job.model = model_set_find(&server->models, d->params.model);
     d->job.n_rows = (uint32_t)d->params.n_rows;
     d->job.steps = d->params.steps;
-    d->job.evaluations = d->params.guidance_scale == 1 ? 1 : 2;
+    d->job.evaluations = dn_model_evaluations_per_step(d->params.model, d->params.guidance_scale);
     return d;
 }
 

@@ -88,7 +88,8 @@ int ticket_begin(struct ticket *t, struct request *r, const struct sample_params
     struct problem problem;
     uint32_t retry_after_s = 0;
     *t = (struct ticket){.rows = (uint32_t)p->n_rows, .late = late};
-    t->evaluations = (uint64_t)p->n_rows * p->steps * (p->guidance_scale == 1 ? 1 : 2);
+    t->evaluations =
+        (uint64_t)p->n_rows * p->steps * dn_model_evaluations_per_step(p->model, p->guidance_scale);
     if ((p->timeout_ms && check_time(g, t, p, &problem) != 0) ||
         client_take(r->client, t->rows, &problem, &retry_after_s) != 0) {
         t->evaluations = 0;

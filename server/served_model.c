@@ -28,13 +28,12 @@ static int check_row_new(struct dn_row **row, const struct served_model *m, uint
                          struct dn_error *err)
 {
     const struct dn_model_info *info = served_model_info(m);
-    uint32_t most = (uint32_t)info->timesteps;
     const struct dn_row_params params = {
         .seed = i,
         .label = i % (uint32_t)info->n_classes,
-        .steps = most < CHECK_STEPS ? most : CHECK_STEPS,
+        .steps = dn_model_nearest_steps(m->model, CHECK_STEPS),
         .sampler = info->default_sampler,
-        .guidance_scale = 1,
+        .guidance_scale = dn_model_unguided_scale(m->model),
     };
     return dn_row_new(row, m->model, &params, err);
 }
@@ -110,9 +109,9 @@ static int measure_make_rows(const struct served_model *m, struct dn_row **rows,
                              uint32_t n)
 {
     const struct dn_row_params params = {
-        .steps = (uint32_t)served_model_info(m)->timesteps,
+        .steps = dn_model_nearest_steps(m->model, UINT32_MAX),
         .sampler = served_model_info(m)->default_sampler,
-        .guidance_scale = 1,
+        .guidance_scale = dn_model_unguided_scale(m->model),
     };
     int rc = 0;
     for (uint32_t i = 0; i < n && rc == 0; i++) {

@@ -112,7 +112,7 @@ def test_drawn_seed_is_printed(sample, tmp_path):
     ("--label", "1,", "''"),
     ("--label", "1 ,2", "'1 '"),
     ("--label", "99999999999999999999", "'99999999999999999999'"),
-    ("--steps", "1001", "at most 1000"),
+    ("--steps", "1001", "1..1000 expected"),
     ("--output", "x.jpg", ".png or .npy"),
     ("--output", "png", ".png or .npy"),
     ("--output", "x-%s.png", "%d"),
