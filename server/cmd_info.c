@@ -10,7 +10,7 @@
 #include "api/libraries.h"
 #include "api/text.h"
 #include "server/commands.h"
-#include "server/progress.h"
+#include "server/processors.h"
 
 static const enum dn_isa isas[] = {DN_ISA_SCALAR, DN_ISA_OPENBLAS, DN_ISA_AVX2,
                                    DN_ISA_AVX512, DN_ISA_AMX,      DN_ISA_NEON};
@@ -29,11 +29,16 @@ static void print_program(const struct options *o)
 {
     char features[512], version[32];
     struct api_libraries libraries;
+    struct processors processors;
+    processors_read(&processors);
     dn_cpu_features(features, sizeof features);
     blas_version(version, sizeof version);
     api_libraries(&libraries);
     printf("denoised    %s (%s)\n", DENOISED_VERSION, DENOISED_REVISION);
-    printf("processors  %d, %s\n", processor_count(), features);
+    printf("processors  %d", processors.allowed);
+    if (processors.quota > 0)
+        printf(" and time for %.4g of them", processors.quota);
+    printf(", %s\n", features);
     printf("isa        ");
     for (size_t i = 0; i < N_ISAS; i++)
         if (dn_isa_available(isas[i]))
@@ -103,6 +108,8 @@ static void put_program(struct text *t, const struct options *o)
     char features[512], version[32];
     const char *words[64], *isa_names[N_ISAS];
     size_t n_words = 0, n_isas = 0;
+    struct processors processors;
+    processors_read(&processors);
     dn_cpu_features(features, sizeof features);
     for (char *rest = features, *word; (word = strsep(&rest, " ")) != NULL && n_words < 64;)
         if (word[0] != '\0')
@@ -113,7 +120,12 @@ static void put_program(struct text *t, const struct options *o)
     put_string(t, "version", DENOISED_VERSION);
     text_puts(t, ",");
     put_string(t, "revision", DENOISED_REVISION);
-    text_printf(t, ",\"processors\":%d,", processor_count());
+    text_printf(t, ",\"processors\":%d,\"cpu_quota\":", processors.allowed);
+    if (processors.quota > 0)
+        text_json_number(t, processors.quota);
+    else
+        text_puts(t, "null");
+    text_printf(t, ",\"usable_processors\":%d,", processors.usable);
     put_strings(t, "cpu_features", words, n_words);
     text_puts(t, ",");
     put_strings(t, "isas", isa_names, n_isas);

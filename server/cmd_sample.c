@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "server/commands.h"
+#include "server/processors.h"
 #include "server/progress.h"
 #include "server/random.h"
 #include "server/sample_output.h"
@@ -139,11 +140,13 @@ static int draw(struct sample_params *p, const struct options *o,
 {
     struct dn_error err = {.code = DN_OK};
     struct sample_output out;
+    struct processors processors;
+    processors_read(&processors);
     uint64_t began_ns = clock_now_ns();
     if (sample_output_open(&out, name, p, &err) < 0)
         return fail(&err);
     struct sample_run run = {.params = p,
-                             .n_threads = o->threads > 0 ? o->threads : processor_count(),
+                             .n_threads = o->threads > 0 ? o->threads : processors.usable,
                              .max_evaluations = (uint32_t)o->max_batch,
                              .on_image = sample_output_image,
                              .context = &out};

@@ -1,25 +1,13 @@
-#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/resource.h>
-#include <unistd.h>
 
 #include "server/commands.h"
+#include "server/processors.h"
 #include "server/server.h"
 
 #define POOL_MAX 1024 /* libuv's */
-
-/* Processors that this process may use. */
-static uint32_t count_processors(void)
-{
-    cpu_set_t set;
-    if (sched_getaffinity(0, sizeof set, &set) == 0) {
-        return (uint32_t)CPU_COUNT(&set);
-    }
-    long online = sysconf(_SC_NPROCESSORS_ONLN);
-    return online > 0 ? (uint32_t)online : 1;
-}
 
 /* The soft limit on descriptors is often 1024, less than our connections need. */
 static void raise_descriptor_limit(void)
@@ -31,13 +19,29 @@ static void raise_descriptor_limit(void)
     }
 }
 
+/* The kernel drops a signal without a handler that is for the first process of a container. Blocked
+ * it waits until server_run() has handlers. */
+static void hold_signals_back(void)
+{
+    sigset_t early;
+    sigemptyset(&early);
+    sigaddset(&early, SIGTERM);
+    sigaddset(&early, SIGINT);
+    sigaddset(&early, SIGHUP);
+    sigprocmask(SIG_BLOCK, &early, NULL);
+}
+
 int cmd_serve(const struct options *options)
 {
+    hold_signals_back();
+    struct processors processors;
+    processors_read(&processors);
     struct server server = {
         .options = options,
         .log = {.format = options->log_format},
         .state = SERVER_LOADING,
-        .n_workers = options->workers > 0 ? (uint32_t)options->workers : count_processors(),
+        .n_workers =
+            options->workers > 0 ? (uint32_t)options->workers : (uint32_t)processors.usable,
     };
     if (server.n_workers > POOL_MAX) {
         server.n_workers = POOL_MAX;

@@ -10,5 +10,6 @@ int cmd_serve(const struct options *options);
 int cmd_sample(const struct options *options);
 int cmd_bench(const struct options *options);
 int cmd_info(const struct options *options);
+int cmd_health(const struct options *options);
 
 #endif

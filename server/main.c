@@ -43,6 +43,7 @@ int main(int argc, char **argv)
         [COMMAND_SAMPLE] = cmd_sample,
         [COMMAND_BENCH] = cmd_bench,
         [COMMAND_INFO] = cmd_info,
+        [COMMAND_HEALTH] = cmd_health,
     };
     const char *blas_core_was = correct_blas(argv);
     int code = options_parse(&o, argc, argv);

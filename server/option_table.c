@@ -11,6 +11,7 @@
 #define SAMPLE (1u << COMMAND_SAMPLE)
 #define BENCH (1u << COMMAND_BENCH)
 #define INFO (1u << COMMAND_INFO)
+#define HEALTH (1u << COMMAND_HEALTH)
 #define FIELD(name) offsetof(struct options, name)
 
 static int log_format_by_name(const char *name)
@@ -37,8 +38,12 @@ const struct option_row option_table[] = {
 
     {"listen", 0, OPTION_LISTEN, SERVE, FIELD(listen), 0, 0, "127.0.0.1:8080", "HOST:PORT|unix:PATH", NULL,
      "where to listen; port 0 picks a free one"},
+    {"listen", 0, OPTION_LISTEN, HEALTH, FIELD(listen), 0, 0, "127.0.0.1:8080", "HOST:PORT|unix:PATH", NULL,
+     "where the daemon listens"},
+    {"timeout-s", 0, OPTION_INT, HEALTH, FIELD(timeout_s), 1, 3600, "2", "SECONDS", NULL,
+     "it must have answered by then"},
     {"workers", 0, OPTION_INT, SERVE, FIELD(workers), 0, 256, "0", "N", NULL,
-     "threads that compute; 0: one for each processor"},
+     "threads that compute; 0: one for each processor, or as many as a container's quota allows"},
     {"max-batch", 0, OPTION_INT, SERVE | SAMPLE, FIELD(max_batch), 2, 1024, "8", "N", NULL,
      "network evaluations at most in one step of one thread (a guided image takes two);\n"
      "serve measures at start which size pays"},
@@ -106,7 +111,7 @@ const struct option_row option_table[] = {
     {"scale", 0, OPTION_INT, SAMPLE, FIELD(scale), 1, 32, "1", "N", NULL,
      "each pixel becomes N x N in a PNG"},
     {"threads", 0, OPTION_INT, SAMPLE, FIELD(threads), 0, 256, "0", "N", NULL,
-     "threads that compute; 0: one for each processor"},
+     "threads that compute; 0: one for each processor, or as many as a container's quota allows"},
     {"threads", 0, OPTION_INT, BENCH, FIELD(threads), 1, 256, "1", "N", NULL,
      "threads that compute"},
 
@@ -132,6 +137,8 @@ static const struct {
     [COMMAND_BENCH] = {"bench", "denoised bench [FLAGS]", "measure the speed of a step"},
     [COMMAND_INFO] = {"info", "denoised info [FLAGS]",
                       "say everything about model, processor, kernels and libraries"},
+    [COMMAND_HEALTH] = {"health", "denoised health [FLAGS]",
+                        "ask a daemon whether it is ready: exit status 0 or 1"},
 };
 #define N_COMMANDS ((int)(sizeof commands / sizeof commands[0]))
 

@@ -298,10 +298,11 @@ static int take_command_line(struct parser *p, int argc, char **argv)
     bool has_command = argc > 1 && argv[1][0] != '-';
     if (has_command) {
         enum command command = COMMAND_SERVE;
-        while (command <= COMMAND_INFO && strcmp(argv[1], option_command_name(command)) != 0)
+        while (command <= COMMAND_HEALTH && strcmp(argv[1], option_command_name(command)) != 0)
             command++;
-        if (command > COMMAND_INFO)
-            return refuse(argv[1], "no such command: serve, sample, bench or info expected");
+        if (command > COMMAND_HEALTH)
+            return refuse(argv[1],
+                          "no such command: serve, sample, bench, info or health expected");
         p->o->command = command;
         at = 2;
     }
@@ -423,6 +424,13 @@ found:
 
 static int check_together(struct options *o)
 {
+    if (o->command == COMMAND_HEALTH) {
+        bool is_tcp = strncmp(o->listen, "unix:", 5) != 0;
+        return is_tcp && strtol(strrchr(o->listen, ':') + 1, NULL, 10) == 0
+                   ? refuse("--listen", "'%s': the port that the daemon listens on expected",
+                            o->listen)
+                   : 0;
+    }
     if (o->n_models == 0)
         find_shipped_model(o);
     /* Of a missing model, info has still the processor and the libraries to tell. */

@@ -14,13 +14,13 @@
 
 #define OPTIONS_MAX_MODELS 16
 
-enum command { COMMAND_SERVE, COMMAND_SAMPLE, COMMAND_BENCH, COMMAND_INFO };
+enum command { COMMAND_SERVE, COMMAND_SAMPLE, COMMAND_BENCH, COMMAND_INFO, COMMAND_HEALTH };
 enum log_format { LOG_TEXT, LOG_JSON };
 
 struct options {
     enum command command;
 
-    /* every command */
+    /* every command but health */
     const char *models[OPTIONS_MAX_MODELS]; /* the shipped model where none was named */
     int n_models;
     const char *model_aliases; /* NAME=MODEL with commas between, or NULL; serve only */
@@ -29,8 +29,8 @@ struct options {
     enum dn_precision precision;
 
     /* serve */
-    const char *listen; /* HOST:PORT or unix:PATH */
-    int workers;        /* 0: one a processor */
+    const char *listen; /* HOST:PORT or unix:PATH; health too */
+    int workers;        /* 0: see processors.h */
     int max_batch;      /* network evaluations in one step of one worker */
     int max_queue_rows;
     int max_rows_per_request;
@@ -71,6 +71,9 @@ struct options {
     int batch;
     double seconds;
     bool profile; /* time each operation of the network */
+
+    /* health */
+    int timeout_s;
 
     bool json;
 

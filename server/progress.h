@@ -30,7 +30,4 @@ void progress_end(struct progress *p);
 /* The monotonic clock. */
 uint64_t clock_now_ns(void);
 
-/* Processors that this process may use, at least 1. */
-int processor_count(void);
-
 #endif

@@ -203,6 +203,8 @@ static void on_loaded(uv_work_t *work, int status)
 
 static int server_open_signals(struct server *server)
 {
+    sigset_t watched;
+    sigemptyset(&watched);
     struct {
         uv_signal_t *handle;
         int signum;
@@ -216,7 +218,10 @@ static int server_open_signals(struct server *server)
         if (uv_signal_start(signals[i].handle, signals[i].run, signals[i].signum) != 0) {
             return -1;
         }
+        sigaddset(&watched, signals[i].signum);
     }
+    /* What cmd_serve() held back, or who started us. */
+    sigprocmask(SIG_UNBLOCK, &watched, NULL);
     return 0;
 }
 

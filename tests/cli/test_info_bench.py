@@ -18,9 +18,10 @@ def info(run, *arguments, **more):
 
 def test_info_json(run):
     told = info(run)
-    assert set(told) == {"version", "revision", "processors", "cpu_features", "isas", "blas",
-                         "libraries", "models"}
-    assert told["processors"] >= 1
+    assert set(told) == {"version", "revision", "processors", "cpu_quota", "usable_processors",
+                         "cpu_features", "isas", "blas", "libraries", "models"}
+    assert 1 <= told["usable_processors"] <= told["processors"]
+    assert told["cpu_quota"] is None or told["cpu_quota"] > 0
     assert {"scalar", "openblas"} <= set(told["isas"])
     assert set(told["libraries"]) == {"libmicrohttpd", "libuv", "cjson", "libpng", "zlib", "nettle",
                                       "openblas"}

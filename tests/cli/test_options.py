@@ -7,7 +7,7 @@ import pytest
 
 from tests.cli.conftest import BINARY, clean_environment
 
-COMMANDS = ("serve", "sample", "bench", "info")
+COMMANDS = ("serve", "sample", "bench", "info", "health")
 
 
 def read_help(command):
@@ -46,7 +46,7 @@ def refused(done, *words):
 
 def test_help_has_every_flag():
     flags = {c: {r["flag"] for r in read_help(c)} for c in COMMANDS}
-    for command in COMMANDS:
+    for command in ("serve", "sample", "bench", "info"):
         assert {"--model", "--isa", "--precision"} <= flags[command]
     assert {"--listen", "--workers", "--max-batch", "--max-queue-rows", "--max-rows-per-request",
             "--max-body-bytes", "--max-connections", "--cache-bytes", "--request-timeout-s", "--keepalive-timeout-s",
@@ -55,6 +55,7 @@ def test_help_has_every_flag():
             "--output", "--scale", "--threads"} <= flags["sample"]
     assert {"--batch", "--threads", "--seconds", "--json"} <= flags["bench"]
     assert "--json" in flags["info"]
+    assert flags["health"] == {"--listen", "--timeout-s"}
 
 
 @pytest.mark.parametrize("case", ROWS, ids=label)
@@ -130,6 +131,8 @@ def test_listen_is_checked(run, text):
     (["sample", "-o", "x.png"], ["--label:"]),
     (["sample", "--label", "7"], ["--output:"]),
     (["sample", "--sampler", "euler"], ["--sampler:", "dpmpp_2m"]),
+    (["health", "--listen", "localhost:0"], ["--listen:", "port"]),
+    (["health", "--model", "a"], ["--model:", "health"]),
     (["--max-queue-rows", "5"], ["--max-rows-per-request:", "--max-queue-rows"]),
     (["--log-access", "yes"], ["--log-access:", "on or off"]),
 ])

@@ -1,14 +1,16 @@
 """The queue under load: its bound, fairness, clients that leave, and shutting down."""
 
+import os
 import select
 import signal
 import socket
+import subprocess
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import requests
 
-from .conftest import DEADLINE_S, ENDLESS, SANITIZED, read_response, wait_for
+from .conftest import BINARY, DEADLINE_S, ENDLESS, MODEL, SANITIZED, read_response, wait_for
 from .test_errors import check_problem
 
 
@@ -136,6 +138,19 @@ def test_an_idle_daemon_stops_at_once(start_daemon):
     assert daemon.wait() == 0
     idle.close()
     kept.close()
+
+
+def test_a_signal_from_before_the_start_is_obeyed():
+    """The first process of a container has no default action to end it: what comes early must wait."""
+    def signaled():
+        signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    env = {k: v for k, v in os.environ.items() if not k.startswith("DENOISED_")}
+    done = subprocess.run([BINARY, "serve", "--listen", "127.0.0.1:0", "--model", MODEL], env=env,
+                          preexec_fn=signaled, capture_output=True, text=True, timeout=DEADLINE_S)
+    assert done.returncode == 0, done.stderr
+    assert "listening on" not in done.stdout and "draining" in done.stderr
 
 
 def test_a_stop_amid_leaving_clients(start_daemon):
