@@ -39,11 +39,8 @@ int main(int argc, char **argv)
 {
     static struct options o; /* models may point into it, so it must not move */
     static int (*const commands[])(const struct options *) = {
-        [COMMAND_SERVE] = cmd_serve,
-        [COMMAND_SAMPLE] = cmd_sample,
-        [COMMAND_BENCH] = cmd_bench,
-        [COMMAND_INFO] = cmd_info,
-        [COMMAND_HEALTH] = cmd_health,
+        [COMMAND_SERVE] = cmd_serve, [COMMAND_SAMPLE] = cmd_sample, [COMMAND_BENCH] = cmd_bench,
+        [COMMAND_INFO] = cmd_info,   [COMMAND_HEALTH] = cmd_health,
     };
     const char *blas_core_was = correct_blas(argv);
     int code = options_parse(&o, argc, argv);
