@@ -27,6 +27,35 @@ int api_model_find(const struct api_context *context, const char *id)
     return -1;
 }
 
+void api_model_missing(const struct api_context *context, const char *id, const char *pointer,
+                       struct problem *problem)
+{
+    char shown[72];
+    size_t i = 0;
+    while (i < context->n_departed && strcmp(context->departed[i].digest, id) != 0 &&
+           strcmp(context->departed[i].name, id) != 0) {
+        i++;
+    }
+    if (i == context->n_departed) {
+        unicode_copy(shown, sizeof shown, id);
+        problem_set(problem, PROBLEM_MODEL_NOT_FOUND,
+                    "There is no model \"%s\" here; /v1/models lists what there is.", shown);
+        problem_add(problem, pointer, "no such model");
+        return;
+    }
+    const struct api_departed *d = &context->departed[i];
+    if (*d->successor) {
+        problem_set(problem, PROBLEM_MODEL_NOT_FOUND,
+                    "The model %s of digest %s is not served any more: %s took its place.", d->name,
+                    d->digest, d->successor);
+    } else {
+        problem_set(problem, PROBLEM_MODEL_NOT_FOUND,
+                    "The model %s of digest %s is not served any more: it was unloaded.", d->name,
+                    d->digest);
+    }
+    problem_add(problem, pointer, "not served any more");
+}
+
 /* ---- one field ------------------------------------------------------------------------------ */
 
 /* An integer field into *out, which keeps its default when the field is absent. */
@@ -255,11 +284,7 @@ int params_from_fields(struct sample_params *p, const struct fields *f,
         const char *id = f->value[FIELD_MODEL].string;
         found = api_model_find(context, id);
         if (found < 0) {
-            char shown[72];
-            unicode_copy(shown, sizeof shown, id);
-            problem_set(problem, PROBLEM_MODEL_NOT_FOUND,
-                        "There is no model \"%s\" here; /v1/models lists what there is.", shown);
-            problem_add(problem, "/model", "no such model");
+            api_model_missing(context, id, "/model", problem);
             return -1;
         }
         p->model_by_digest = strcmp(dn_model_info(context->models[found])->digest, id) == 0;

@@ -35,6 +35,12 @@ struct api_alias {
     size_t model_idx;
 };
 
+/* A model that was here. */
+struct api_departed {
+    char name[64], digest[72];
+    char successor[72]; /* the digest of what is served under its name since, or "" */
+};
+
 /* What requests are checked against. */
 struct api_context {
     struct dn_model *const *models; /* the first is the default */
@@ -42,6 +48,8 @@ struct api_context {
     const int64_t *created; /* [n_models] the files' times, in seconds */
     const struct api_alias *aliases;
     size_t n_aliases;
+    const struct api_departed *departed; /* the last one first */
+    size_t n_departed;
     uint32_t max_rows_per_request;
     uint32_t max_queue_rows;
     uint32_t max_body_bytes;
@@ -111,5 +119,9 @@ uint32_t params_grid_rows(const struct sample_params *p);
 
 /* The model of that name (file stem), digest or alias, or -1. */
 int api_model_find(const struct api_context *context, const char *id);
+
+/* Fill *problem: there is no model `id`, as the field `pointer` says, or not any more. */
+void api_model_missing(const struct api_context *context, const char *id, const char *pointer,
+                       struct problem *problem);
 
 #endif

@@ -19,6 +19,10 @@
     X(PROBLEM_NOT_FOUND, 404, "not-found", "No such resource")                                     \
     X(PROBLEM_MODEL_NOT_FOUND, 404, "model-not-found", "No such model")                            \
     X(PROBLEM_JOB_NOT_FOUND, 404, "job-not-found", "No such job")                                  \
+    X(PROBLEM_MODEL_EXISTS, 409, "model-exists", "The name belongs to another model")              \
+    X(PROBLEM_MODEL_IS_DEFAULT, 409, "model-is-default", "The default model cannot be unloaded")   \
+    X(PROBLEM_MODELS_FULL, 409, "models-full", "There are too many models")                        \
+    X(PROBLEM_MODEL_REFUSED, 422, "model-refused", "The file is not fit to serve")                 \
     X(PROBLEM_METHOD_NOT_ALLOWED, 405, "method-not-allowed", "Method not allowed")                 \
     X(PROBLEM_NOT_ACCEPTABLE, 406, "not-acceptable", "Not acceptable")                             \
     X(PROBLEM_REQUEST_TIMEOUT, 408, "request-timeout", "The request took too long to arrive")      \

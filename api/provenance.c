@@ -80,11 +80,7 @@ static struct dn_model *find_model(const struct api_context *context, const cJSO
             return context->models[i];
         }
     }
-    problem_set(problem, PROBLEM_MODEL_NOT_FOUND,
-                "The picture was drawn by a model that is not here (%s); /v1/models lists what "
-                "there is.",
-                digest);
-    problem_add(problem, "/model/digest", "no such model");
+    api_model_missing(context, digest, "/model/digest", problem);
     return NULL;
 }
 

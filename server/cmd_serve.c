@@ -43,12 +43,13 @@ int cmd_serve(const struct options *options)
         .n_workers =
             options->workers > 0 ? (uint32_t)options->workers : (uint32_t)processors.usable,
     };
-    if (server.n_workers > POOL_MAX) {
-        server.n_workers = POOL_MAX;
+    if (server.n_workers > POOL_MAX - 1) {
+        server.n_workers = POOL_MAX - 1;
     }
-    /* libuv reads it when the first work is queued. */
+    /* One more than workers, which reads models while they step. libuv reads it when the first work
+     * is queued. */
     char pool[16];
-    snprintf(pool, sizeof pool, "%u", server.n_workers);
+    snprintf(pool, sizeof pool, "%u", server.n_workers + 1);
     setenv("UV_THREADPOOL_SIZE", pool, 1);
     signal(SIGPIPE, SIG_IGN);
     raise_descriptor_limit();

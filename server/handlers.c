@@ -183,9 +183,7 @@ static void handle_model(struct request *r)
     int rc = request_segment(r, 0, id, sizeof id);
     int model_idx = rc == 0 ? api_model_find(&r->server->api, id) : -1;
     if (model_idx < 0) {
-        problem_set(&problem, PROBLEM_MODEL_NOT_FOUND,
-                    "There is no such model here; /v1/models lists what there is.");
-        problem_add(&problem, "/id", "no such model");
+        api_model_missing(&r->server->api, rc == 0 ? id : "", "/id", &problem);
         request_reply_problem(r, &problem);
         return;
     }
@@ -226,7 +224,7 @@ static void handle_metrics(struct request *r)
     struct server *server = r->server;
     size_t bytes;
     server->metrics.ready = server->state == SERVER_READY;
-    char *body = metrics_text(&server->metrics, &server->api, &bytes);
+    char *body = metrics_text(&server->metrics, server->scheduler ? &server->models : NULL, &bytes);
     request_reply(r, 200, "text/plain; version=0.0.4; charset=utf-8", body, bytes);
     request_add_header(r, MHD_HTTP_HEADER_CACHE_CONTROL, "no-store");
 }

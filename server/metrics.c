@@ -49,6 +49,11 @@ void histogram_observe(struct histogram *h, double value, uint64_t times)
 const char *const metrics_methods[METRICS_METHODS + 1] = {"GET",    "HEAD",    "POST",
                                                           "DELETE", "OPTIONS", "other"};
 
+const char *const model_load_results[MODEL_LOAD_RESULTS] = {[MODEL_LOADED] = "loaded",
+                                                            [MODEL_REPLACED] = "replaced",
+                                                            [MODEL_UNCHANGED] = "unchanged",
+                                                            [MODEL_REFUSED] = "refused"};
+
 /* Every status that the daemon answers with; 499 is a client that went away. */
 const int metrics_codes[METRICS_MAX_CODES] = {200, 202, 204, 304, 400, 401, 404, 405,
                                               406, 408, 409, 410, 411, 413, 414, 415,

@@ -10,8 +10,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "api/params.h"
 #include "api/routes.h"
+#include "core/denoise.h"
 
 /* method, as a label; anything else is "other" */
 #define METRICS_METHODS 5 /* GET HEAD POST DELETE OPTIONS, then other */
@@ -45,6 +45,18 @@ enum job_reason {
  * with a seed that nobody else has. */
 enum cache_result { CACHE_HIT, CACHE_COLLAPSED, CACHE_MISS, CACHE_BYPASS, CACHE_RESULTS };
 
+/* What came of reading a model's file while serving. */
+enum model_load_result {
+    MODEL_LOADED,    /* one more model serves */
+    MODEL_REPLACED,  /* it serves in the place of the one of its name */
+    MODEL_UNCHANGED, /* the file is the one that is served */
+    MODEL_REFUSED,   /* nothing has changed */
+    MODEL_LOAD_RESULTS
+};
+extern const char *const model_load_results[MODEL_LOAD_RESULTS];
+
+struct model_set;
+
 struct metrics {
     uint64_t requests[ROUTE_COUNT + 1][METRICS_METHODS + 1][METRICS_MAX_CODES];
     struct histogram request_seconds[ROUTE_COUNT + 1]; /* the last one: no such route */
@@ -64,6 +76,7 @@ struct metrics {
     uint64_t not_modified;
     uint64_t cache_requests[CACHE_RESULTS];
     uint64_t cache_evictions;
+    uint64_t model_loads[MODEL_LOAD_RESULTS];
     uint64_t connections_total;
     double last_step_timestamp_s;
     double start_time_s;
@@ -77,6 +90,7 @@ struct metrics {
     uint64_t connections;
     uint64_t cache_bytes;
     uint64_t cache_entries;
+    uint64_t models_retiring;
     int ready;
 };
 
@@ -95,8 +109,8 @@ void metrics_count_request(struct metrics *m, int route, const char *method, int
 /* Count a job's one outcome. */
 void metrics_count_job(struct metrics *m, enum job_outcome outcome, enum job_reason reason);
 
-/* Everything as text. `context` is NULL while models load. The caller frees; NULL when out of
- * memory. */
-char *metrics_text(const struct metrics *m, const struct api_context *context, size_t *bytes);
+/* Everything as text. `models` is NULL while they load. The caller frees; NULL when out of memory.
+ */
+char *metrics_text(const struct metrics *m, const struct model_set *models, size_t *bytes);
 
 #endif

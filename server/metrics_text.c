@@ -4,6 +4,7 @@
 
 #include "api/text.h"
 #include "server/metrics.h"
+#include "server/models.h"
 
 static const char *const outcome_names[] = {[OUTCOME_SUCCEEDED] = "succeeded",
                                             [OUTCOME_FAILED] = "failed",
@@ -150,7 +151,7 @@ static void put_wasted(struct text *t, const char *name, const char *help,
     }
 }
 
-static void put_sampling(struct text *t, const struct metrics *m, const struct api_context *context)
+static void put_sampling(struct text *t, const struct metrics *m)
 {
     put_integer(t, "steps_total", "counter", m->steps, "Steps of images (images x steps).");
     put_integer(t, "evaluations_total", "counter", m->evaluations,
@@ -176,12 +177,6 @@ static void put_sampling(struct text *t, const struct metrics *m, const struct a
         text_printf(t, "denoised_images_total{sampler=\"%s\"} %llu\n",
                     dn_sampler_info((enum dn_sampler)s)->name, (unsigned long long)m->images[s]);
     }
-    put_head(t, "batch_limit", "gauge", "Network evaluations at most in one batch.");
-    for (size_t i = 0; context && i < context->n_models; i++) {
-        text_puts(t, "denoised_batch_limit{");
-        put_label(t, "model", dn_model_info(context->models[i])->name);
-        text_printf(t, "} %u\n", context->batch_limits[i]);
-    }
     put_integer(t, "workers", "gauge", m->workers, "Workers.");
     put_integer(t, "workers_busy", "gauge", m->workers_busy, "Workers at work now.");
     put_real(t, "last_step_timestamp_seconds", "gauge", m->last_step_timestamp_s,
@@ -189,7 +184,7 @@ static void put_sampling(struct text *t, const struct metrics *m, const struct a
     put_integer(t, "ready", "gauge", (uint64_t)m->ready, "1 while /readyz says so.");
 }
 
-static void put_info(struct text *t, const struct api_context *context)
+static void put_info(struct text *t)
 {
     put_head(t, "build_info", "gauge", "What is running.");
     text_puts(t, "denoised_build_info{");
@@ -201,9 +196,46 @@ static void put_info(struct text *t, const struct api_context *context)
     text_puts(t, ",");
     put_label(t, "blas_core", dn_blas_core());
     text_puts(t, "} 1\n");
+}
+
+static uint64_t batch_limit_of(const struct served_model *m)
+{
+    return m->batch_limit;
+}
+
+static uint64_t images_of(const struct served_model *m)
+{
+    return m->n_images;
+}
+
+static uint64_t rows_of(const struct served_model *m)
+{
+    return m->n_rows;
+}
+
+static uint64_t reload_failed_of(const struct served_model *m)
+{
+    return *m->reload_error != '\0';
+}
+
+/* One number of each model that is served. Labels are names that the operator gave, and few. */
+static void put_of_models(struct text *t, const struct model_set *models, const char *name,
+                          const char *type, uint64_t (*of)(const struct served_model *m),
+                          const char *help)
+{
+    put_head(t, name, type, help);
+    for (size_t i = 0; models && i < models->n_served; i++) {
+        text_printf(t, "denoised_%s{", name);
+        put_label(t, "model", served_model_info(models->served[i])->name);
+        text_printf(t, "} %llu\n", (unsigned long long)of(models->served[i]));
+    }
+}
+
+static void put_models(struct text *t, const struct metrics *m, const struct model_set *models)
+{
     put_head(t, "model_info", "gauge", "Models served.");
-    for (size_t i = 0; context && i < context->n_models; i++) {
-        const struct dn_model_info *info = dn_model_info(context->models[i]);
+    for (size_t i = 0; models && i < models->n_served; i++) {
+        const struct dn_model_info *info = served_model_info(models->served[i]);
         text_puts(t, "denoised_model_info{");
         put_label(t, "model", info->name);
         text_puts(t, ",");
@@ -213,6 +245,21 @@ static void put_info(struct text *t, const struct api_context *context)
         text_puts(t, ",");
         put_label(t, "precision", dn_precision_name(info->precision));
         text_puts(t, "} 1\n");
+    }
+    put_of_models(t, models, "batch_limit", "gauge", batch_limit_of,
+                  "Network evaluations at most in one batch.");
+    put_of_models(t, models, "model_images_total", "counter", images_of,
+                  "Images drawn, also before the file changed.");
+    put_of_models(t, models, "model_queue_rows", "gauge", rows_of,
+                  "Images admitted and not yet drawn.");
+    put_of_models(t, models, "model_reload_failed", "gauge", reload_failed_of,
+                  "1 where the file was not fit to serve when it was last read again.");
+    put_integer(t, "models_retiring", "gauge", m->models_retiring,
+                "Models that left and still have images to draw.");
+    put_head(t, "model_loads_total", "counter", "Files of models read while serving.");
+    for (int i = 0; i < MODEL_LOAD_RESULTS; i++) {
+        text_printf(t, "denoised_model_loads_total{result=\"%s\"} %llu\n", model_load_results[i],
+                    (unsigned long long)m->model_loads[i]);
     }
 }
 
@@ -252,14 +299,15 @@ static void put_process(struct text *t, const struct metrics *m)
                 (unsigned long long)count_open_fds(), m->start_time_s);
 }
 
-char *metrics_text(const struct metrics *m, const struct api_context *context, size_t *bytes)
+char *metrics_text(const struct metrics *m, const struct model_set *models, size_t *bytes)
 {
     struct text t = TEXT_INIT;
-    put_info(&t, context);
+    put_info(&t);
+    put_models(&t, m, models);
     put_requests(&t, m);
     put_cache(&t, m);
     put_jobs(&t, m);
-    put_sampling(&t, m, context);
+    put_sampling(&t, m);
     put_process(&t, m);
     return text_take(&t, bytes);
 }

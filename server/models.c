@@ -3,6 +3,7 @@
 #include <assert.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 /* ---- aliases -------------------------------------------------------------------------------- */
 
@@ -34,7 +35,7 @@ bool model_aliases_are_valid(const char *list)
     return false;
 }
 
-static int find_name(const struct model_set *set, const char *name)
+int model_set_find_name(const struct model_set *set, const char *name)
 {
     for (size_t i = 0; i < set->n_served; i++) {
         if (strcmp(served_model_info(set->served[i])->name, name) == 0) {
@@ -72,10 +73,10 @@ static int check_aliases(const struct model_set *set, const char *list, struct d
 {
     struct alias_text seen[MODELS_MAX_ALIASES];
     for (size_t n = 0; (list = next_alias(&seen[n], list)); n++) {
-        if (find_name(set, seen[n].target) < 0) {
+        if (model_set_find_name(set, seen[n].target) < 0) {
             return refuse_alias(err, seen[n].name, "it stands for no --model");
         }
-        if (find_name(set, seen[n].name) >= 0) {
+        if (model_set_find_name(set, seen[n].name) >= 0) {
             return refuse_alias(err, seen[n].name, "a model has this name itself");
         }
         for (size_t i = 0; i < n; i++) {
@@ -87,12 +88,23 @@ static int check_aliases(const struct model_set *set, const char *list, struct d
     return 0;
 }
 
+bool model_name_is_alias(const char *list, const char *name)
+{
+    struct alias_text alias;
+    while ((list = next_alias(&alias, list))) {
+        if (strcmp(alias.name, name) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
 /* ---- models --------------------------------------------------------------------------------- */
 
 static int check_name(const struct model_set *set, const struct dn_model_info *info,
                       struct dn_error *err)
 {
-    if (find_name(set, info->name) < 0) {
+    if (model_set_find_name(set, info->name) < 0) {
         return 0;
     }
     err->code = DN_EINVAL;
@@ -110,6 +122,7 @@ int model_set_open(struct model_set *set, const struct options *options, uint32_
         rc = served_model_open(&m, options->models[i], options, n_workers, err);
         if (rc == 0) {
             rc = check_name(set, served_model_info(m), err);
+            m->loaded_s = (int64_t)time(NULL);
             set->served[set->n_served++] = m;
         }
     }
@@ -125,6 +138,58 @@ void model_set_close(struct model_set *set)
     while (set->n_served > 0) {
         served_model_free(set->served[--set->n_served]);
     }
+}
+
+/* Remember the one that leaves; the memory is short. */
+static void note_departure(struct model_set *set, const struct served_model *m,
+                           const struct served_model *successor)
+{
+    if (set->n_departed < MODELS_MAX_DEPARTED) {
+        set->n_departed++;
+    }
+    memmove(&set->departed[1], &set->departed[0], (set->n_departed - 1) * sizeof set->departed[0]);
+    struct api_departed *d = &set->departed[0];
+    *d = (struct api_departed){.successor = ""};
+    memcpy(d->name, served_model_info(m)->name, sizeof d->name);
+    memcpy(d->digest, served_model_info(m)->digest, sizeof d->digest);
+    if (successor) {
+        memcpy(d->successor, served_model_info(successor)->digest, sizeof d->successor);
+    }
+}
+
+struct served_model *model_set_put(struct model_set *set, struct served_model *m)
+{
+    int place = model_set_find_name(set, served_model_info(m)->name);
+    m->loaded_s = (int64_t)time(NULL);
+    if (place < 0) {
+        assert(set->n_served < OPTIONS_MAX_MODELS);
+        set->served[set->n_served++] = m;
+        return NULL;
+    }
+    struct served_model *old = set->served[place];
+    m->n_images = old->n_images;
+    old->n_images = 0; /* what it still draws is added when it is let go */
+    set->served[place] = m;
+    note_departure(set, old, m);
+    return old;
+}
+
+void model_set_activate(struct model_set *set, size_t place)
+{
+    struct served_model *m = set->served[place];
+    memmove(&set->served[1], &set->served[0], place * sizeof set->served[0]);
+    set->served[0] = m;
+}
+
+struct served_model *model_set_take(struct model_set *set, size_t place)
+{
+    assert(place > 0 && place < set->n_served);
+    struct served_model *m = set->served[place];
+    set->n_served--;
+    memmove(&set->served[place], &set->served[place + 1],
+            (set->n_served - place) * sizeof set->served[0]);
+    note_departure(set, m, NULL);
+    return m;
 }
 
 struct served_model *model_set_find(const struct model_set *set, const struct dn_model *model)
@@ -152,9 +217,11 @@ void model_set_publish(struct model_set *set, const struct options *options,
     api->created = set->created;
     api->batch_limits = set->batch_limits;
     api->aliases = set->aliases;
+    api->departed = set->departed;
+    api->n_departed = set->n_departed;
     api->n_aliases = 0;
     while ((list = next_alias(&alias, list))) {
-        int model_idx = find_name(set, alias.target);
+        int model_idx = model_set_find_name(set, alias.target);
         if (model_idx >= 0) { /* else it stands for a model that is not here now */
             struct api_alias *a = &set->aliases[api->n_aliases++];
             memcpy(a->name, alias.name, sizeof a->name);

@@ -14,6 +14,7 @@
 #include "server/served_model.h"
 
 #define MODELS_MAX_ALIASES 16
+#define MODELS_MAX_DEPARTED 64
 
 struct model_set {
     struct served_model *served[OPTIONS_MAX_MODELS]; /* the first is the default */
@@ -24,6 +25,8 @@ struct model_set {
     int64_t created[OPTIONS_MAX_MODELS];
     uint32_t batch_limits[OPTIONS_MAX_MODELS];
     struct api_alias aliases[MODELS_MAX_ALIASES];
+    struct api_departed departed[MODELS_MAX_DEPARTED]; /* the last one first */
+    size_t n_departed;
 };
 
 /* Is it NAME=MODEL[,NAME=MODEL...]? What the names mean is seen when the models are open. */
@@ -40,7 +43,23 @@ void model_set_close(struct model_set *set);
 /* The one that serves this model of the context. */
 struct served_model *model_set_find(const struct model_set *set, const struct dn_model *model);
 
-/* Write the set into the context: models, default, aliases. */
+/* The place of the model of that name, or -1. */
+int model_set_find_name(const struct model_set *set, const char *name);
+
+/* Does an option give this name to a model, here or not? */
+bool model_name_is_alias(const char *list, const char *name);
+
+/* Let `m` serve, in the place of the one of its name or as the last. Returns the one whose place it
+ * took, or NULL. There must be room. */
+struct served_model *model_set_put(struct model_set *set, struct served_model *m);
+
+/* Make the one at `place` the default. */
+void model_set_activate(struct model_set *set, size_t place);
+
+/* Take out the one at `place`, which is not the default. */
+struct served_model *model_set_take(struct model_set *set, size_t place);
+
+/* Write the set into the context: models, default, aliases, those that left. After each change. */
 void model_set_publish(struct model_set *set, const struct options *options,
                        struct api_context *api);
 

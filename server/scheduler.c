@@ -91,11 +91,11 @@ static void publish_gauges(struct scheduler *s)
 /* ---- the end of a job ----------------------------------------------------------------------- */
 
 /* A retired model goes with its last job. */
-static void scheduler_let_go(struct scheduler *s, struct served_model *m)
+static void let_go(struct scheduler *s, struct served_model *m)
 {
-    if (m->is_retired && !m->queue.jobs.oldest) {
+    if (m->let_go && !m->queue.jobs.oldest) {
         TAILQ_REMOVE(&s->models, m, link);
-        served_model_free(m);
+        m->let_go(m, m->let_go_arg);
     }
 }
 
@@ -110,7 +110,7 @@ static void job_release(struct scheduler *s, struct job *job)
     job->rows = NULL;
     job->started = NULL;
     job_queue_leave(&job->model->queue.jobs, job);
-    scheduler_let_go(s, job->model);
+    let_go(s, job->model);
     s->n_jobs--;
     enum job_outcome outcome = job->state == JOB_SUCCEEDED ? OUTCOME_SUCCEEDED
                                : job->state == JOB_FAILED  ? OUTCOME_FAILED
@@ -155,6 +155,7 @@ static void job_abort(struct scheduler *s, struct job *job, enum job_state state
         finish_queue_remove(s, job);
     }
     s->queue_rows -= job->n_rows - job->n_drawn;
+    job->model->n_rows -= job->n_rows - job->n_drawn;
     s->queue_evaluations -=
         ((uint64_t)job->n_rows * job->steps - job->steps_done) * job->evaluations;
     job->n_started = 0;
@@ -210,6 +211,8 @@ static void after_last_step(struct scheduler *s, struct worker *w, const struct 
 {
     struct job *job = b->job;
     s->queue_rows--;
+    job->model->n_rows--;
+    job->model->n_images++;
     s->metrics->images[job->ops->row_params(job, b->row_idx).sampler]++;
     if (++job->n_drawn < job->n_rows) {
         return;
@@ -556,10 +559,17 @@ void scheduler_add_model(struct scheduler *s, struct served_model *m)
     TAILQ_INSERT_TAIL(&s->models, m, link);
 }
 
-void scheduler_retire_model(struct scheduler *s, struct served_model *m)
+void scheduler_retire_model(struct scheduler *s, struct served_model *m,
+                            void (*done)(struct served_model *m, void *arg), void *arg)
 {
-    m->is_retired = true;
-    scheduler_let_go(s, m);
+    m->let_go = done;
+    m->let_go_arg = arg;
+    let_go(s, m);
+}
+
+const struct served_model_list *scheduler_models(const struct scheduler *s)
+{
+    return &s->models;
 }
 
 void scheduler_warm(struct scheduler *s, uv_loop_t *loop, void (*ready)(void *arg, int rc),
@@ -593,6 +603,7 @@ int scheduler_submit(struct scheduler *s, struct job *job)
     struct model_queue *q = &job->model->queue;
     s->n_jobs++;
     s->queue_rows += job->n_rows;
+    job->model->n_rows += job->n_rows;
     s->queue_evaluations += (uint64_t)job->n_rows * job->steps * job->evaluations;
     q->waiting_evaluations += (uint64_t)job->n_rows * job->evaluations;
     job_queue_enter(&q->jobs, job);

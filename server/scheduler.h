@@ -25,10 +25,16 @@ struct scheduler;
 int scheduler_open(struct scheduler **out, const struct options *options, uint32_t n_workers,
                    struct metrics *metrics);
 
-/* Take jobs for a model, which its owner keeps until it retires it: then jobs in hand are done with
- * it, no other is submitted, and with the last one the scheduler frees it. */
+/* Take jobs for a model, which must stay until it was retired and let go. */
 void scheduler_add_model(struct scheduler *s, struct served_model *m);
-void scheduler_retire_model(struct scheduler *s, struct served_model *m);
+
+/* No other job will be submitted for it. `let_go` is called when the last one has ended, which may
+ * be at once. */
+void scheduler_retire_model(struct scheduler *s, struct served_model *m,
+                            void (*let_go)(struct served_model *m, void *arg), void *arg);
+
+/* All models, those that are being retired too. */
+const struct served_model_list *scheduler_models(const struct scheduler *s);
 
 /* Run every model on every worker, find the batch size that pays, then call `ready` with 0 or a
  * dn_code. */

@@ -191,44 +191,62 @@ void served_model_set_limit(struct served_model *m, uint32_t n)
 
 /* ---- the whole ------------------------------------------------------------------------------ */
 
-int served_model_open(struct served_model **out, const char *path, const struct options *options,
-                      uint32_t n_workers, struct dn_error *err)
+/* A model of that path with nothing in it but room. */
+static int open_empty(struct served_model **out, const char *path, uint32_t n_workers,
+                      uint32_t max_batch, struct dn_error *err)
+{
+    struct served_model *m = calloc(1, sizeof *m);
+    if (m) {
+        m->n_workers = n_workers;
+        m->max_batch = m->batch_limit = max_batch;
+        m->path = strdup(path);
+        m->workspaces = calloc(n_workers, sizeof(struct dn_workspace *));
+        m->measured = calloc(n_workers, sizeof *m->measured);
+    }
+    if (!m || !m->path || !m->workspaces || !m->measured) {
+        served_model_free(m);
+        return refuse(err, path, DN_ENOMEM, "out of memory");
+    }
+    *out = m;
+    return 0;
+}
+
+int served_model_open_changed(struct served_model **out, const char *path,
+                              const struct options *options, uint32_t n_workers, const char *digest,
+                              struct dn_error *err)
 {
     const struct dn_model_options model_options = {.isa = options->isa,
                                                    .precision = options->precision};
-    struct served_model *m = calloc(1, sizeof *m);
-    int rc = m ? 0 : refuse(err, path, DN_ENOMEM, "out of memory");
+    struct served_model *m;
+    struct stat file;
+    assert(options->max_batch >= QUANTUM);
+    *out = NULL;
+    int rc = open_empty(&m, path, n_workers, (uint32_t)options->max_batch, err);
     if (rc != 0) {
         return rc;
     }
-    m->n_workers = n_workers;
-    m->max_batch = m->batch_limit = (uint32_t)options->max_batch;
-    assert(m->max_batch >= QUANTUM);
-    m->path = strdup(path);
-    m->workspaces = calloc(n_workers, sizeof(struct dn_workspace *));
-    m->measured = calloc(n_workers, sizeof *m->measured);
-    if (!m->path || !m->workspaces || !m->measured) {
-        rc = refuse(err, path, DN_ENOMEM, "out of memory");
-        goto fail;
-    }
-    rc = dn_model_open(&m->model, path, &model_options, err);
-    if (rc != 0) {
-        goto fail;
-    }
-    struct stat file;
     m->created = stat(path, &file) == 0 ? (int64_t)file.st_mtime : 0;
+    rc = dn_model_open(&m->model, path, &model_options, err);
+    if (rc == 0 && strcmp(served_model_info(m)->digest, digest) == 0) {
+        served_model_free(m);
+        return 0;
+    }
     for (uint32_t i = 0; i < n_workers && rc == 0; i++) {
         rc = dn_workspace_new(&m->workspaces[i], m->model, m->max_batch, err);
     }
     rc = rc == 0 ? check_network(m, err) : rc;
     if (rc != 0) {
-        goto fail;
+        served_model_free(m);
+        return rc;
     }
     *out = m;
     return 0;
-fail:
-    served_model_free(m);
-    return rc;
+}
+
+int served_model_open(struct served_model **out, const char *path, const struct options *options,
+                      uint32_t n_workers, struct dn_error *err)
+{
+    return served_model_open_changed(out, path, options, n_workers, "", err);
 }
 
 void served_model_free(struct served_model *m)

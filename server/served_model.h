@@ -44,9 +44,17 @@ struct served_model {
     uint32_t batch_limit;             /* the most evaluations in one step; at first max_batch */
     double evaluation_s;              /* in a batch of that size */
 
+    /* the set's */
+    int64_t loaded_s;       /* when it began to serve, in Unix time */
+    int64_t reloaded_s;     /* when its file was last read again; 0: never */
+    char reload_error[512]; /* what was wrong with it then, or "" */
+
     /* the scheduler's */
     struct model_queue queue;
-    bool is_retired; /* no job may be submitted any more */
+    uint64_t n_rows;                                   /* admitted and not yet drawn */
+    uint64_t n_images;                                 /* drawn, also by those that it replaced */
+    void (*let_go)(struct served_model *m, void *arg); /* set once it is retired */
+    void *let_go_arg;
     TAILQ_ENTRY(served_model) link;
 };
 
@@ -57,6 +65,11 @@ TAILQ_HEAD(served_model_list, served_model);
  * Returns 0 or a negative dn_code with *err filled. */
 int served_model_open(struct served_model **out, const char *path, const struct options *options,
                       uint32_t n_workers, struct dn_error *err);
+
+/* The same, but *out is NULL where the file is still the one of that digest. */
+int served_model_open_changed(struct served_model **out, const char *path,
+                              const struct options *options, uint32_t n_workers, const char *digest,
+                              struct dn_error *err);
 
 /* Time steps of batches of each size on the calling thread, in the workspace of worker number
  * `worker`, for about `seconds`. Returns 0 or a negative dn_code. */

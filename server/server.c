@@ -74,6 +74,7 @@ static void on_signal(uv_signal_t *handle, int signum)
         return;
     }
     server->state = SERVER_DRAINING;
+    model_loads_stop(&server->loads);
     log_event(&server->log, LOG_INFO, "draining",
               LOG_S("signal", signum == SIGTERM ? "SIGTERM" : "SIGINT"),
               LOG_I("jobs", server->metrics.queue_jobs), LOG_I("rows", server->metrics.queue_rows));
@@ -82,7 +83,7 @@ static void on_signal(uv_signal_t *handle, int signum)
     server_check_idle(server);
 }
 
-/* ---- API keys ------------------------------------------------------------------------------- */
+/* ---- what SIGHUP reads again ---------------------------------------------------------------- */
 
 static void log_keys(const struct server *server)
 {
@@ -103,9 +104,13 @@ static void on_hangup(uv_signal_t *handle, int signum)
     (void)signum;
     if (clients_load(&server->clients, server->options, error) != 0) {
         log_event(&server->log, LOG_ERROR, "api_keys_kept", LOG_S("reason", error));
-        return;
+    } else {
+        log_keys(server);
     }
-    log_keys(server);
+    server->reload_when_ready = server->state == SERVER_LOADING;
+    if (server->state == SERVER_READY) {
+        model_loads_reload(&server->loads);
+    }
 }
 
 /* ---- coming up ------------------------------------------------------------------------------ */
@@ -139,6 +144,9 @@ static void on_warm(void *arg, int rc)
               LOG_I("workers", server->n_workers));
     printf("denoised: listening on %s\n", server->listener.url);
     fflush(stdout);
+    if (server->reload_when_ready) { /* which file was read before the signal is not known */
+        model_loads_reload(&server->loads);
+    }
 }
 
 static void log_models(const struct server *server)
@@ -259,6 +267,7 @@ int server_run(struct server *server)
         return 1;
     }
     metrics_init(&server->metrics);
+    model_loads_init(&server->loads, server);
     uv_timer_init(&server->loop, &server->stop_timer);
     server->stop_timer.data = server;
     gate_init(&server->gate, server);

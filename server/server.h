@@ -20,6 +20,7 @@
 #include "server/listen.h"
 #include "server/log.h"
 #include "server/metrics.h"
+#include "server/model_loads.h"
 #include "server/models.h"
 #include "server/options.h"
 #include "server/scheduler.h"
@@ -42,6 +43,8 @@ struct server {
 
     /* set once loading is over */
     struct model_set models;
+    struct model_loads loads;
+    bool reload_when_ready; /* SIGHUP came while loading */
     struct api_context api;
     struct scheduler *scheduler; /* NULL while loading */
 
