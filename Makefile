@@ -277,23 +277,38 @@ bench-load: all $(BUILD)/load
 lint: lint-deps deps $(BUILD)/gen/openapi_json.h
 	$(Q)tests/lint/run.sh
 
+# ---- install ------------------------------------------------------------------------------------
+
+BINDIR := $(DESTDIR)$(PREFIX)/bin
+DATADIR := $(DESTDIR)$(PREFIX)/share/denoised
+DOCDIR := $(DESTDIR)$(PREFIX)/share/doc/denoised
+UNITDIR := $(DESTDIR)$(PREFIX)/lib/systemd/system
+CONFDIR := $(DESTDIR)/etc/denoised
+SYSTEMD_VERSION ?= $(shell systemctl --version 2>/dev/null | awk 'NR == 1 {print $$2}')
+# Type=notify-reload is understood from 253 on.
+OLD_SYSTEMD = $(shell test "$(or $(SYSTEMD_VERSION),252)" -ge 253 || echo yes)
+NOTIFY_OLD := s|^Type=notify-reload|Type=notify\nExecReload=/bin/kill -HUP $$MAINPID|
+
+# Settings that are there already stay, and uninstall leaves those that were changed.
 install: all
-	install -D -m 755 $(BUILD)/denoised $(DESTDIR)$(PREFIX)/bin/denoised
-	install -D -m 644 models/mnist.safetensors $(DESTDIR)$(PREFIX)/share/denoised/models/mnist.safetensors
-	install -D -m 644 models/mnist.md $(DESTDIR)$(PREFIX)/share/doc/denoised/mnist.md
-	install -D -m 644 openapi.yaml $(DESTDIR)$(PREFIX)/share/doc/denoised/openapi.yaml
+	install -D -m 755 $(BUILD)/denoised $(BINDIR)/denoised
+	install -D -m 644 -t $(DATADIR)/models models/*.safetensors
+	install -D -m 644 -t $(DOCDIR) README.md CHANGELOG.md LICENSE openapi.yaml
+	install -D -m 644 -t $(DOCDIR)/docs docs/*.md
+	install -D -m 644 -t $(DOCDIR)/models models/*.md
+	install -D -m 644 -t $(DOCDIR)/examples systemd/api-keys.conf deploy/nginx/denoised.conf
 	$(Q)for f in LICENSE NOTICE; do test ! -f $(RENDERER)/$$f || install -D -m 644 \
-	    $(RENDERER)/$$f $(DESTDIR)$(PREFIX)/share/denoised/licenses/swagger-ui/$$f; done
-	install -d $(DESTDIR)$(PREFIX)/lib/systemd/system
-	sed 's|@PREFIX@|$(PREFIX)|' systemd/denoised.service \
-	    > $(DESTDIR)$(PREFIX)/lib/systemd/system/denoised.service
-	install -D -m 644 systemd/denoised.env $(DESTDIR)/etc/denoised/denoised.env.example
+	    $(RENDERER)/$$f $(DATADIR)/licenses/swagger-ui/$$f; done
+	install -D -m 644 -t $(UNITDIR) systemd/denoised.service systemd/denoised.socket
+	sed -i -e 's|@PREFIX@|$(PREFIX)|' $(if $(OLD_SYSTEMD),-e '$(NOTIFY_OLD)') \
+	    $(UNITDIR)/denoised.service
+	test -e $(CONFDIR)/denoised.env || install -D -m 644 systemd/denoised.env $(CONFDIR)/denoised.env
 
 uninstall:
-	rm -f $(DESTDIR)$(PREFIX)/bin/denoised
-	rm -f $(DESTDIR)$(PREFIX)/lib/systemd/system/denoised.service
-	rm -f $(DESTDIR)/etc/denoised/denoised.env.example
-	rm -rf $(DESTDIR)$(PREFIX)/share/denoised $(DESTDIR)$(PREFIX)/share/doc/denoised
+	rm -f $(BINDIR)/denoised $(UNITDIR)/denoised.service $(UNITDIR)/denoised.socket
+	rm -rf $(DATADIR) $(DOCDIR)
+	! cmp -s systemd/denoised.env $(CONFDIR)/denoised.env || rm $(CONFDIR)/denoised.env
+	! test -d $(CONFDIR) || rmdir --ignore-fail-on-non-empty $(CONFDIR)
 
 clean:
 	rm -rf build build-*

@@ -176,7 +176,7 @@ static struct drawing *drawing_new(struct server *server, struct sample_params *
 enum admission drawing_begin(struct server *server, struct sample_params *params,
                              const struct form *form, struct observer *o)
 {
-    if (server->state >= SERVER_DRAINING) {
+    if (!server_takes_work(server)) {
         params_free(params);
         return ADMISSION_DRAINING;
     }

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include "api/unicode.h"
 #include "server/clients.h"
@@ -216,6 +217,7 @@ static void on_connection(void *cls, struct MHD_Connection *mhd, void **socket_c
             request_end(c->request, true);
         }
         connection_remove(&http->connections, c);
+        server_check_idle(http->server);
     }
 }
 
@@ -336,6 +338,7 @@ int http_open(struct http **out, struct server *server)
         free(http);
         return -1;
     }
+    server->listener.fd = -1;
     const union MHD_DaemonInfo *info = MHD_get_daemon_info(http->mhd, MHD_DAEMON_INFO_EPOLL_FD);
     if (uv_poll_init(&server->loop, &http->poll, info->epoll_fd) != 0) {
         MHD_stop_daemon(http->mhd);
@@ -354,7 +357,15 @@ int http_open(struct http **out, struct server *server)
 
 size_t http_requests(const struct http *http)
 {
-    return http->connections.n_busy;
+    return http ? http->connections.n_busy : 0;
+}
+
+void http_stop_accepting(struct http *http)
+{
+    MHD_socket fd = http ? MHD_quiesce_daemon(http->mhd) : MHD_INVALID_SOCKET;
+    if (fd != MHD_INVALID_SOCKET) {
+        close(fd);
+    }
 }
 
 void http_close(struct http *http)

@@ -12,8 +12,12 @@
 /* Serve the listening socket, which from now on is the library's to close. Returns 0 or -1. */
 int http_open(struct http **out, struct server *server);
 
-/* Requests that are being received, worked on or answered. */
+/* Requests that are being received, worked on or answered. NULL has none. */
 size_t http_requests(const struct http *http);
+
+/* Let clients that connect from now on wait in the socket's queue, and give the socket up. NULL
+ * allowed. */
+void http_stop_accepting(struct http *http);
 
 /* Close every connection; no request may be suspended. NULL allowed. */
 void http_close(struct http *http);

@@ -1,9 +1,11 @@
 #include "server/listen.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <netdb.h>
 #include <netinet/in.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,6 +15,7 @@
 #include <unistd.h>
 
 #define BACKLOG 1024
+#define FIRST_PASSED_FD 3 /* sd_listen_fds(3) */
 #define SOCKET_FLAGS (SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK)
 
 /* Does somebody accept connections at this Unix address? */
@@ -87,13 +90,30 @@ static bool is_loopback(const struct sockaddr_storage *bound)
     return ntohl(((const struct sockaddr_in *)bound)->sin_addr.s_addr) >> 24 == 127;
 }
 
+/* Of `bytes` bytes, "unix:PATH", or "unix:@NAME" of one without a file. */
+static void write_unix_url(struct listener *l, const struct sockaddr_un *bound, size_t bytes)
+{
+    size_t path_bytes = bytes - offsetof(struct sockaddr_un, sun_path);
+    const char *path = bound->sun_path;
+    bool is_abstract = path_bytes > 0 && !*path;
+    snprintf(l->url, sizeof l->url, "unix:%s%.*s", is_abstract ? "@" : "",
+             (int)path_bytes - is_abstract, path + is_abstract);
+    l->is_local = true;
+}
+
 static int write_url(struct listener *l)
 {
     struct sockaddr_storage bound;
     socklen_t length = sizeof bound;
     char host[80], port[8];
-    if (getsockname(l->fd, (struct sockaddr *)&bound, &length) != 0 ||
-        getnameinfo((const struct sockaddr *)&bound, length, host, sizeof host, port, sizeof port,
+    if (getsockname(l->fd, (struct sockaddr *)&bound, &length) != 0) {
+        return -1;
+    }
+    if (bound.ss_family == AF_UNIX) {
+        write_unix_url(l, (const struct sockaddr_un *)&bound, length);
+        return 0;
+    }
+    if (getnameinfo((const struct sockaddr *)&bound, length, host, sizeof host, port, sizeof port,
                     NI_NUMERICHOST | NI_NUMERICSERV) != 0) {
         return -1;
     }
@@ -143,14 +163,48 @@ static int listen_tcp(struct listener *l, const char *address, char *error, size
     return l->fd >= 0 ? 0 : -1;
 }
 
+/* Is it a stream socket that listens? Its file is shared with others, but not its descriptor. */
+static bool take_socket(int fd)
+{
+    int type, listens;
+    socklen_t type_bytes = sizeof type, listens_bytes = sizeof listens;
+    int flags = fcntl(fd, F_GETFL);
+    return flags >= 0 && getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &type_bytes) == 0 &&
+           type == SOCK_STREAM &&
+           getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &listens_bytes) == 0 && listens &&
+           fcntl(fd, F_SETFD, FD_CLOEXEC) == 0 && fcntl(fd, F_SETFL, flags | O_NONBLOCK) == 0;
+}
+
+int listen_take_passed(struct listener *l, char *error, unsigned long error_bytes)
+{
+    const char *count = getenv("LISTEN_FDS"), *pid = getenv("LISTEN_PID");
+    char own_pid[24];
+    snprintf(own_pid, sizeof own_pid, "%ld", (long)getpid());
+    *l = (struct listener){.fd = -1};
+    if (!count || !pid || strcmp(pid, own_pid) != 0) {
+        return 0; /* what is there is meant for another process */
+    }
+    if (strcmp(count, "1") != 0) {
+        snprintf(error, error_bytes, "LISTEN_FDS is '%.16s': one socket is expected", count);
+        return -1;
+    }
+    l->fd = FIRST_PASSED_FD;
+    l->is_passed = true;
+    if (!take_socket(l->fd) || write_url(l) != 0) {
+        snprintf(error, error_bytes, "descriptor %d is no stream socket that listens",
+                 FIRST_PASSED_FD);
+        l->fd = -1;
+        return -1;
+    }
+    return 1;
+}
+
 int listen_open(struct listener *l, const char *address, char *error, unsigned long error_bytes)
 {
     *l = (struct listener){.fd = -1};
     int rc = strncmp(address, "unix:", 5) == 0 ? listen_unix(l, address + 5, error, error_bytes)
                                                : listen_tcp(l, address, error, error_bytes);
-    if (rc != 0 && l->fd >= 0) {
-        close(l->fd);
-        l->fd = -1;
+    if (rc != 0) {
         listen_close(l);
     }
     return rc;
@@ -158,6 +212,10 @@ int listen_open(struct listener *l, const char *address, char *error, unsigned l
 
 void listen_close(struct listener *l)
 {
+    if (l->fd >= 0) {
+        close(l->fd);
+        l->fd = -1;
+    }
     if (l->unix_path[0]) {
         unlink(l->unix_path);
         l->unix_path[0] = '\0';

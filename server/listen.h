@@ -1,6 +1,10 @@
 /*
  * The listening socket: HOST:PORT (IPv4, [IPv6], a name, or nothing for all addresses; port 0 picks
- * a free one) or unix:PATH. Start-up only; looking up a name may block.
+ * a free one) or unix:PATH; or one that whoever started the daemon has opened for it, as
+ * sd_listen_fds(3) says. Start-up only; looking up a name may block.
+ *
+ * A socket that was passed is not the daemon's alone: clients queue at it before the daemon starts
+ * and after it has stopped, so one daemon can replace another without refusing anybody.
  */
 #ifndef SERVER_LISTEN_H
 #define SERVER_LISTEN_H
@@ -10,8 +14,9 @@
 #define LISTEN_URL_BYTES 160
 
 struct listener {
-    int fd;
+    int fd;                     /* -1 once the HTTP library has it */
     bool is_local;              /* only this machine can connect */
+    bool is_passed;             /* others have it as well */
     char url[LISTEN_URL_BYTES]; /* "http://127.0.0.1:8080" or "unix:PATH", as it really is */
     char unix_path[108];        /* to be removed at the end, or "" */
 };
@@ -20,7 +25,10 @@ struct listener {
  * message in `error`. */
 int listen_open(struct listener *l, const char *address, char *error, unsigned long error_bytes);
 
-/* Remove the Unix socket's name. The descriptor is the HTTP library's to close. */
+/* Take the socket that was passed. Returns 1, 0 when there is none, or -1 with a message. */
+int listen_take_passed(struct listener *l, char *error, unsigned long error_bytes);
+
+/* Close the socket, unless the HTTP library has it, and remove the name of one of our own. */
 void listen_close(struct listener *l);
 
 #endif

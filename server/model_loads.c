@@ -73,6 +73,9 @@ static void reload_end(struct model_loads *l, enum model_load_result result)
         l->reload_again = false;
         model_loads_reload(l);
     }
+    if (l->n_reloading == 0) {
+        supervisor_changed(&l->server->supervisor);
+    }
 }
 
 /* `load` has its result. */

@@ -67,8 +67,10 @@ const struct option_row option_table[] = {
      "images of stored jobs; the finished ones that are oldest make room"},
     {"job-ttl-s", 0, OPTION_INT, SERVE, FIELD(job_ttl_s), 1, 604800, "600", "SECONDS", NULL,
      "a finished job is kept this long, and as long again known as expired"},
+    {"drain-delay-s", 0, OPTION_INT, SERVE, FIELD(drain_delay_s), 0, 3600, "0", "SECONDS", NULL,
+     "after SIGTERM, serve on for so long while /readyz says no"},
     {"drain-timeout-s", 0, OPTION_INT, SERVE, FIELD(drain_timeout_s), 0, 3600, "25", "SECONDS", NULL,
-     "after SIGTERM, finish what runs within this"},
+     "after that, finish what runs within this"},
     {"api-keys-file", 0, OPTION_TEXT, SERVE, FIELD(api_keys_file), 0, 0, NULL, "FILE", NULL,
      "clients that may ask, a line each: NAME KEY or NAME sha256:HEX, then limits;\n"
      "read again on SIGHUP (default: everybody may)"},

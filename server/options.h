@@ -42,6 +42,7 @@ struct options {
     int max_jobs;       /* stored at once */
     int max_jobs_bytes; /* of their images */
     int job_ttl_s;      /* how long a finished one is kept, and then its id */
+    int drain_delay_s; /* after the signal, until new work is refused */
     int drain_timeout_s;
     const char *api_keys_file; /* NULL: everybody may ask */
     int rows_per_minute;       /* of a key; 0: no limit */

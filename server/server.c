@@ -1,6 +1,7 @@
 #include "server/server.h"
 
 #include <signal.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <unistd.h>
 
@@ -8,7 +9,9 @@
 #include "server/http.h"
 #include "server/jobs.h"
 
-#define LAST_ANSWERS_MS 1000 /* for the answers to what was canceled to leave */
+#define LAST_ANSWERS_MS 1000  /* for the answers to what was canceled to leave */
+#define LATE_REQUESTS_MS 1000 /* for a request that is on its way to a connection */
+#define HTTP_FAILED "the HTTP library did not start"
 
 static void server_finish(struct server *server)
 {
@@ -28,9 +31,24 @@ void server_check_idle(struct server *server)
     if (server->state < SERVER_DRAINING || !server->scheduler) {
         return; /* a load in progress comes by here when it ends */
     }
-    if (workers_are_idle(server) && http_requests(server->http) == 0) {
+    bool may_ask = server->late_requests.is_set && server->metrics.connections > 0;
+    if (workers_are_idle(server) && http_requests(server->http) == 0 && !may_ask) {
         server_finish(server);
     }
+}
+
+/* One whose socket is others' as well accepts nothing more when it drains. Who is connected has
+ * nobody else to ask, and could not know: each of them is served once more. */
+bool server_takes_work(const struct server *server)
+{
+    return server->state < SERVER_DRAINING ||
+           (server->state == SERVER_DRAINING && server->listener.is_passed);
+}
+
+static void server_enter(struct server *server, enum server_state state)
+{
+    server->state = state;
+    supervisor_changed(&server->supervisor);
 }
 
 /* ---- going down ----------------------------------------------------------------------------- */
@@ -47,7 +65,7 @@ static void on_last_answers_timeout(uv_timer_t *timer)
 
 static void server_stop_now(struct server *server, const char *why)
 {
-    server->state = SERVER_STOPPING;
+    server_enter(server, SERVER_STOPPING);
     if (!server->scheduler) {
         return; /* on_loaded() goes on from here */
     }
@@ -63,24 +81,50 @@ static void on_drain_timeout(uv_timer_t *timer)
     server_stop_now(timer->data, "the drain's time is up");
 }
 
+static void on_late_requests(struct alarm *alarm)
+{
+    server_check_idle(
+        (struct server *)(void *)((char *)alarm - offsetof(struct server, late_requests)));
+}
+
+static void server_drain(struct server *server)
+{
+    server_enter(server, SERVER_DRAINING);
+    model_loads_stop(&server->loads);
+    uv_timer_start(&server->stop_timer, on_drain_timeout,
+                   (uint64_t)server->options->drain_timeout_s * 1000, 0);
+    if (server->listener.is_passed) {
+        http_stop_accepting(server->http);
+        alarm_set(&server->alarms, &server->late_requests, LATE_REQUESTS_MS, on_late_requests);
+    }
+    server_check_idle(server);
+}
+
+static void on_drain_delay(uv_timer_t *timer)
+{
+    server_drain(timer->data);
+}
+
 static void on_signal(uv_signal_t *handle, int signum)
 {
     struct server *server = handle->data;
     if (server->state == SERVER_STOPPING) {
         return;
     }
-    if (server->state == SERVER_DRAINING) {
+    if (server->state >= SERVER_LEAVING) {
         server_stop_now(server, "a second signal");
         return;
     }
-    server->state = SERVER_DRAINING;
-    model_loads_stop(&server->loads);
     log_event(&server->log, LOG_INFO, "draining",
               LOG_S("signal", signum == SIGTERM ? "SIGTERM" : "SIGINT"),
               LOG_I("jobs", server->metrics.queue_jobs), LOG_I("rows", server->metrics.queue_rows));
-    uv_timer_start(&server->stop_timer, on_drain_timeout,
-                   (uint64_t)server->options->drain_timeout_s * 1000, 0);
-    server_check_idle(server);
+    if (server->state == SERVER_READY && server->options->drain_delay_s > 0) {
+        server_enter(server, SERVER_LEAVING);
+        uv_timer_start(&server->stop_timer, on_drain_delay,
+                       (uint64_t)server->options->drain_delay_s * 1000, 0);
+    } else {
+        server_drain(server);
+    }
 }
 
 /* ---- what SIGHUP reads again ---------------------------------------------------------------- */
@@ -102,6 +146,7 @@ static void on_hangup(uv_signal_t *handle, int signum)
     struct server *server = handle->data;
     char error[CLIENTS_ERROR_BYTES];
     (void)signum;
+    supervisor_reloading(&server->supervisor);
     if (clients_load(&server->clients, server->options, error) != 0) {
         log_event(&server->log, LOG_ERROR, "api_keys_kept", LOG_S("reason", error));
     } else {
@@ -110,6 +155,9 @@ static void on_hangup(uv_signal_t *handle, int signum)
     server->reload_when_ready = server->state == SERVER_LOADING;
     if (server->state == SERVER_READY) {
         model_loads_reload(&server->loads);
+    }
+    if (server->loads.n_reloading == 0) { /* else it is told when the last file has been read */
+        supervisor_changed(&server->supervisor);
     }
 }
 
@@ -135,6 +183,13 @@ static void on_warm(void *arg, int rc)
     }
     server->state = SERVER_READY;
     model_set_publish(&server->models, server->options, &server->api);
+    /* At a socket that is others' as well nobody is told that a model is being loaded: another
+     * daemon may serve, and if none does, clients wait in the socket's queue. */
+    if (server->listener.is_passed && http_open(&server->http, server) != 0) {
+        server_fail(server, "http_failed", HTTP_FAILED);
+        return;
+    }
+    supervisor_changed(&server->supervisor);
     for (size_t i = 0; i < server->models.n_served; i++) {
         const struct served_model *m = server->models.served[i];
         log_event(&server->log, LOG_INFO, "batch", LOG_S("model", served_model_info(m)->name),
@@ -243,17 +298,34 @@ static void close_handle(uv_handle_t *handle, void *arg)
 
 /* ---- the whole life ------------------------------------------------------------------------- */
 
-int server_run(struct server *server)
+/* The socket that was passed, or else one of our own. Returns 0, or -1 and it is logged. */
+static int server_listen(struct server *server)
 {
     char error[256];
-    if (listen_open(&server->listener, server->options->listen, error, sizeof error) != 0) {
+    int rc = listen_take_passed(&server->listener, error, sizeof error);
+    if (rc > 0) {
+        log_event(&server->log, LOG_INFO, "socket_passed", LOG_S("address", server->listener.url));
+        return 0;
+    }
+    if (rc < 0) {
+        log_event(&server->log, LOG_ERROR, "listen_failed", LOG_S("reason", error));
+        return -1;
+    }
+    rc = listen_open(&server->listener, server->options->listen, error, sizeof error);
+    if (rc != 0) {
         log_event(&server->log, LOG_ERROR, "listen_failed",
                   LOG_S("address", server->options->listen), LOG_S("reason", error));
+    }
+    return rc;
+}
+
+int server_run(struct server *server)
+{
+    if (server_listen(server) != 0) {
         return 1;
     }
     char keys_error[CLIENTS_ERROR_BYTES];
     if (clients_load(&server->clients, server->options, keys_error) != 0) {
-        close(server->listener.fd);
         listen_close(&server->listener);
         log_event(&server->log, LOG_ERROR, "api_keys_failed", LOG_S("reason", keys_error));
         return 1;
@@ -261,7 +333,6 @@ int server_run(struct server *server)
     log_keys(server);
     if (uv_loop_init(&server->loop) != 0) {
         clients_free(&server->clients);
-        close(server->listener.fd);
         listen_close(&server->listener);
         log_event(&server->log, LOG_ERROR, "loop_failed", LOG_S("reason", "no event loop"));
         return 1;
@@ -275,18 +346,16 @@ int server_run(struct server *server)
                      (uint64_t)server->options->idempotency_max_bytes);
     alarm_list_init(&server->alarms, &server->loop);
     if (jobs_open(&server->jobs, server) != 0) {
-        close(server->listener.fd);
         server_fail(server, "jobs_failed", "no memory for jobs");
     } else if (cache_open(&server->cache, (size_t)server->options->cache_bytes, &server->metrics) !=
                0) {
-        close(server->listener.fd);
         server_fail(server, "cache_failed", "no memory for the cache");
-    } else if (http_open(&server->http, server) != 0) {
-        close(server->listener.fd);
-        server_fail(server, "http_failed", "the HTTP library did not start");
+    } else if (!server->listener.is_passed && http_open(&server->http, server) != 0) {
+        server_fail(server, "http_failed", HTTP_FAILED);
     } else if (server_open_signals(server) != 0) {
         server_fail(server, "signals_failed", "signals cannot be watched");
     } else {
+        supervisor_open(&server->supervisor, server);
         server->load.data = server;
         uv_queue_work(&server->loop, &server->load, load_work, on_loaded);
         uv_run(&server->loop, UV_RUN_DEFAULT);
@@ -297,6 +366,7 @@ int server_run(struct server *server)
     jobs_close(server->jobs);
     cache_close(server->cache);
     listen_close(&server->listener);
+    supervisor_close(&server->supervisor);
     uv_walk(&server->loop, close_handle, NULL);
     uv_run(&server->loop, UV_RUN_DEFAULT);
     int rc = uv_loop_close(&server->loop);

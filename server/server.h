@@ -2,10 +2,13 @@
  * The daemon as a whole: what its parts share. One struct server on the stack of cmd_serve(); the
  * loop thread owns all of it.
  *
- *     LOADING --> READY --> DRAINING --> STOPPING
- *        |                     ^            ^
- *        +---------------------+            |      a second signal, or the drain's time is up:
- *        +----------------------------------+      what still runs is canceled
+ *     LOADING --> READY --> LEAVING --> DRAINING --> STOPPING
+ *        |                                 ^            ^
+ *        +---------------------------------+            |  a second signal, or the drain's time is
+ *        +----------------------------------------------+  up: what still runs is canceled
+ *
+ * One that is LEAVING does all that it did, but says that it is not ready, and closes each
+ * connection with its next answer.
  */
 #ifndef SERVER_SERVER_H
 #define SERVER_SERVER_H
@@ -24,12 +27,19 @@
 #include "server/models.h"
 #include "server/options.h"
 #include "server/scheduler.h"
+#include "server/supervisor.h"
 
 struct http;
 struct cache;
 struct jobs;
 
-enum server_state { SERVER_LOADING, SERVER_READY, SERVER_DRAINING, SERVER_STOPPING };
+enum server_state {
+    SERVER_LOADING,
+    SERVER_READY,
+    SERVER_LEAVING,
+    SERVER_DRAINING,
+    SERVER_STOPPING
+};
 
 struct server {
     uv_loop_t loop;
@@ -58,7 +68,9 @@ struct server {
     struct cache *cache;
     size_t n_renderings; /* on their way: rendering.h */
     uv_signal_t sigterm, sigint, sighup;
-    uv_timer_t stop_timer; /* the drain's limit, then the last answers' */
+    uv_timer_t stop_timer;      /* the delay of the drain, its limit, then the last answers' */
+    struct alarm late_requests; /* set while a drain waits for what may be on its way */
+    struct supervisor supervisor;
     uv_work_t load;
     struct dn_error load_error;
     int load_rc;
@@ -66,6 +78,9 @@ struct server {
 
 /* Listen, load, serve until a signal or a failure, and clean up. Returns the exit status. */
 int server_run(struct server *server);
+
+/* Is new work taken? */
+bool server_takes_work(const struct server *server);
 
 /* Something ended: see whether a server that is going down has nothing left to do. */
 void server_check_idle(struct server *server);

@@ -59,13 +59,20 @@ class Daemon:
     """A running `denoised serve`."""
 
     def __init__(self, folder, *arguments, listen="127.0.0.1:0", model=MODEL, wait=True,
-                 log_format="json"):
+                 log_format="json", variables=None, passed=None):
+        """`variables` are added to the environment, `passed` is a listening socket for it."""
         self.log_path = pathlib.Path(folder) / "log"
         self.log = open(self.log_path, "wb")
         env = {k: v for k, v in os.environ.items() if not k.startswith("DENOISED_")}
         command = [BINARY, "serve", "--listen", listen, "--model", model, "--log-format", log_format,
                    *arguments]
-        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=self.log, env=env)
+        env.update(variables or {})
+        kept = ()
+        if passed:
+            kept = (passed.fileno(),)
+            command = ["bash", "-c", f'LISTEN_FDS=1 LISTEN_PID=$$ exec "$@" 3<&{kept[0]}', "bash", *command]
+        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=self.log, env=env,
+                                        pass_fds=kept)
         self.line = None
         if wait:
             self.await_line()
