@@ -15,7 +15,7 @@ RUN make deps
 COPY . .
 ARG REVISION=unknown
 # An image without /docs is not one that anybody asked for: no renderer is an error here.
-RUN make -j"$(nproc)" REVISION="$REVISION" DESTDIR=/out PREFIX=/usr install \
+RUN make -j"$(nproc)" REVISION="$REVISION" DESTDIR=/out PREFIX=/usr install-program \
         CFLAGS="$(if [ "$(uname -m)" = x86_64 ]; then echo -march=x86-64-v2; fi)" \
  && strip /out/usr/bin/denoised \
  && test -f /out/usr/share/denoised/licenses/swagger-ui/LICENSE

@@ -289,16 +289,19 @@ SYSTEMD_VERSION ?= $(shell systemctl --version 2>/dev/null | awk 'NR == 1 {print
 OLD_SYSTEMD = $(shell test "$(or $(SYSTEMD_VERSION),252)" -ge 253 || echo yes)
 NOTIFY_OLD := s|^Type=notify-reload|Type=notify\nExecReload=/bin/kill -HUP $$MAINPID|
 
-# Settings that are there already stay, and uninstall leaves those that were changed.
-install: all
+# What runs, as in the container ...
+install-program: all
 	install -D -m 755 $(BUILD)/denoised $(BINDIR)/denoised
 	install -D -m 644 -t $(DATADIR)/models models/*.safetensors
+	$(Q)for f in LICENSE NOTICE; do test ! -f $(RENDERER)/$$f || install -D -m 644 \
+	    $(RENDERER)/$$f $(DATADIR)/licenses/swagger-ui/$$f; done
+
+# ... and all around it. Settings that are there already stay, and uninstall leaves those that were changed.
+install: install-program
 	install -D -m 644 -t $(DOCDIR) README.md CHANGELOG.md LICENSE openapi.yaml
 	install -D -m 644 -t $(DOCDIR)/docs docs/*.md
 	install -D -m 644 -t $(DOCDIR)/models models/*.md
 	install -D -m 644 -t $(DOCDIR)/examples systemd/api-keys.conf deploy/nginx/denoised.conf
-	$(Q)for f in LICENSE NOTICE; do test ! -f $(RENDERER)/$$f || install -D -m 644 \
-	    $(RENDERER)/$$f $(DATADIR)/licenses/swagger-ui/$$f; done
 	install -D -m 644 -t $(UNITDIR) systemd/denoised.service systemd/denoised.socket
 	sed -i -e 's|@PREFIX@|$(PREFIX)|' $(if $(OLD_SYSTEMD),-e '$(NOTIFY_OLD)') \
 	    $(UNITDIR)/denoised.service
@@ -317,4 +320,4 @@ clean:
 -include $(CROSS_OBJ:.o=.d)
 -include $(CORE_OBJ:.o=.d) $(API_OBJ:.o=.d) $(SERVER_OBJ:.o=.d) $(TEST_BIN:%=%.d) $(TEST_LIB_OBJ:.o=.d)
 
-.PHONY: all deps test-deps train-deps fuzz-deps cross-deps bench-deps lint-deps run bench bench-load train evaluate test test-unit test-python test-fuzz-corpus test-cross fuzz fuzz-run lint install uninstall clean FORCE
+.PHONY: all deps test-deps train-deps fuzz-deps cross-deps bench-deps lint-deps run bench bench-load train evaluate test test-unit test-python test-fuzz-corpus test-cross fuzz fuzz-run lint install-program install uninstall clean FORCE
