@@ -4,6 +4,7 @@
 #   make run             ... and serve on localhost:8080      (ARGS="--listen ..." for more)
 #   make test            every test that belongs to each change
 #   make test-cross      the part of them that runs on other processors, emulated
+#   make test-faults     every call of the daemon fails once, in turn (5 minutes)
 #   make fuzz            coverage-guided fuzzing (FUZZ_SECONDS=60 a target)
 #   make lint            formatting, static analysis, include directions
 #   make bench           the comparison with PyTorch, ONNX Runtime and oneDNN (ARGS="--help")
@@ -239,9 +240,21 @@ $(TEST_MODULES): $(BUILD)/%/node_modules/.package-lock.json: tests/%/package-loc
 	cp tests/$*/package.json tests/$*/package-lock.json $(BUILD)/$*/
 	cd $(BUILD)/$* && $(NPM_CI) && touch node_modules/.package-lock.json
 
-test-python: $(BUILD)/denoised $(BUILD)/load $(BUILD)/openapi.json $(TEST_MODULES)
+# What fails the calls of a daemon on demand. A sanitizer's runtime stays behind it.
+FAULT_LIB := $(BUILD)/tests/fault/fail_nth.so
+$(FAULT_LIB): tests/fault/fail_nth.c $(BUILD)/.flags | test-deps
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(filter-out -fsanitize%,$(CFLAGS_ALL)) -shared -fPIC -o $@ $< -ldl
+
+test-python: $(BUILD)/denoised $(BUILD)/load $(FAULT_LIB) $(BUILD)/openapi.json $(TEST_MODULES)
 	$(Q)BROWSER_TEST_FOLDER=$(BUILD)/browser DENOISED_BINARY=$(BUILD)/denoised DENOISED_OPENAPI=$(BUILD)/openapi.json \
 	    $(PYTHON) -m pytest -q -p no:cacheprovider $(PYTEST_ARGS) tests
+
+# Everything of tests/fault that `make test` does a part of.
+.PHONY: test-faults
+test-faults: $(BUILD)/denoised $(FAULT_LIB)
+	$(Q)FAULTS=all DENOISED_BINARY=$(BUILD)/denoised $(PYTHON) -m pytest -q -s -p no:cacheprovider \
+	    $(PYTEST_ARGS) tests/fault
 
 # Where the shipped model comes from (hours) and how it is judged (minutes); models/mnist.md says with
 # which ARGS.

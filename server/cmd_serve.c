@@ -1,22 +1,30 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/resource.h>
 
 #include "server/commands.h"
 #include "server/processors.h"
+#include "server/resources.h"
 #include "server/server.h"
 
 #define POOL_MAX 1024 /* libuv's */
 
-/* The soft limit on descriptors is often 1024, less than our connections need. */
-static void raise_descriptor_limit(void)
+/* Have what the daemon needs, or say what is missing. */
+static int take_resources(struct server *server)
 {
-    struct rlimit limit;
-    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < limit.rlim_max) {
-        limit.rlim_cur = limit.rlim_max;
-        setrlimit(RLIMIT_NOFILE, &limit); /* best effort: the library stops accepting instead */
+    char error[128];
+    uint32_t wanted = server->max_connections;
+    if (resources_take_descriptors(&server->max_connections, error, sizeof error) != 0 ||
+        resources_check_threads(server->n_workers + 1, error, sizeof error) != 0) {
+        log_event(&server->log, LOG_ERROR, "resources_failed", LOG_S("reason", error));
+        return -1;
     }
+    if (server->max_connections < wanted) {
+        log_event(&server->log, LOG_WARN, "connections_limited",
+                  LOG_I("connections", server->max_connections), LOG_I("max_connections", wanted),
+                  LOG_S("reason", "the limit on descriptors"));
+    }
+    return 0;
 }
 
 /* The kernel drops a signal without a handler that is for the first process of a container. Blocked
@@ -40,6 +48,7 @@ int cmd_serve(const struct options *options)
         .options = options,
         .log = {.format = options->log_format},
         .state = SERVER_LOADING,
+        .max_connections = (uint32_t)options->max_connections,
         .n_workers =
             options->workers > 0 ? (uint32_t)options->workers : (uint32_t)processors.usable,
     };
@@ -50,8 +59,10 @@ int cmd_serve(const struct options *options)
      * is queued. */
     char pool[16];
     snprintf(pool, sizeof pool, "%u", server.n_workers + 1);
-    setenv("UV_THREADPOOL_SIZE", pool, 1);
+    if (setenv("UV_THREADPOOL_SIZE", pool, 1) != 0) {
+        log_event(&server.log, LOG_ERROR, "resources_failed", LOG_S("reason", "out of memory"));
+        return 1;
+    }
     signal(SIGPIPE, SIG_IGN);
-    raise_descriptor_limit();
-    return server_run(&server);
+    return take_resources(&server) == 0 ? server_run(&server) : 1;
 }

@@ -1,10 +1,14 @@
 #include "server/connection.h"
 
+#include <errno.h>
 #include <netdb.h>
+#include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include "api/problem.h"
 #include "server/request.h"
@@ -12,14 +16,8 @@
 
 #define CHECK_INTERVAL_MS 250
 #define NS_PER_S UINT64_C(1000000000)
-#define SLOWEST_BYTES_PER_S 8192 /* of a client that reads an answer */
-
-/* A poll handle outlives the connection until libuv has closed it. */
-struct watch {
-    uv_poll_t poll;
-    struct connection *connection;
-    void (*gone)(struct request *request);
-};
+#define REFUSALS_PERIOD_NS (10 * NS_PER_S) /* between two lines about refused connections */
+#define SLOWEST_BYTES_PER_S 8192           /* of a client that reads an answer */
 
 static bool phase_is_busy(enum connection_phase phase)
 {
@@ -66,25 +64,122 @@ static void on_check(uv_timer_t *timer)
     }
 }
 
-void connection_list_init(struct connection_list *list, struct server *server)
+/* One at a time: what is done about a hang-up may end other connections that hung up as well. */
+static void on_hangups(uv_poll_t *poll, int status, int events)
 {
-    *list = (struct connection_list){.server = server};
+    struct connection_list *list = poll->data;
+    struct epoll_event event;
+    (void)status, (void)events;
+    while (epoll_wait(list->hangup_fd, &event, 1, 0) == 1) {
+        struct connection *c = event.data.ptr;
+        void (*gone)(struct request *) = c->gone;
+        connection_unwatch(c);
+        gone(c->request);
+    }
+}
+
+int connection_list_init(struct connection_list *list, struct server *server)
+{
+    *list = (struct connection_list){.server = server, .hangup_fd = epoll_create1(EPOLL_CLOEXEC)};
+    if (list->hangup_fd < 0) {
+        return -1;
+    }
+    int rc = uv_poll_init(&server->loop, &list->hangups, list->hangup_fd);
+    if (rc != 0) {
+        close(list->hangup_fd);
+        errno = -rc;
+        return -1;
+    }
+    list->hangups.data = list;
+    uv_poll_start(&list->hangups, UV_READABLE, on_hangups);
     uv_timer_init(&server->loop, &list->timer);
     list->timer.data = list;
+    return 0;
 }
 
 void connection_list_close(struct connection_list *list)
 {
     uv_close((uv_handle_t *)&list->timer, NULL);
+    uv_close((uv_handle_t *)&list->hangups, NULL);
 }
 
-struct connection *connection_add(struct connection_list *list, int fd)
+void connection_list_free(struct connection_list *list)
+{
+    close(list->hangup_fd);
+}
+
+static void format_address(const struct sockaddr *peer, char *out, size_t bytes)
+{
+    socklen_t length =
+        peer->sa_family == AF_INET6 ? sizeof(struct sockaddr_in6) : sizeof(struct sockaddr_in);
+    if (peer->sa_family == AF_UNIX) {
+        snprintf(out, bytes, "unix");
+    } else if (getnameinfo(peer, length, out, (socklen_t)bytes, NULL, 0, NI_NUMERICHOST) != 0) {
+        snprintf(out, bytes, "unknown");
+    }
+}
+
+static uint64_t origin_of(const struct sockaddr *peer)
+{
+    uint64_t origin = 0;
+    if (peer && peer->sa_family == AF_INET) {
+        const struct sockaddr_in *v4 = (const struct sockaddr_in *)(const void *)peer;
+        return UINT64_C(1) << 32 | v4->sin_addr.s_addr; /* starts with zeros, as no IPv6 one does */
+    }
+    if (peer && peer->sa_family == AF_INET6) {
+        const struct in6_addr *v6 = &((const struct sockaddr_in6 *)(const void *)peer)->sin6_addr;
+        if (IN6_IS_ADDR_V4MAPPED(v6)) {
+            uint32_t v4;
+            memcpy(&v4, v6->s6_addr + 12, sizeof v4);
+            return UINT64_C(1) << 32 | v4;
+        }
+        memcpy(&origin, v6->s6_addr, sizeof origin);
+        return origin ? origin : 1; /* ::1 */
+    }
+    return 0;
+}
+
+static void log_refusal(struct connection_list *list, const struct sockaddr *peer)
+{
+    uint64_t now_ns = uv_hrtime();
+    list->server->metrics.connections_refused++;
+    list->n_refused++;
+    if (list->refusal_logged_ns && now_ns - list->refusal_logged_ns < REFUSALS_PERIOD_NS) {
+        return;
+    }
+    char remote[64];
+    format_address(peer, remote, sizeof remote);
+    log_event(&list->server->log, LOG_WARN, "connections_refused", LOG_S("remote", remote),
+              LOG_I("since_last_line", list->n_refused));
+    list->refusal_logged_ns = now_ns;
+    list->n_refused = 0;
+}
+
+bool connection_admit(struct connection_list *list, const struct sockaddr *peer)
+{
+    uint64_t origin = origin_of(peer);
+    int limit = list->server->options->max_connections_per_address, n = 0;
+    if (limit == 0 || origin == 0) {
+        return true;
+    }
+    for (const struct connection *c = list->head; c; c = c->next) {
+        n += c->origin == origin;
+    }
+    if (n >= limit) {
+        log_refusal(list, peer);
+    }
+    return n < limit;
+}
+
+struct connection *connection_add(struct connection_list *list, int fd, const struct sockaddr *peer)
 {
     struct connection *c = calloc(1, sizeof *c);
     if (!c) {
         return NULL;
     }
+    c->list = list;
     c->fd = fd;
+    c->origin = origin_of(peer);
     c->next = list->head;
     if (list->head) {
         list->head->prev = c;
@@ -144,59 +239,25 @@ void connection_remote(const struct connection *c, char *out, size_t bytes)
     socklen_t length = sizeof peer;
     if (getpeername(c->fd, (struct sockaddr *)&peer, &length) != 0) {
         snprintf(out, bytes, "gone");
-    } else if (peer.ss_family == AF_UNIX) {
-        snprintf(out, bytes, "unix");
-    } else if (getnameinfo((const struct sockaddr *)&peer, length, out, (socklen_t)bytes, NULL, 0,
-                           NI_NUMERICHOST) != 0) {
-        snprintf(out, bytes, "unknown");
+    } else {
+        format_address((const struct sockaddr *)&peer, out, bytes);
     }
 }
 
-static void on_watch_closed(uv_handle_t *handle)
+int connection_watch(struct connection *c, void (*gone)(struct request *request))
 {
-    free(handle->data);
-}
-
-static void on_hangup(uv_poll_t *poll, int status, int events)
-{
-    struct watch *w = poll->data;
-    if (status == 0 && !(events & UV_DISCONNECT)) {
-        return;
+    struct epoll_event event = {.events = EPOLLRDHUP, .data.ptr = c};
+    if (epoll_ctl(c->list->hangup_fd, EPOLL_CTL_ADD, c->fd, &event) != 0) {
+        return -1;
     }
-    struct request *request = w->connection->request;
-    void (*gone)(struct request *) = w->gone;
-    connection_unwatch(w->connection);
-    gone(request);
-}
-
-int connection_watch(struct connection_list *list, struct connection *c,
-                     void (*gone)(struct request *request))
-{
-    struct watch *w = calloc(1, sizeof *w);
-    if (!w) {
-        return UV_ENOMEM;
-    }
-    int rc = uv_poll_init(&list->server->loop, &w->poll, c->fd);
-    if (rc != 0) {
-        free(w);
-        return rc;
-    }
-    w->poll.data = w;
-    w->connection = c;
-    w->gone = gone;
-    c->watch = w;
-    rc = uv_poll_start(&w->poll, UV_DISCONNECT, on_hangup);
-    if (rc != 0) {
-        connection_unwatch(c);
-    }
-    return rc;
+    c->gone = gone;
+    return 0;
 }
 
 void connection_unwatch(struct connection *c)
 {
-    if (c->watch) {
-        /* Takes the descriptor out of the loop's epoll at once; only the memory waits. */
-        uv_close((uv_handle_t *)&c->watch->poll, on_watch_closed);
-        c->watch = NULL;
+    if (c->gone) {
+        epoll_ctl(c->list->hangup_fd, EPOLL_CTL_DEL, c->fd, NULL);
+        c->gone = NULL;
     }
 }

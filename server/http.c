@@ -201,6 +201,13 @@ static struct connection *connection_of(struct MHD_Connection *mhd)
     return info ? info->socket_context : NULL;
 }
 
+static enum MHD_Result on_accept(void *cls, const struct sockaddr *peer, socklen_t bytes)
+{
+    struct http *http = cls;
+    (void)bytes;
+    return connection_admit(&http->connections, peer) ? MHD_YES : MHD_NO;
+}
+
 static void on_connection(void *cls, struct MHD_Connection *mhd, void **socket_context,
                           enum MHD_ConnectionNotificationCode what)
 {
@@ -208,7 +215,9 @@ static void on_connection(void *cls, struct MHD_Connection *mhd, void **socket_c
     if (what == MHD_CONNECTION_NOTIFY_STARTED) {
         const union MHD_ConnectionInfo *info =
             MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_CONNECTION_FD);
-        *socket_context = connection_add(&http->connections, info->connect_fd);
+        int fd = info->connect_fd;
+        info = MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
+        *socket_context = connection_add(&http->connections, fd, info ? info->client_addr : NULL);
         return;
     }
     struct connection *c = *socket_context;
@@ -327,32 +336,44 @@ int http_open(struct http **out, struct server *server)
     }
     http->server = server;
     http->mhd = MHD_start_daemon(
-        MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME, 0, NULL, NULL, on_request, http,
+        MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME, 0, on_accept, http, on_request, http,
         MHD_OPTION_LISTEN_SOCKET, (MHD_socket)server->listener.fd, MHD_OPTION_CONNECTION_LIMIT,
-        (unsigned)server->options->max_connections, MHD_OPTION_CONNECTION_TIMEOUT, 0u,
-        MHD_OPTION_NOTIFY_CONNECTION, on_connection, http, MHD_OPTION_URI_LOG_CALLBACK,
-        on_request_line, http, MHD_OPTION_NOTIFY_COMPLETED, on_completed, NULL,
-        MHD_OPTION_UNESCAPE_CALLBACK, on_unescape, NULL, MHD_OPTION_SIGPIPE_HANDLED_BY_APP, 1,
-        MHD_OPTION_END);
+        server->max_connections, MHD_OPTION_CONNECTION_TIMEOUT, 0u, MHD_OPTION_NOTIFY_CONNECTION,
+        on_connection, http, MHD_OPTION_URI_LOG_CALLBACK, on_request_line, http,
+        MHD_OPTION_NOTIFY_COMPLETED, on_completed, NULL, MHD_OPTION_UNESCAPE_CALLBACK, on_unescape,
+        NULL, MHD_OPTION_SIGPIPE_HANDLED_BY_APP, 1, MHD_OPTION_END);
     if (!http->mhd) {
-        free(http);
-        return -1;
+        goto free_http;
     }
-    server->listener.fd = -1;
+    if (connection_list_init(&http->connections, server) != 0) {
+        goto stop_library;
+    }
     const union MHD_DaemonInfo *info = MHD_get_daemon_info(http->mhd, MHD_DAEMON_INFO_EPOLL_FD);
     if (uv_poll_init(&server->loop, &http->poll, info->epoll_fd) != 0) {
-        MHD_stop_daemon(http->mhd);
-        free(http);
-        return -1;
+        goto close_connections;
     }
     http->poll.data = http;
     uv_timer_init(&server->loop, &http->timer);
     http->timer.data = http;
-    connection_list_init(&http->connections, server);
     uv_poll_start(&http->poll, UV_READABLE, on_readable);
+    server->listener.fd = -1;
     *out = http;
     http_run(http);
     return 0;
+
+close_connections:
+    connection_list_close(&http->connections); /* the loop needs their memory until it ends */
+    connection_list_free(&http->connections);
+    *out = http;
+stop_library:
+    MHD_quiesce_daemon(http->mhd); /* the listening socket is the caller's again */
+    MHD_stop_daemon(http->mhd);
+    http->mhd = NULL;
+free_http:
+    if (*out != http) {
+        free(http);
+    }
+    return -1;
 }
 
 size_t http_requests(const struct http *http)
@@ -370,13 +391,14 @@ void http_stop_accepting(struct http *http)
 
 void http_close(struct http *http)
 {
-    if (!http) {
+    if (!http || !http->mhd) {
         return;
     }
     uv_close((uv_handle_t *)&http->poll, NULL);
     uv_close((uv_handle_t *)&http->timer, NULL);
     connection_list_close(&http->connections);
     MHD_stop_daemon(http->mhd);
+    connection_list_free(&http->connections);
 }
 
 void http_free(struct http *http)

@@ -11,15 +11,22 @@
 static const char *const level_names[] = {
     [LOG_INFO] = "info", [LOG_WARN] = "warn", [LOG_ERROR] = "error"};
 
-static void put_timestamp(struct text *t)
+#define HEAD_BYTES 160
+
+/* How every line begins. Events are words of ours. */
+static void format_head(char out[HEAD_BYTES], enum log_format format, enum log_level level,
+                        const char *event)
 {
     struct timespec now;
     struct tm utc;
+    char date[32];
     clock_gettime(CLOCK_REALTIME, &now);
     gmtime_r(&now.tv_sec, &utc);
-    char date[32];
     strftime(date, sizeof date, "%Y-%m-%dT%H:%M:%S", &utc);
-    text_printf(t, "%s.%03ldZ", date, now.tv_nsec / 1000000);
+    snprintf(out, HEAD_BYTES,
+             format == LOG_JSON ? "{\"time\":\"%s.%03ldZ\",\"level\":\"%s\",\"event\":\"%s\""
+                                : "%s.%03ldZ %s %s",
+             date, now.tv_nsec / 1000000, level_names[level], event);
 }
 
 /* A value that holds a space, a quote or the like stands in JSON's quotes in the text format too.
@@ -56,18 +63,18 @@ void log_write(const struct log *log, enum log_level level, const char *event,
                const struct log_field *fields)
 {
     struct text t = TEXT_INIT;
-    text_puts(&t, log->format == LOG_JSON ? "{\"time\":\"" : "");
-    put_timestamp(&t);
-    text_printf(&t, log->format == LOG_JSON ? "\",\"level\":\"%s\",\"event\":\"%s\"" : " %s %s",
-                level_names[level], event);
+    char head[HEAD_BYTES];
+    const char *end = log->format == LOG_JSON ? "}\n" : "\n";
+    format_head(head, log->format, level, event);
+    text_puts(&t, head);
     for (const struct log_field *field = fields; field->key; field++) {
         put_field(&t, log->format, field);
     }
-    text_puts(&t, log->format == LOG_JSON ? "}\n" : "\n");
+    text_puts(&t, end);
     size_t bytes;
     char *line = text_take(&t, &bytes);
     if (!line) {
-        dprintf(STDERR_FILENO, "%s %s\n", level_names[level], event);
+        dprintf(STDERR_FILENO, "%s%s", head, end);
         return;
     }
     /* Nobody is left to tell when standard error fails. */

@@ -78,6 +78,7 @@ struct metrics {
     uint64_t cache_evictions;
     uint64_t model_loads[MODEL_LOAD_RESULTS];
     uint64_t connections_total;
+    uint64_t connections_refused; /* beyond the limit of an address */
     double last_step_timestamp_s;
     double start_time_s;
 

@@ -102,6 +102,8 @@ static void put_requests(struct text *t, const struct metrics *m)
                 "Conditional requests answered without drawing.");
     put_integer(t, "http_connections_total", "counter", m->connections_total,
                 "Connections accepted.");
+    put_integer(t, "http_connections_refused_total", "counter", m->connections_refused,
+                "Connections refused, of addresses that held as many as they may.");
     put_integer(t, "http_connections", "gauge", m->connections, "Connections open.");
 }
 

@@ -55,6 +55,8 @@ const struct option_row option_table[] = {
      "largest request body"},
     {"max-connections", 0, OPTION_INT, SERVE, FIELD(max_connections), 1, 65536, "1024", "N", NULL,
      "connections held at once"},
+    {"max-connections-per-address", 0, OPTION_INT, SERVE, FIELD(max_connections_per_address), 0, 65536, "0", "N", NULL,
+     "of one client's address, or IPv6 network of 64 bits; 0: no limit"},
     {"cache-bytes", 0, OPTION_INT, SERVE, FIELD(cache_bytes), 0, 2147483647, "16777216", "BYTES", NULL,
      "pictures of GET /v1/samples kept for whom asks again; 0: none"},
     {"request-timeout-s", 0, OPTION_INT, SERVE, FIELD(request_timeout_s), 1, 3600, "10", "SECONDS", NULL,

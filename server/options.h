@@ -36,8 +36,9 @@ struct options {
     int max_rows_per_request;
     int max_body_bytes;
     int max_connections;
-    int cache_bytes;       /* of finished pictures; 0: none are kept */
-    int request_timeout_s; /* a client must have sent its whole request by then */
+    int max_connections_per_address; /* 0: no limit */
+    int cache_bytes;                 /* of finished pictures; 0: none are kept */
+    int request_timeout_s;           /* a client must have sent its whole request by then */
     int keepalive_timeout_s;
     int max_jobs;       /* stored at once */
     int max_jobs_bytes; /* of their images */

@@ -228,7 +228,7 @@ void request_reply_problem(struct request *r, const struct problem *problem)
 
 int request_watch(struct request *r, void (*gone)(struct request *request))
 {
-    return connection_watch(&r->http->connections, r->connection, gone) == 0 ? 0 : -1;
+    return connection_watch(r->connection, gone);
 }
 
 void request_unwatch(struct request *r)

@@ -50,6 +50,7 @@ struct server {
     bool finished; /* the loop has been told to end */
     int exit_status;
     uint32_t n_workers;
+    uint32_t max_connections; /* as many of --max-connections as there are descriptors for */
 
     /* set once loading is over */
     struct model_set models;

@@ -1,6 +1,7 @@
 #include "core/model/config.h"
 
 #include <cJSON.h>
+#include <errno.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -267,7 +268,10 @@ int dn_config_parse(struct dn_config *config, const char *text, struct dn_error 
     const char *end = NULL;
     int version = 0;
 
+    errno = 0; /* the library does not tell a lack of memory from a fault; malloc() does */
     root.json = cJSON_ParseWithOpts(text, &end, 1);
+    if (!root.json && errno == ENOMEM)
+        return dn_fail(err, DN_ENOMEM, "out of memory");
     if (!root.json || !cJSON_IsObject(root.json)) {
         cJSON_Delete(root.json);
         return dn_fail(err, DN_EFORMAT, "config: not a JSON object");

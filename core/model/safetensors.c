@@ -1,6 +1,7 @@
 #include "core/model/safetensors.h"
 
 #include <cJSON.h>
+#include <errno.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -175,9 +176,11 @@ int dn_safetensors_parse(struct dn_safetensors *st, const uint8_t *bytes, size_t
         return dn_fail(err, DN_EFORMAT, "header: not UTF-8");
 
     const char *end = NULL;
+    errno = 0; /* the library does not tell a lack of memory from a fault; malloc() does */
     header = cJSON_ParseWithLengthOpts(text, (size_t)header_bytes, &end, 0);
     if (!header || !cJSON_IsObject(header)) {
-        rc = dn_fail(err, DN_EFORMAT, "header: not a JSON object");
+        rc = !header && errno == ENOMEM ? dn_fail(err, DN_ENOMEM, "out of memory")
+                                        : dn_fail(err, DN_EFORMAT, "header: not a JSON object");
         goto out;
     }
     while (end < (const char *)data &&

@@ -49,7 +49,8 @@ def test_help_has_every_flag():
     for command in ("serve", "sample", "bench", "info"):
         assert {"--model", "--isa", "--precision"} <= flags[command]
     assert {"--listen", "--workers", "--max-batch", "--max-queue-rows", "--max-rows-per-request",
-            "--max-body-bytes", "--max-connections", "--cache-bytes", "--request-timeout-s", "--keepalive-timeout-s",
+            "--max-body-bytes", "--max-connections", "--max-connections-per-address", "--cache-bytes",
+            "--request-timeout-s", "--keepalive-timeout-s",
             "--drain-timeout-s", "--log-format", "--log-access"} <= flags["serve"]
     assert {"--label", "--n", "--seed", "--sampler", "--steps", "--guidance-scale", "--eta",
             "--output", "--scale", "--threads"} <= flags["sample"]
