@@ -29,6 +29,7 @@ static const struct {
     [FIELD_SCALE] = {"/scale", TYPE_NUMBER, IN_BODY | IN_QUERY},
     [FIELD_COLUMNS] = {"/columns", TYPE_NUMBER, IN_BODY},
     [FIELD_TIMEOUT_MS] = {"/timeout_ms", TYPE_NUMBER, IN_REQUEST},
+    [FIELD_PRIORITY] = {"/priority", TYPE_STRING, IN_REQUEST},
     [FIELD_PREVIEW_EVERY] = {"/preview_every", TYPE_NUMBER, IN_REQUEST},
     [FIELD_ID] = {"/id", TYPE_STRING, IN_JOB},
 };

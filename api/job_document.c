@@ -71,6 +71,8 @@ void job_document_put(struct text *t, const struct job_view *job)
     text_puts(t, ",\"object\":\"job\",");
     document_put_string(t, "status", job->status);
     text_printf(t, ",\"created\":%lld", (long long)job->created);
+    text_puts(t, ",");
+    document_put_string(t, "priority", priority_names[job->params->priority]);
     put_time(t, "started", job->started);
     put_time(t, "finished", job->finished);
     put_time(t, "expires", job->expires);

@@ -94,6 +94,26 @@ static const char *read_key(uint8_t digest[KEYRING_DIGEST_BYTES], struct word w)
     return NULL;
 }
 
+/* Does the word begin so? Then what follows is in *value. */
+static bool has_name(struct word w, const char *name, struct word *value)
+{
+    size_t bytes = strlen(name);
+    *value = (struct word){.at = w.at + bytes, .bytes = w.bytes - bytes};
+    return w.bytes > bytes && memcmp(w.at, name, bytes) == 0;
+}
+
+static const char *read_priority(struct key_limits *limits, struct word value)
+{
+    for (int p = 0; p < PRIORITIES; p++) {
+        if (value.bytes == strlen(priority_names[p]) &&
+            memcmp(value.at, priority_names[p], value.bytes) == 0) {
+            limits->priority = (enum priority)p;
+            return NULL;
+        }
+    }
+    return "a priority is high, normal or low";
+}
+
 static const char *read_limit(struct key_limits *limits, struct word w)
 {
     struct {
@@ -102,27 +122,29 @@ static const char *read_limit(struct key_limits *limits, struct word w)
     } rows[] = {{"rows-per-minute=", &limits->rows_per_minute},
                 {"burst-rows=", &limits->burst_rows},
                 {"rows-in-flight=", &limits->rows_in_flight}};
+    struct word value;
+    if (has_name(w, "priority=", &value)) {
+        return read_priority(limits, value);
+    }
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
-        size_t name_bytes = strlen(rows[i].name);
-        if (w.bytes <= name_bytes || memcmp(w.at, rows[i].name, name_bytes) != 0) {
+        if (!has_name(w, rows[i].name, &value)) {
             continue;
         }
-        const char *digits = w.at + name_bytes;
-        size_t n = w.bytes - name_bytes;
-        if (n > 10 || !is_made_of(digits, n, "0123456789")) {
+        if (value.bytes > 10 || !is_made_of(value.at, value.bytes, "0123456789")) {
             return "a limit is a whole number up to 1000000000, 0 for none";
         }
-        uint64_t value = 0;
-        for (size_t k = 0; k < n; k++) {
-            value = value * 10 + (uint64_t)(digits[k] - '0');
+        uint64_t number = 0;
+        for (size_t k = 0; k < value.bytes; k++) {
+            number = number * 10 + (uint64_t)(value.at[k] - '0');
         }
-        if (value > KEYRING_LIMIT_MAX) {
+        if (number > KEYRING_LIMIT_MAX) {
             return "a limit is a whole number up to 1000000000, 0 for none";
         }
-        *rows[i].value = (uint32_t)value;
+        *rows[i].value = (uint32_t)number;
         return NULL;
     }
-    return "rows-per-minute=N, burst-rows=N or rows-in-flight=N is expected after the key";
+    return "rows-per-minute=N, burst-rows=N, rows-in-flight=N or priority=high|normal|low is "
+           "expected after the key";
 }
 
 /* One line that is not empty. Returns NULL, or what is wrong with it. */

@@ -7,6 +7,7 @@
  *     # comment
  *     studio   sha256:2bb80d537b1da3e38bd30361aa855686bde0eacd7162fef6a25fe97bf527a25b
  *     crawler  a-key-of-at-least-16-characters  rows-per-minute=60 burst-rows=10 rows-in-flight=4
+ *     nightly  another-key-of-16-characters-and-more  priority=low
  *
  * A key is kept as a digest only. What is compared is a digest keyed by the caller's random salt,
  * so that the time a look-up takes tells nothing about the keys. Const once parsed; any thread.
@@ -17,17 +18,20 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "api/priority.h"
+
 #define KEYRING_NAME_BYTES 64
 #define KEYRING_SALT_BYTES 16
 #define KEYRING_DIGEST_BYTES 32
 #define KEYRING_ERROR_BYTES 160
 #define KEYRING_LIMIT_MAX 1000000000
 
-/* In rows, that is images; 0 is no limit. */
+/* In rows, that is images, where 0 is no limit. */
 struct key_limits {
     uint32_t rows_per_minute;
     uint32_t burst_rows;     /* at once after a pause; 0: as many as in a minute */
     uint32_t rows_in_flight; /* waiting or at work */
+    enum priority priority;  /* the highest */
 };
 
 struct key {

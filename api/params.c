@@ -299,6 +299,9 @@ int params_from_fields(struct sample_params *p, const struct fields *f,
     uint64_t timeout_ms = 0;
     read_integer(f, FIELD_TIMEOUT_MS, 1, PARAMS_TIMEOUT_MS_MAX, &timeout_ms, problem);
     p->timeout_ms = (uint32_t)timeout_ms;
+    p->has_priority = f->has[FIELD_PRIORITY];
+    p->priority = (enum priority)read_name(f, FIELD_PRIORITY, priority_names, PRIORITIES,
+                                           PRIORITY_NORMAL, problem);
     resolve_sampling(p, f, problem);
     resolve_images(p, f, context, problem);
     uint64_t preview_every = 0;

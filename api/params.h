@@ -12,6 +12,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "api/priority.h"
 #include "api/problem.h"
 #include "api/query.h"
 #include "core/denoise.h"
@@ -75,8 +76,10 @@ struct sample_params {
     double eta;
     enum params_layout layout;
     uint32_t scale;
-    uint32_t columns;                 /* of the grid; 0 with LAYOUT_LIST */
-    uint32_t timeout_ms;              /* 0: none */
+    uint32_t columns;    /* of the grid; 0 with LAYOUT_LIST */
+    uint32_t timeout_ms; /* 0: none */
+    bool has_priority;   /* the request named one; else it is normal */
+    enum priority priority;
     uint32_t preview_every;           /* steps between two previews of an image; 0 is none */
     char job_id[PARAMS_JOB_ID_BYTES]; /* the client's own; "" without one */
 };

@@ -36,6 +36,11 @@ void client_drop(struct client *client)
     }
 }
 
+struct fair_share *client_share(struct client *client)
+{
+    return client ? &client->share : NULL;
+}
+
 static void client_set_limits(struct client *client, const struct key_limits *limits)
 {
     bool had_rate = client->limits.rows_per_minute > 0;
@@ -279,7 +284,8 @@ int clients_load(struct clients *c, const struct options *options, char error[CL
     struct client **table = NULL;
     struct key_limits defaults = {.rows_per_minute = (uint32_t)options->rows_per_minute,
                                   .burst_rows = (uint32_t)options->burst_rows,
-                                  .rows_in_flight = (uint32_t)options->max_rows_in_flight};
+                                  .rows_in_flight = (uint32_t)options->max_rows_in_flight,
+                                  .priority = PRIORITY_NORMAL};
     uint8_t salt[KEYRING_SALT_BYTES];
     int rc = -1;
     if (random_bytes(salt, sizeof salt) != 0) {

@@ -13,6 +13,7 @@
 
 #include "api/keyring.h"
 #include "api/problem.h"
+#include "server/fair_queue.h"
 #include "server/options.h"
 
 struct request;
@@ -25,6 +26,7 @@ struct client {
     double tokens;            /* rows that may be asked for now; below 0 after a large request */
     uint64_t refilled_ns;
     uint32_t rows_in_flight;
+    struct fair_share share; /* of the engine */
     uint32_t references;
 };
 
@@ -52,6 +54,9 @@ void clients_add_headers(struct request *r);
 /* Take a reference, or give one back. NULL allowed. */
 struct client *client_hold(struct client *client);
 void client_drop(struct client *client);
+
+/* Its share of the engine: NULL is that of those who are nobody in particular. */
+struct fair_share *client_share(struct client *client);
 
 /* May it have so many rows more? Returns 0, and they are counted; or -1 with the problem, and with
  * the seconds to wait in *retry_after_s, 0 when waiting does not help or is not known. NULL is

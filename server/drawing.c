@@ -22,6 +22,7 @@ static void drawing_free(struct drawing *d)
     free(d->pixels);
     rendition_free(&d->made);
     params_free(&d->params);
+    client_drop(d->client);
     free(d);
 }
 
@@ -143,8 +144,8 @@ static const struct job_ops drawing_ops = {
 };
 
 /* Memory for the images of `params`, which it takes over. NULL when there is none. */
-static struct drawing *drawing_new(struct server *server, struct sample_params *params,
-                                   const struct form *form)
+static struct drawing *drawing_new(struct server *server, struct client *client,
+                                   struct sample_params *params, const struct form *form)
 {
     const struct dn_model_info *info = dn_model_info(params->model);
     struct drawing *d = calloc(1, sizeof *d);
@@ -153,6 +154,7 @@ static struct drawing *drawing_new(struct server *server, struct sample_params *
         return NULL;
     }
     d->server = server;
+    d->client = client_hold(client);
     d->params = *params;
     *params = (struct sample_params){.labels = NULL};
     d->form = form;
@@ -169,18 +171,21 @@ static struct drawing *drawing_new(struct server *server, struct sample_params *
     d->job.model = model_set_find(&server->models, d->params.model);
     d->job.n_rows = (uint32_t)d->params.n_rows;
     d->job.steps = d->params.steps;
+    d->job.priority = d->params.priority;
+    d->job.share = client_share(client);
     d->job.evaluations = dn_model_evaluations_per_step(d->params.model, d->params.guidance_scale);
     return d;
 }
 
-enum admission drawing_begin(struct server *server, struct sample_params *params,
-                             const struct form *form, struct observer *o)
+enum admission drawing_begin(struct server *server, struct client *client,
+                             struct sample_params *params, const struct form *form,
+                             struct observer *o)
 {
     if (!server_takes_work(server)) {
         params_free(params);
         return ADMISSION_DRAINING;
     }
-    struct drawing *d = drawing_new(server, params, form);
+    struct drawing *d = drawing_new(server, client, params, form);
     /* From the start, or a fast drawing would be over before anybody looks. */
     bool is_followed = o->ops->changed || (d && d->params.preview_every);
     int rc = d ? 0 : DN_ENOMEM;

@@ -15,6 +15,7 @@
 #include "server/job.h"
 
 struct server;
+struct client;
 struct request;
 struct drawing;
 struct observer;
@@ -57,6 +58,7 @@ struct drawing {
     struct news *news;  /* of a drawing that somebody follows, else NULL */
     struct server *server;
     struct sample_params params;
+    struct client *client;   /* held: whose turn it is; NULL is nobody in particular */
     const struct form *form; /* its body is made by the worker; NULL for none */
     char id[40];
     int64_t created;
@@ -79,10 +81,11 @@ enum admission {
     ADMISSION_JOBS_FULL
 };
 
-/* Have `params` drawn, with `o` attached; takes params over whatever comes of it. Nothing is
- * attached unless it is admitted. ops->ended is not called from within. */
-enum admission drawing_begin(struct server *server, struct sample_params *params,
-                             const struct form *form, struct observer *o);
+/* Have `params` drawn for `client`, NULL allowed, with `o` attached; takes params over whatever
+ * comes of it. Nothing is attached unless it is admitted. ops->ended is not called from within. */
+enum admission drawing_begin(struct server *server, struct client *client,
+                             struct sample_params *params, const struct form *form,
+                             struct observer *o);
 
 /* Answer a request that was not admitted, and count it. */
 void drawing_reply_refused(struct request *r, enum admission why);

@@ -262,7 +262,7 @@ void events_start(struct request *r, struct sample_params *params, bool is_opena
         return;
     }
     r->n_rows = (uint32_t)params->n_rows;
-    enum admission admission = drawing_begin(r->server, params, NULL, &s->observer);
+    enum admission admission = drawing_begin(r->server, r->client, params, NULL, &s->observer);
     if (admission != ADMITTED) {
         request_unwatch(r);
         ticket_end(&s->ticket, &r->server->gate, true);

@@ -8,32 +8,15 @@
 
 /* ---- cost ----------------------------------------------------------------------------------- */
 
-static int magnitude(uint64_t evaluations)
-{
-    return 63 - __builtin_clzll(evaluations);
-}
-
 /* Seconds that a worker takes for an evaluation, by all that it has done; 0 before it has. */
 static double evaluation_s(const struct metrics *m)
 {
     return m->batch_evaluations.sum > 0 ? m->step_seconds.sum / m->batch_evaluations.sum : 0;
 }
 
-/* Evaluations that go first: of those let in, what needs about as much or less. Work that is half
- * done still counts in full, but never as more than all there is. */
-static uint64_t evaluations_ahead(const struct gate *g, uint64_t evaluations)
-{
-    uint64_t sum = 0;
-    for (int class = 0; class <= magnitude(evaluations); class ++) {
-        sum += g->evaluations[class];
-    }
-    uint64_t all = g->server->metrics.queue_evaluations;
-    return sum < all ? sum : all;
-}
-
 /* Is the time too short? Returns 0 or -1 with the problem. */
-static int check_time(const struct gate *g, const struct ticket *t, const struct sample_params *p,
-                      struct problem *problem)
+static int check_time(const struct gate *g, const struct ticket *t, struct client *client,
+                      const struct sample_params *p, struct problem *problem)
 {
     double each_s = evaluation_s(&g->server->metrics);
     double all_s = each_s * (double)t->evaluations / g->server->n_workers;
@@ -45,8 +28,9 @@ static int check_time(const struct gate *g, const struct ticket *t, const struct
         problem_add(problem, "/timeout_ms", "too short");
         return -1;
     }
-    double ahead_ms =
-        1e3 * each_s * (double)evaluations_ahead(g, t->evaluations) / g->server->n_workers;
+    uint64_t ahead = scheduler_evaluations_ahead(g->server->scheduler, client_share(client),
+                                                 p->priority, t->evaluations);
+    double ahead_ms = 1e3 * each_s * (double)ahead / g->server->n_workers;
     if (own_ms + ahead_ms > p->timeout_ms) {
         problem_set(problem, PROBLEM_DEADLINE_BUSY,
                     "This takes about %.0f ms, after %.0f ms for what is before it.", own_ms,
@@ -64,7 +48,8 @@ static void reply_refused(struct request *r, const struct problem *problem, uint
     enum job_reason reason =
         problem->kind == PROBLEM_DEADLINE || problem->kind == PROBLEM_DEADLINE_BUSY
             ? REASON_DEADLINE
-            : REASON_QUOTA;
+        : problem->kind == PROBLEM_PRIORITY ? REASON_PRIORITY
+                                            : REASON_QUOTA;
     metrics_count_job(&r->server->metrics, OUTCOME_REJECTED, reason);
     request_reply_problem(r, problem);
     if (problem->kind == PROBLEM_QUOTA_EXCEEDED || problem->kind == PROBLEM_DEADLINE_BUSY) {
@@ -75,13 +60,29 @@ static void reply_refused(struct request *r, const struct problem *problem, uint
     }
 }
 
+/* May the client ask for this priority? One that was not asked for is the client's highest, but not
+ * above normal. Returns 0 or -1 with the problem. */
+static int check_priority(const struct client *client, struct sample_params *p,
+                          struct problem *problem)
+{
+    enum priority highest = client ? client->limits.priority : PRIORITY_HIGH;
+    if (p->has_priority && p->priority < highest) {
+        problem_set(problem, PROBLEM_PRIORITY, "This key's requests have at most priority %s.",
+                    priority_names[highest]);
+        problem_add(problem, "/priority", "at most %s", priority_names[highest]);
+        return -1;
+    }
+    p->priority = p->priority > highest ? p->priority : highest;
+    return 0;
+}
+
 static void on_alarm(struct alarm *alarm)
 {
     struct ticket *t = (struct ticket *)(void *)((char *)alarm - offsetof(struct ticket, alarm));
     t->late(t);
 }
 
-int ticket_begin(struct ticket *t, struct request *r, const struct sample_params *p,
+int ticket_begin(struct ticket *t, struct request *r, struct sample_params *p,
                  void (*late)(struct ticket *ticket))
 {
     struct gate *g = &r->server->gate;
@@ -90,14 +91,14 @@ int ticket_begin(struct ticket *t, struct request *r, const struct sample_params
     *t = (struct ticket){.rows = (uint32_t)p->n_rows, .late = late};
     t->evaluations =
         (uint64_t)p->n_rows * p->steps * dn_model_evaluations_per_step(p->model, p->guidance_scale);
-    if ((p->timeout_ms && check_time(g, t, p, &problem) != 0) ||
+    if (check_priority(r->client, p, &problem) != 0 ||
+        (p->timeout_ms && check_time(g, t, r->client, p, &problem) != 0) ||
         client_take(r->client, t->rows, &problem, &retry_after_s) != 0) {
         t->evaluations = 0;
         reply_refused(r, &problem, retry_after_s);
         return -1;
     }
     t->client = client_hold(r->client);
-    g->evaluations[magnitude(t->evaluations)] += t->evaluations;
     if (p->timeout_ms) {
         alarm_set(&g->server->alarms, &t->alarm, p->timeout_ms, on_alarm);
     }
@@ -109,7 +110,6 @@ void ticket_end(struct ticket *t, struct gate *g, bool unused)
     if (t->evaluations == 0) {
         return;
     }
-    g->evaluations[magnitude(t->evaluations)] -= t->evaluations;
     alarm_clear(&g->server->alarms, &t->alarm);
     client_give_back(t->client, t->rows, unused);
     client_drop(t->client);

@@ -18,8 +18,6 @@
 struct server;
 struct request;
 
-#define GATE_CLASSES 64
-
 struct ticket {
     struct client *client; /* held; NULL is nobody in particular */
     uint32_t rows;
@@ -30,16 +28,15 @@ struct ticket {
 
 struct gate {
     struct server *server;
-    uint64_t evaluations[GATE_CLASSES]; /* of those let in, by magnitude: job_queue.h */
 };
 
 void gate_init(struct gate *g, struct server *server);
 
-/* Let a request for `params` in. Returns 0: the caller calls ticket_end() once. Or -1, with the
- * request answered: 429 over its quota, 503 where its time is too short as long as so much else is
- * to be done, 504 where it is too short anyway. `late` is called when its time is over, if it has a
- * limit, and must end the ticket. */
-int ticket_begin(struct ticket *t, struct request *r, const struct sample_params *params,
+/* Let a request for `params` in, whose priority this resolves. Returns 0: the caller calls
+ * ticket_end() once. Or -1, with the request answered: 403 for its priority, 429 over its quota,
+ * 503 where its time is too short as long as so much else is to be done, 504 where it is too short
+ * anyway. `late` is called when its time is over, if it has a limit, and must end the ticket. */
+int ticket_begin(struct ticket *t, struct request *r, struct sample_params *params,
                  void (*late)(struct ticket *ticket));
 
 /* It has its answer or gave up; `unused` when nothing was done for it at all. Nothing happens to

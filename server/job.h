@@ -16,11 +16,14 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "api/priority.h"
 #include "core/denoise.h"
 #include "server/metrics.h"
 
 struct job;
 struct served_model;
+struct lane;
+struct fair_share;
 
 struct job_ops {
     /* Any thread; of one job several at a time. */
@@ -48,6 +51,8 @@ struct job {
     uint32_t n_rows;
     uint32_t steps;       /* of each row */
     uint32_t evaluations; /* of each step of each row: 2 when guided */
+    enum priority priority;
+    struct fair_share *share; /* whose turn its steps are; NULL is that of all who have none */
 
     enum job_state state;
     enum job_reason reason; /* why it failed or was canceled */
@@ -62,7 +67,8 @@ struct job {
     uint64_t steps_done;
     uint64_t evaluations_done;
 
-    /* the links of job_queue.h and of the queue for finish() */
+    /* the links of fair_queue.h, of job_queue.h and of the queue for finish() */
+    struct lane *lane;
     int class;
     bool is_waiting, in_finish_queue;
     struct job *ready_prev, *ready_next;

@@ -16,11 +16,15 @@ void job_queue_leave(struct job_queue *q, struct job *job)
     *(job->newer ? &job->newer->older : &q->newest) = job->older;
 }
 
+int job_magnitude(uint64_t evaluations)
+{
+    assert(evaluations > 0);
+    return 63 - __builtin_clzll(evaluations);
+}
+
 int job_class(const struct job *job)
 {
-    uint64_t left = ((uint64_t)job->n_rows * job->steps - job->steps_done) * job->evaluations;
-    assert(left > 0);
-    return 63 - __builtin_clzll(left);
+    return job_magnitude(((uint64_t)job->n_rows * job->steps - job->steps_done) * job->evaluations);
 }
 
 void job_queue_put(struct job_queue *q, struct job *job)

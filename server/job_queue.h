@@ -1,6 +1,6 @@
 /*
- * The jobs of one model, in the two orders that the scheduler asks for: the one with the least left
- * to do, and the one that came first.
+ * The jobs of one lane (fair_queue.h), in the two orders that it is asked for: the one with the
+ * least left to do, and the one that came first.
  *
  * A job's class is the magnitude of the evaluations that it still needs: 0 for one, 1 for two or
  * three, 2 for up to seven, ... Of the jobs with rows that wait for a step, those of a lower class
@@ -35,6 +35,9 @@ void job_queue_take(struct job_queue *q, struct job *job);
  * there is none. */
 struct job *job_queue_first(const struct job_queue *q);
 struct job *job_queue_oldest(const struct job_queue *q);
+
+/* The class of so many evaluations, of which there are some. */
+int job_magnitude(uint64_t evaluations);
 
 /* The class of what `job`, which is not done, still needs. */
 int job_class(const struct job *job);

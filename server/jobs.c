@@ -353,9 +353,10 @@ struct stored_job *jobs_create(struct request *r, struct sample_params *params,
         stored_free(job);
         return NULL;
     }
+    job->params.priority = params->priority;
     enum admission admission = ADMISSION_JOBS_FULL;
     if (jobs_make_room(jobs, bytes_of(params))) {
-        admission = drawing_begin(jobs->server, params, NULL, &job->observer);
+        admission = drawing_begin(jobs->server, r->client, params, NULL, &job->observer);
     } else {
         params_free(params);
     }

@@ -10,6 +10,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "api/priority.h"
 #include "api/routes.h"
 #include "core/denoise.h"
 
@@ -36,6 +37,7 @@ enum job_reason {
     REASON_INTERNAL,
     REASON_QUEUE_FULL,
     REASON_QUOTA,
+    REASON_PRIORITY,
     REASON_DRAINING,
     REASON_JOBS_FULL,
     REASON_COUNT
@@ -85,7 +87,8 @@ struct metrics {
     /* gauges, kept by their owners */
     uint64_t queue_jobs;
     uint64_t queue_rows;
-    uint64_t queue_evaluations; /* still to be done for all rows admitted */
+    uint64_t priority_rows[PRIORITIES]; /* of queue_rows */
+    uint64_t queue_evaluations;         /* still to be done for all rows admitted */
     uint64_t workers;
     uint64_t workers_busy;
     uint64_t connections;

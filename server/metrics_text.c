@@ -16,7 +16,7 @@ static const char *const reason_names[REASON_COUNT] = {
     [REASON_INTERNAL] = "internal", [REASON_QUEUE_FULL] = "queue_full",
     [REASON_DRAINING] = "draining", [REASON_DEADLINE] = "deadline",
     [REASON_QUOTA] = "quota",       [REASON_JOBS_FULL] = "jobs_full",
-    [REASON_CANCEL] = "cancel"};
+    [REASON_CANCEL] = "cancel",     [REASON_PRIORITY] = "priority"};
 
 static void put_head(struct text *t, const char *name, const char *type, const char *help)
 {
@@ -137,6 +137,11 @@ static void put_jobs(struct text *t, const struct metrics *m)
     }
     put_integer(t, "queue_jobs", "gauge", m->queue_jobs, "Sampling requests not yet answered.");
     put_integer(t, "queue_rows", "gauge", m->queue_rows, "Images admitted and not yet drawn.");
+    put_head(t, "queue_priority_rows", "gauge", "Images admitted and not yet drawn, by priority.");
+    for (int p = 0; p < PRIORITIES; p++) {
+        text_printf(t, "denoised_queue_priority_rows{priority=\"%s\"} %llu\n", priority_names[p],
+                    (unsigned long long)m->priority_rows[p]);
+    }
     put_integer(t, "queue_evaluations", "gauge", m->queue_evaluations,
                 "Network evaluations that the admitted images still need.");
     put_head(t, "queue_wait_seconds", "histogram", "From a request to its first step.");

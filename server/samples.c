@@ -185,7 +185,7 @@ void samples_start(struct request *r, struct sample_params *params, const struct
     }
     snprintf(s->etag, sizeof s->etag, "%s", etag);
     r->n_rows = (uint32_t)params->n_rows;
-    enum admission admission = drawing_begin(r->server, params, form, &s->observer);
+    enum admission admission = drawing_begin(r->server, r->client, params, form, &s->observer);
     if (admission != ADMITTED) {
         request_unwatch(r);
         ticket_end(&s->ticket, &r->server->gate, true);

@@ -1,23 +1,20 @@
 /*
- * DESIGN. Each model has a queue of jobs (job_queue.h). An idle worker's batch is filled with rows
- * of the job with the least left to do, then of the next, up to the batch's limit: the model's load
- * divided by the workers, and no more than the size beyond which a larger batch does not make an
- * evaluation cheaper, which the warm-up measures.
+ * DESIGN. Each model has a queue of jobs, which knows who goes first (fair_queue.h). An idle
+ * worker's batch is filled with rows of the first job, then of the next, up to the batch's limit:
+ * the model's load divided by the workers, and no more than the size beyond which a larger batch
+ * does not make an evaluation cheaper, which the warm-up measures. At most half of it goes to whom
+ * the queue owes something.
  *
  * A job does not take along one that needs far more (COMPANY): its own steps would be longer, and
  * the other would hardly be done sooner.
- *
- * One evaluation in OLDEST_SHARE is owed to the job that came first, whatever its size: while it
- * has not had them, a batch begins with its rows. Without that a stream of small jobs could keep a
- * large one waiting for ever.
  *
  * To go through the loop thread costs far more than the fast kernels' smallest step, so a worker
  * keeps its batch for several steps (HOLD_NS), and comes back after the next one when
  *   - a row is done;
  *   - the loop thread recalls it: for a new job that would join or displace what it holds, for a
  *     canceled job among its rows, or to share its rows with a worker that has nothing to do;
- *   - somebody follows a row step by step, or a smaller job waits than one in the batch (its place
- *     went to the job that came first).
+ *   - somebody follows a row step by step, or a job waits that goes before one in the batch (its
+ *     place went to whom something was owed).
  *
  * The worker that takes a row's last step makes its image as well. A job with all images stands in
  * the finish queue, which goes first because it ends requests; one of a single row is finished on
@@ -30,11 +27,10 @@
 #include <stdlib.h>
 #include <time.h>
 
-#include "server/job_queue.h"
+#include "server/fair_queue.h"
 #include "server/worker.h"
 
 #define QUANTUM 2 /* the most that one row costs: a conditional and an unconditional evaluation */
-#define OLDEST_SHARE 4
 #define COMPANY 3 /* classes: a job that needs eight times as much, or more, does not join */
 #define HOLD_NS UINT64_C(20000000)
 
@@ -42,6 +38,8 @@ struct scheduler {
     uv_loop_t *loop;
     struct metrics *metrics;
     struct served_model_list models; /* the one to go first is the first; some are retired */
+    struct fair_clock clock;
+    struct fair_share everyone; /* of jobs without a share of their own */
     uint64_t max_queue_rows;
     struct worker *workers;
     uint32_t n_workers, n_busy;
@@ -93,8 +91,9 @@ static void publish_gauges(struct scheduler *s)
 /* A retired model goes with its last job. */
 static void let_go(struct scheduler *s, struct served_model *m)
 {
-    if (m->let_go && !m->queue.jobs.oldest) {
+    if (m->let_go && fair_queue_is_empty(&m->queue.jobs)) {
         TAILQ_REMOVE(&s->models, m, link);
+        fair_queue_deinit(&m->queue.jobs);
         m->let_go(m, m->let_go_arg);
     }
 }
@@ -109,7 +108,7 @@ static void job_release(struct scheduler *s, struct job *job)
     free(job->started);
     job->rows = NULL;
     job->started = NULL;
-    job_queue_leave(&job->model->queue.jobs, job);
+    fair_queue_leave(&job->model->queue.jobs, job);
     let_go(s, job->model);
     s->n_jobs--;
     enum job_outcome outcome = job->state == JOB_SUCCEEDED ? OUTCOME_SUCCEEDED
@@ -150,14 +149,16 @@ static void job_abort(struct scheduler *s, struct job *job, enum job_state state
 {
     struct model_queue *q = &job->model->queue;
     q->waiting_evaluations -= (uint64_t)job_ready_rows(job) * job->evaluations;
-    job_queue_take(&q->jobs, job);
+    fair_queue_take(&q->jobs, job);
     if (job->in_finish_queue) {
         finish_queue_remove(s, job);
     }
+    uint64_t left = ((uint64_t)job->n_rows * job->steps - job->steps_done) * job->evaluations;
+    fair_queue_shrink(&q->jobs, job, left);
+    s->queue_evaluations -= left;
     s->queue_rows -= job->n_rows - job->n_drawn;
     job->model->n_rows -= job->n_rows - job->n_drawn;
-    s->queue_evaluations -=
-        ((uint64_t)job->n_rows * job->steps - job->steps_done) * job->evaluations;
+    s->metrics->priority_rows[job->priority] -= job->n_rows - job->n_drawn;
     job->n_started = 0;
     job->next_row = job->n_rows;
     job->canceled_ns = uv_hrtime();
@@ -179,28 +180,6 @@ static void job_fail(struct scheduler *s, struct job *job, int error)
 
 /* ---- work comes back ------------------------------------------------------------------------ */
 
-/* What is owed to the job that came first grows with every evaluation and falls with its own. The
- * first is the oldest of those in the batch and those that wait: where the oldest jobs are served
- * anyway, nothing is owed. Jobs of the batch do not wait yet. */
-static void settle_share(struct model_queue *q, const struct worker *w)
-{
-    const uint64_t most = (uint64_t)OLDEST_SHARE * QUANTUM * WORKER_MAX_STEPS;
-    const struct job *oldest = job_queue_oldest(&q->jobs);
-    uint64_t oldest_ns = oldest ? oldest->submitted_ns : UINT64_MAX;
-    for (uint32_t i = 0; i < w->n_batch; i++) {
-        uint64_t submitted_ns = w->batch[i].job->submitted_ns;
-        oldest_ns = submitted_ns < oldest_ns ? submitted_ns : oldest_ns;
-    }
-    for (uint32_t i = 0; i < w->n_batch; i++) {
-        const struct job *job = w->batch[i].job;
-        uint64_t evaluations = (uint64_t)job->evaluations * w->n_steps;
-        uint64_t paid = job->submitted_ns == oldest_ns ? evaluations * OLDEST_SHARE : 0;
-        q->owed += evaluations;
-        q->owed -= paid < q->owed ? paid : q->owed;
-    }
-    q->owed = q->owed < most ? q->owed : most;
-}
-
 static void job_succeed(struct scheduler *s, struct job *job)
 {
     job_move(job, JOB_SUCCEEDED);
@@ -213,6 +192,7 @@ static void after_last_step(struct scheduler *s, struct worker *w, const struct 
     s->queue_rows--;
     job->model->n_rows--;
     job->model->n_images++;
+    s->metrics->priority_rows[job->priority]--;
     s->metrics->images[job->ops->row_params(job, b->row_idx).sampler]++;
     if (++job->n_drawn < job->n_rows) {
         return;
@@ -246,6 +226,7 @@ static void after_row(struct scheduler *s, struct worker *w, const struct batch_
         return;
     }
     s->queue_evaluations -= evaluations;
+    fair_queue_shrink(&q->jobs, job, evaluations);
     if (b->error != 0) {
         job_fail(s, job, b->error);
         return;
@@ -259,7 +240,7 @@ static void after_row(struct scheduler *s, struct worker *w, const struct batch_
     }
     job->started[job->n_started++] = b->row_idx;
     q->waiting_evaluations += job->evaluations;
-    job_queue_put(&q->jobs, job);
+    fair_queue_put(&q->jobs, job);
 }
 
 static void after_step(struct scheduler *s, struct worker *w)
@@ -279,7 +260,7 @@ static void after_step(struct scheduler *s, struct worker *w)
         s->evaluation_s =
             0.9 * s->evaluation_s + 0.1 * seconds / ((double)w->evaluations * w->n_steps);
     }
-    settle_share(&w->model->queue, w);
+    fair_queue_settle(&w->model->queue.jobs, w);
     /* From the last to the first, because each job goes to the front of its class. */
     uint32_t n = w->n_batch;
     w->n_batch = 0;
@@ -385,6 +366,7 @@ static void batch_add(struct scheduler *s, struct worker *w, struct job *job)
     w->evaluations += job->evaluations;
     q->waiting_evaluations -= job->evaluations;
     q->running_evaluations += job->evaluations;
+    fair_queue_hand_out(&q->jobs, job);
     job->n_busy++;
     if (job->state == JOB_QUEUED) {
         job->first_step_ns = uv_hrtime();
@@ -408,7 +390,7 @@ static bool batch_add_rows(struct scheduler *s, struct worker *w, struct job *jo
         }
         batch_add(s, w, job);
     }
-    job_queue_take(&w->model->queue.jobs, job);
+    fair_queue_take(&w->model->queue.jobs, job);
     return true;
 }
 
@@ -417,18 +399,24 @@ static uint64_t divide_up(uint64_t a, uint64_t b)
     return (a + b - 1) / b;
 }
 
-/* The highest class in the batch, and whether somebody follows one of its rows. */
-static int batch_class(const struct worker *w, bool *is_followed)
+/* Does somebody follow one of its rows? */
+static bool batch_is_followed(const struct worker *w)
 {
-    int highest = 0;
-    *is_followed = false;
+    bool is_followed = false;
     for (uint32_t i = 0; i < w->n_batch; i++) {
-        const struct job *job = w->batch[i].job;
-        int class = job_class(job);
-        highest = class > highest ? class : highest;
-        *is_followed |= job->ops->stepped != NULL;
+        is_followed |= w->batch[i].job->ops->stepped != NULL;
     }
-    return highest;
+    return is_followed;
+}
+
+/* Does the job go before one of its rows? */
+static bool batch_is_displaced(const struct worker *w, const struct job *job)
+{
+    bool is_displaced = false;
+    for (uint32_t i = 0; i < w->n_batch && !is_displaced; i++) {
+        is_displaced = fair_queue_displaces(job, w->batch[i].job);
+    }
+    return is_displaced;
 }
 
 static void batch_fill(struct scheduler *s, struct worker *w)
@@ -440,34 +428,37 @@ static void batch_fill(struct scheduler *s, struct worker *w)
     share = share < even ? share : even;
     w->n_batch = 0;
     w->evaluations = 0;
-    if (q->owed >= OLDEST_SHARE * QUANTUM) {
+    struct job *job = fair_queue_owed(&q->jobs);
+    if (job) {
         uint64_t half = divide_up(w->model->batch_limit, 2);
-        batch_add_rows(s, w, job_queue_oldest(&q->jobs), half < share ? half : share);
+        batch_add_rows(s, w, job, half < share ? half : share);
     }
-    struct job *job = job_queue_first(&q->jobs);
+    job = fair_queue_first(&q->jobs);
     int company = job ? job->class + COMPANY : 0;
     while (job && job->class < company && batch_add_rows(s, w, job, share)) {
-        job = job_queue_first(&q->jobs);
+        job = fair_queue_first(&q->jobs);
     }
-    bool is_followed;
-    int class = batch_class(w, &is_followed);
-    w->hold_ns = is_followed || (job && job->class < class) ? 0 : uv_hrtime() + HOLD_NS;
+    bool comes_back = batch_is_followed(w) || (job && batch_is_displaced(w, job));
+    w->hold_ns = comes_back ? 0 : uv_hrtime() + HOLD_NS;
     atomic_store_explicit(&w->recall, false, memory_order_relaxed);
 }
 
-/* The next model with rows that wait, in turn; NULL when none has. */
+/* The model whose rows go first, of equal ones the next in turn; NULL when none waits. */
 static struct served_model *pick_model(struct scheduler *s)
 {
-    struct served_model *m;
+    struct served_model *m, *first = NULL;
     TAILQ_FOREACH(m, &s->models, link)
     {
-        if (m->queue.jobs.classes) {
-            TAILQ_REMOVE(&s->models, m, link);
-            TAILQ_INSERT_TAIL(&s->models, m, link);
-            return m;
+        if (fair_queue_waits(&m->queue.jobs) &&
+            (!first || fair_queue_goes_before(&m->queue.jobs, &first->queue.jobs))) {
+            first = m;
         }
     }
-    return NULL;
+    if (first) {
+        TAILQ_REMOVE(&s->models, first, link);
+        TAILQ_INSERT_TAIL(&s->models, first, link);
+    }
+    return first;
 }
 
 /* A worker has nothing to do: let the one with the most rows come back to share them. */
@@ -515,9 +506,8 @@ static void recall_for(struct scheduler *s, const struct job *job)
 {
     for (uint32_t i = 0; i < s->n_workers; i++) {
         struct worker *w = &s->workers[i];
-        bool is_followed;
-        if (w->n_batch > 0 && (w->model != job->model || batch_has_room(w, job) ||
-                               batch_class(w, &is_followed) > job->class)) {
+        if (w->n_batch > 0 &&
+            (w->model != job->model || batch_has_room(w, job) || batch_is_displaced(w, job))) {
             worker_recall(w);
         }
     }
@@ -535,6 +525,7 @@ int scheduler_open(struct scheduler **out, const struct options *options, uint32
     }
     s->metrics = metrics;
     TAILQ_INIT(&s->models);
+    fair_clock_init(&s->clock);
     s->max_queue_rows = (uint64_t)options->max_queue_rows;
     s->workers = calloc(n_workers, sizeof *s->workers);
     while (s->workers && s->n_workers < n_workers) {
@@ -556,6 +547,7 @@ int scheduler_open(struct scheduler **out, const struct options *options, uint32
 
 void scheduler_add_model(struct scheduler *s, struct served_model *m)
 {
+    fair_queue_init(&m->queue.jobs, &s->clock);
     TAILQ_INSERT_TAIL(&s->models, m, link);
 }
 
@@ -600,14 +592,20 @@ int scheduler_submit(struct scheduler *s, struct job *job)
     }
     job->state = JOB_QUEUED;
     job->submitted_ns = uv_hrtime();
+    job->share = job->share ? job->share : &s->everyone;
     struct model_queue *q = &job->model->queue;
+    if (fair_queue_enter(&q->jobs, job) != 0) {
+        free(job->rows);
+        free(job->started);
+        return DN_ENOMEM;
+    }
     s->n_jobs++;
     s->queue_rows += job->n_rows;
     job->model->n_rows += job->n_rows;
+    s->metrics->priority_rows[job->priority] += job->n_rows;
     s->queue_evaluations += (uint64_t)job->n_rows * job->steps * job->evaluations;
     q->waiting_evaluations += (uint64_t)job->n_rows * job->evaluations;
-    job_queue_enter(&q->jobs, job);
-    job_queue_put(&q->jobs, job);
+    fair_queue_put(&q->jobs, job);
     scheduler_pump(s);
     if (job->is_waiting) {
         recall_for(s, job);
@@ -622,15 +620,24 @@ void scheduler_cancel(struct scheduler *s, struct job *job, enum job_reason reas
     }
 }
 
+struct cancel_all {
+    struct scheduler *scheduler;
+    enum job_reason reason;
+};
+
+static void cancel_one(void *arg, struct job *job)
+{
+    const struct cancel_all *all = arg;
+    scheduler_cancel(all->scheduler, job, all->reason);
+}
+
 void scheduler_cancel_all(struct scheduler *s, enum job_reason reason)
 {
-    struct served_model *m, *next_model;
-    for (m = TAILQ_FIRST(&s->models); m; m = next_model) {
-        next_model = TAILQ_NEXT(m, link); /* a retired one goes with its last job */
-        for (struct job *job = m->queue.jobs.oldest, *next; job; job = next) {
-            next = job->newer;
-            scheduler_cancel(s, job, reason);
-        }
+    struct cancel_all all = {.scheduler = s, .reason = reason};
+    struct served_model *m, *next;
+    for (m = TAILQ_FIRST(&s->models); m; m = next) {
+        next = TAILQ_NEXT(m, link); /* a retired one goes with its last job */
+        fair_queue_each(&m->queue.jobs, cancel_one, &all);
     }
 }
 
@@ -650,12 +657,23 @@ uint32_t scheduler_eta_s(const struct scheduler *s)
     return seconds < 1 ? 1 : seconds > 1e9 ? 1000000000 : (uint32_t)ceil(seconds);
 }
 
+uint64_t scheduler_evaluations_ahead(const struct scheduler *s, const struct fair_share *share,
+                                     enum priority priority, uint64_t evaluations)
+{
+    return fair_clock_ahead(&s->clock, share ? share : &s->everyone, priority, evaluations);
+}
+
 void scheduler_close(struct scheduler *s)
 {
     if (!s) {
         return;
     }
     assert(s->n_jobs == 0 && s->n_busy == 0);
+    struct served_model *m;
+    TAILQ_FOREACH(m, &s->models, link)
+    {
+        fair_queue_deinit(&m->queue.jobs);
+    }
     for (uint32_t i = 0; i < s->n_workers; i++) {
         worker_close(&s->workers[i]);
     }

@@ -2,10 +2,9 @@
  * The scheduler: which rows take their next step now, on which worker.
  *
  * Continuous batching: each time a worker is free, its batch is filled from whatever rows wait; a
- * new job joins at the next step, a finished or canceled row leaves at its next step. The job with
- * the least left to do goes first, so that one image is not held up by a thousand; a share of the
- * work goes to the job that came first, so that nothing waits for ever. While there is little to
- * do, rows are spread over the workers instead of filling one batch.
+ * new job joins at the next step, a finished or canceled row leaves at its next step. Who goes
+ * first is in fair_queue.h. While there is little to do, rows are spread over the workers instead
+ * of filling one batch.
  *
  * Loop thread only, but for scheduler_open().
  */
@@ -55,6 +54,10 @@ size_t scheduler_jobs(const struct scheduler *s);
 
 /* No job is left and no worker is at work. */
 bool scheduler_is_idle(const struct scheduler *s);
+
+/* Evaluations that go before those of a new job: of `share`, NULL allowed, in this priority. */
+uint64_t scheduler_evaluations_ahead(const struct scheduler *s, const struct fair_share *share,
+                                     enum priority priority, uint64_t evaluations);
 
 /* Seconds until all admitted work is done, by what steps took lately. At least 1. */
 uint32_t scheduler_eta_s(const struct scheduler *s);

@@ -16,15 +16,14 @@
 #include <sys/queue.h>
 
 #include "core/denoise.h"
-#include "server/job_queue.h"
+#include "server/fair_queue.h"
 #include "server/options.h"
 
 #define SERVED_MODEL_MAX_SIZES 16 /* of batches, in the measurement */
 
 /* The scheduler's, of one model. */
 struct model_queue {
-    struct job_queue jobs;
-    uint64_t owed;                /* evaluations to the job that came first, times OLDEST_SHARE */
+    struct fair_queue jobs;
     uint64_t waiting_evaluations; /* one step of every waiting row */
     uint64_t running_evaluations; /* in the workers' batches now */
 };

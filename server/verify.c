@@ -69,7 +69,8 @@ static int verification_start(struct verification *v)
         return -1;
     }
     r->n_rows = (uint32_t)v->claim.params.n_rows;
-    enum admission admission = drawing_begin(r->server, &v->claim.params, NULL, &v->observer);
+    enum admission admission =
+        drawing_begin(r->server, r->client, &v->claim.params, NULL, &v->observer);
     if (admission != ADMITTED) {
         request_unwatch(r);
         ticket_end(&v->ticket, &r->server->gate, true);
