@@ -234,25 +234,26 @@ $(BUILD)/tests/fuzz/fuzz_%: $(BUILD)/tests/fuzz/fuzz_%.o $(BUILD)/libapi.a $(BUI
 	$(Q)$(CC) $(LDFLAGS_ALL) -fsanitize=fuzzer -o $@ $^ $(LIBS_ALL)
 
 # Packages for tests: each folder's of its own, in the build folder.
-TEST_MODULES := $(patsubst %,$(BUILD)/%/node_modules/.package-lock.json,browser openai)
+TEST_MODULES := $(patsubst %,$(BUILD)/%/node_modules/.package-lock.json,browser openai openapi)
 $(TEST_MODULES): $(BUILD)/%/node_modules/.package-lock.json: tests/%/package-lock.json | test-deps
 	@mkdir -p $(BUILD)/$*
 	cp tests/$*/package.json tests/$*/package-lock.json $(BUILD)/$*/
 	cd $(BUILD)/$* && $(NPM_CI) && touch node_modules/.package-lock.json
 
-# What fails the calls of a daemon on demand. A sanitizer's runtime stays behind it.
-FAULT_LIB := $(BUILD)/tests/fault/fail_nth.so
-$(FAULT_LIB): tests/fault/fail_nth.c $(BUILD)/.flags | test-deps
-	@mkdir -p $(@D)
+# What fails the calls of a daemon under test, or makes it wait. A sanitizer's runtime stays behind it.
+PRELOADS := $(BUILD)/tests/fault/fail_nth.so $(BUILD)/tests/http/preload.so
+$(PRELOADS): $(BUILD)/%.so: %.c $(BUILD)/.flags | test-deps
+	@echo "  LINK  $@"
+	$(Q)mkdir -p $(@D)
 	$(Q)$(CC) $(filter-out -fsanitize%,$(CFLAGS_ALL)) -shared -fPIC -o $@ $< -ldl
 
-test-python: $(BUILD)/denoised $(BUILD)/load $(FAULT_LIB) $(BUILD)/openapi.json $(TEST_MODULES)
+test-python: $(BUILD)/denoised $(BUILD)/load $(PRELOADS) $(BUILD)/openapi.json $(TEST_MODULES)
 	$(Q)BROWSER_TEST_FOLDER=$(BUILD)/browser DENOISED_BINARY=$(BUILD)/denoised DENOISED_OPENAPI=$(BUILD)/openapi.json \
 	    $(PYTHON) -m pytest -q -p no:cacheprovider $(PYTEST_ARGS) tests
 
 # Everything of tests/fault that `make test` does a part of.
 .PHONY: test-faults
-test-faults: $(BUILD)/denoised $(FAULT_LIB)
+test-faults: $(BUILD)/denoised $(PRELOADS)
 	$(Q)FAULTS=all DENOISED_BINARY=$(BUILD)/denoised $(PYTHON) -m pytest -q -s -p no:cacheprovider \
 	    $(PYTEST_ARGS) tests/fault
 

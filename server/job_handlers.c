@@ -114,12 +114,12 @@ void jobs_handle_create(struct request *r)
 
 /* ---- parameters of a query ------------------------------------------------------------------ */
 
-/* An integer parameter. Returns 0, or -1 with the fault added. */
+/* An integer parameter, in digits. Returns 0, or -1 with the fault added. */
 static int read_integer(const char *pointer, const char *value, double min, double max, double *out,
                         struct problem *problem)
 {
     double number;
-    if (json_read_number(&number, value) != 0 || number < min || number > max ||
+    if (value[strspn(value, "0123456789")] || json_read_number(&number, value) != 0 || number < min || number > max ||
         number != (double)(uint64_t)number) {
         problem_add(problem, pointer, "must be an integer %.0f..%.0f", min, max);
         return -1;

@@ -13,6 +13,8 @@ import time
 import pytest
 import requests
 
+from . import contract
+
 BINARY = os.environ.get("DENOISED_BINARY", "build/denoised")
 MODEL = "models/mnist.safetensors"
 with open(BINARY, "rb") as f:
@@ -152,6 +154,21 @@ def read_response(stream):
 
 # So much work that it lasts until it is canceled.
 ENDLESS = {"label": 3, "n": 64, "steps": 1000, "sampler": "ddpm", "guidance_scale": 1, "seed": 5}
+
+
+@pytest.fixture(autouse=True)
+def answers_are_documented(monkeypatch):
+    """Whatever a test asks for with `requests`, the answer is held against openapi.yaml."""
+    send = requests.Session.send
+
+    def checked(session, request, **more):
+        answer = send(session, request, **more)
+        target = re.sub(r"^\w+://[^/]+", "", request.url)
+        contract.check_answer(request.method, target, answer.status_code, answer.headers,
+                              None if more.get("stream") else answer.content)
+        return answer
+
+    monkeypatch.setattr(requests.Session, "send", checked)
 
 
 @pytest.fixture

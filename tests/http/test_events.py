@@ -14,7 +14,7 @@ from PIL import Image
 from .conftest import DEADLINE_S, ENDLESS, SANITIZED, read_response, wait_for
 from .test_errors import check_problem
 from .test_jobs import act, cancel, create, finish
-from .test_openapi import DOCUMENT, validate
+from .contract import DOCUMENT, validate
 
 STREAM = {"Accept": "text/event-stream"}
 SCHEMAS = DOCUMENT["components"]["schemas"]

@@ -11,17 +11,13 @@ import requests
 from tests.fuzz.make_corpus import png_files
 
 from .conftest import DEADLINE_S, wait_for
-from .test_openapi import DOCUMENT, check_answer
 
-VERIFY = DOCUMENT["paths"]["/v1/verify"]["post"]
 FAST = {"seed": 42, "steps": 2, "sampler": "ddim"}
 
 
 def verify(daemon, png, **headers):
-    answer = requests.post(daemon.url + "/v1/verify", data=png, timeout=DEADLINE_S,
-                           headers={"Content-Type": "image/png", **headers})
-    check_answer(VERIFY, answer)
-    return answer
+    return requests.post(daemon.url + "/v1/verify", data=png, timeout=DEADLINE_S,
+                         headers={"Content-Type": "image/png", **headers})
 
 
 def draw(daemon, **params):

@@ -1,0 +1,58 @@
+/*
+ * Preloaded into a daemon under test, to bring about what no request can:
+ *
+ *     HOLD_MODELS=FILE  a model is not opened before this process gets a lock on FILE
+ *     NO_SEEDS=1        the system has no random numbers when a seed is to be drawn
+ *
+ * Without these variables it changes nothing.
+ */
+#include <dlfcn.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/types.h>
+#include <unistd.h>
+
+#define EXPORTED __attribute__((visibility("default")))
+
+typedef int open_function(const char *path, int flags, ...);
+typedef ssize_t getrandom_function(void *out, size_t bytes, unsigned flags);
+
+static int has_suffix(const char *path, const char *suffix)
+{
+    size_t bytes = strlen(path), suffix_bytes = strlen(suffix);
+    return bytes >= suffix_bytes && strcmp(path + bytes - suffix_bytes, suffix) == 0;
+}
+
+EXPORTED int open(const char *path, int flags, ...)
+{
+    open_function *next = (open_function *)(uintptr_t)dlsym(RTLD_NEXT, "open");
+    va_list args;
+    va_start(args, flags);
+    mode_t mode = flags & (O_CREAT | O_TMPFILE) ? va_arg(args, mode_t) : 0;
+    va_end(args);
+    const char *hold = getenv("HOLD_MODELS");
+    if (hold && has_suffix(path, ".safetensors")) {
+        int fd = next(hold, O_RDWR);
+        if (fd >= 0) {
+            flock(fd, LOCK_EX);
+            close(fd);
+        }
+    }
+    return next(path, flags, mode);
+}
+
+/* A seed is the one thing of 8 bytes that is asked for without a traceparent. */
+EXPORTED ssize_t getrandom(void *out, size_t bytes, unsigned flags)
+{
+    getrandom_function *next = (getrandom_function *)(uintptr_t)dlsym(RTLD_NEXT, "getrandom");
+    if (bytes == sizeof(uint64_t) && getenv("NO_SEEDS")) {
+        errno = EIO;
+        return -1;
+    }
+    return next(out, bytes, flags);
+}
