@@ -129,8 +129,12 @@ def _check_body(response, status, headers, body):
             assert document["status"] == status
     elif media_type == "image/png":
         assert body.startswith(b"\x89PNG\r\n\x1a\n") and body.endswith(b"IEND\xaeB`\x82")
+    elif media_type == "application/zip":
+        assert body.startswith(b"PK\3\4") and b"PK\5\6" in body[-22:]
+    elif media_type == "multipart/mixed":
+        boundary = re.search('boundary="?([^";]+)', headers["Content-Type"])[1].encode()
+        assert body.startswith(b"--" + boundary) and b"--" + boundary + b"--" in body[-80:]
     else:
-        assert body or media_type != "text/html"
         body.decode()
 
 

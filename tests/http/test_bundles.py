@@ -13,12 +13,11 @@ import requests
 from PIL import Image
 
 from .conftest import DEADLINE_S, ENDLESS, wait_for
+from .contract import DOCUMENT, validate
 from .test_errors import check_problem
-from .test_openapi import DOCUMENT, check_answer, validate
 
 BODY = {"labels": [7, "two"], "n": 2, "seed": 42, "index": 3, "steps": 3}
 NAMES = ["0003-7-seed42.png", "0004-7-seed42.png", "0005-2-seed42.png", "0006-2-seed42.png"]
-RESULT = DOCUMENT["paths"]["/v1/jobs/{id}/result"]["get"]
 
 
 def files_of_zip(answer):
@@ -57,7 +56,6 @@ READERS = {"application/zip": files_of_zip, "multipart/mixed": files_of_parts}
 def post(daemon, body, accept):
     answer = daemon.post(body, headers={"Accept": accept})
     assert answer.status_code == 200, answer.text
-    check_answer(DOCUMENT["paths"]["/v1/samples"]["post"], answer)
     return answer
 
 
@@ -108,7 +106,6 @@ def run_job(daemon, body):
 def test_of_a_job(daemon, accept):
     job = run_job(daemon, BODY)
     answer = daemon.get(f"/v1/jobs/{job}/result", headers={"Accept": accept})
-    check_answer(RESULT, answer)
     assert answer.content == post(daemon, BODY, accept).content
     assert answer.headers["Vary"] == "Accept" and answer.headers["Cache-Control"] == "no-store"
 

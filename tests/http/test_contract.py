@@ -267,8 +267,8 @@ def impossible(world, target):
 BY_ID = {op.id: op for op in contract.OPERATIONS}
 SPECIAL = {
     ("discover", "200"): accepting("application/json", "text/html", op="discover"),
-    ("createSamples", "200"): accepting("application/json", "image/png", "text/event-stream",
-                                        op="createSamples"),
+    ("createSamples", "200"): accepting("application/json", "image/png", "application/zip",
+                                        "multipart/mixed", "text/event-stream", op="createSamples"),
     ("createSamples", "202"): [lambda w: w.post("/v1/samples", SMALL, Prefer="respond-async")],
     ("createSamples", "404"): [lambda w: w.post("/v1/samples", {**SMALL, "model": "none"})],
     ("createSamples", "409"): [busy_key],
@@ -287,7 +287,8 @@ SPECIAL = {
     ("createJob", "504"): [lambda w: impossible(w, "/v1/jobs")],
     ("deleteJob", "204"): [lambda w: ask(BY_ID["deleteJob"], w, path={"id": created_job(w)})],
     ("followJob", "204"): [after_the_last_event],
-    ("getJobResult", "200"): accepting("application/json", "image/png", op="getJobResult"),
+    ("getJobResult", "200"): accepting("application/json", "image/png", "application/zip",
+                                       "multipart/mixed", op="getJobResult"),
     ("verifyPicture", "404"): [lambda w: ask(BY_ID["verifyPicture"], w, body=other_model(w))],
     ("createImages", "200"): [lambda w: w.post("/v1/images/generations", {"prompt": "7"}),
                               lambda w: w.post("/v1/images/generations", {"prompt": "7", "stream": True})],
