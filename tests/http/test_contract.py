@@ -71,7 +71,7 @@ class World:
 
     def start_keyed(self):
         keys = self.folder / "keys"
-        keys.write_text(f"ada {KEY} rows-per-minute=1\n")
+        keys.write_text(f"ada {KEY} rows-per-minute=1 priority=low\n")
         self.start("keyed", "--api-keys-file", keys, "--metrics-need-key", "on")
 
     def start_loading(self):
@@ -264,12 +264,18 @@ def impossible(world, target):
     return world.post(target, {**ENDLESS, "timeout_ms": 1})
 
 
+def too_high(world, target):
+    """A priority that the key does not have."""
+    return world.post(target, {**SMALL, "priority": "high"}, name="keyed", X_API_Key=KEY)
+
+
 BY_ID = {op.id: op for op in contract.OPERATIONS}
 SPECIAL = {
     ("discover", "200"): accepting("application/json", "text/html", op="discover"),
     ("createSamples", "200"): accepting("application/json", "image/png", "application/zip",
                                         "multipart/mixed", "text/event-stream", op="createSamples"),
     ("createSamples", "202"): [lambda w: w.post("/v1/samples", SMALL, Prefer="respond-async")],
+    ("createSamples", "403"): [lambda w: too_high(w, "/v1/samples")],
     ("createSamples", "404"): [lambda w: w.post("/v1/samples", {**SMALL, "model": "none"})],
     ("createSamples", "409"): [busy_key],
     ("createSamples", "422"): [lambda w: same_key(w, "/v1/samples", SMALL)],
@@ -279,6 +285,7 @@ SPECIAL = {
     ("createJob", "200"): [lambda w: w.post("/v1/jobs", {**SMALL, "id": "digits-1", "n": 2,
                                                          "layout": "grid"})],
     ("createJob", "202"): [lambda w: ask(BY_ID["createJob"], w)],
+    ("createJob", "403"): [lambda w: too_high(w, "/v1/jobs")],
     ("createJob", "404"): [lambda w: w.post("/v1/jobs", {**SMALL, "model": "none"})],
     ("createJob", "409"): [lambda w: w.post("/v1/jobs", {**SMALL, "id": "digits-1"})],
     ("createJob", "410"): [lambda w: w.post("/v1/jobs", {**SMALL, "id": "gone"}, name="full")],
