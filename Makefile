@@ -34,7 +34,8 @@ PACKAGES := gcc libc6-dev pkg-config python3-yaml libmicrohttpd-dev libcjson-dev
             libopenblas-dev libuv1-dev nettle-dev
 PKG_CONFIG_NAMES := libmicrohttpd libcjson libpng zlib openblas libuv nettle
 TEST_PACKAGES := libcmocka-dev python3-pytest python3-requests python3-numpy python3-pil \
-                 python3-jsonschema python3-tqdm curl chromium
+                 python3-jsonschema python3-tqdm curl chromium openssl systemd \
+                 libpcre2-8-0 libssl3
 TRAIN_PACKAGES := python3-torch python3-numpy python3-matplotlib python3-tqdm python3-pil
 BENCH_PACKAGES := python3-torch python3-numpy python3-matplotlib python3-tqdm libdnnl-dev
 LINT_PACKAGES := clang-format clang-tidy clang
@@ -247,8 +248,14 @@ $(PRELOADS): $(BUILD)/%.so: %.c $(BUILD)/.flags | test-deps
 	$(Q)mkdir -p $(@D)
 	$(Q)$(CC) $(filter-out -fsanitize%,$(CFLAGS_ALL)) -shared -fPIC -o $@ $< -ldl
 
-test-python: $(BUILD)/denoised $(BUILD)/load $(PRELOADS) $(BUILD)/openapi.json $(TEST_MODULES)
-	$(Q)BROWSER_TEST_FOLDER=$(BUILD)/browser DENOISED_BINARY=$(BUILD)/denoised DENOISED_OPENAPI=$(BUILD)/openapi.json \
+# nginx is only looked at, so where it is not installed it is not made to be: Debian would start it.
+NGINX := $(if $(shell PATH=$$PATH:/usr/sbin command -v nginx),,$(BUILD)/nginx/usr/sbin/nginx)
+$(BUILD)/nginx/usr/sbin/nginx: tools/unpack-package.sh | test-deps
+	tools/unpack-package.sh $(BUILD)/nginx nginx && touch $@
+
+test-python: $(BUILD)/denoised $(BUILD)/load $(PRELOADS) $(NGINX) $(BUILD)/openapi.json $(TEST_MODULES)
+	$(Q)PATH=$(CURDIR)/$(BUILD)/nginx/usr/sbin:$$PATH:/usr/sbin BROWSER_TEST_FOLDER=$(BUILD)/browser \
+	    DENOISED_BINARY=$(BUILD)/denoised DENOISED_OPENAPI=$(BUILD)/openapi.json \
 	    $(PYTHON) -m pytest -q -p no:cacheprovider $(PYTEST_ARGS) tests
 
 # Everything of tests/fault that `make test` does a part of.

@@ -186,7 +186,7 @@ bool connection_admit(struct connection_list *list, const struct sockaddr *peer)
 {
     uint64_t origin = origin_of(peer);
     int limit = list->server->options->max_connections_per_address, n = 0;
-    if (limit == 0 || origin == 0) {
+    if (limit == 0 || origin == 0 || proxies_has(&list->server->proxies, peer)) {
         return true;
     }
     for (const struct connection *c = list->head; c; c = c->next) {

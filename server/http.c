@@ -3,6 +3,7 @@
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -41,11 +42,13 @@ static void request_free(struct request *r)
     free(r);
 }
 
-static void log_access(const struct request *r, const char *remote, bool aborted, double seconds)
+static void log_access(const struct request *r, const char *peer, bool aborted, double seconds)
 {
     const char *path = unicode_valid(r->path, strlen(r->path)) ? r->path : "(not UTF-8)";
     log_event(
-        &r->server->log, LOG_INFO, "request", LOG_S("request_id", r->id), LOG_S("remote", remote),
+        &r->server->log, LOG_INFO, "request", LOG_S("request_id", r->id),
+        LOG_S("remote", *r->forwarded_for ? r->forwarded_for : peer),
+        LOG_S("proxy", *r->forwarded_for ? peer : NULL),
         LOG_S("client", r->client ? r->client->name : NULL),
         LOG_S("trace_id", *r->trace.trace_id ? r->trace.trace_id : NULL),
         LOG_S("span_id", *r->trace.trace_id ? r->trace.span_id : NULL), LOG_S("method", r->method),
@@ -70,9 +73,9 @@ static void request_end(struct request *r, bool aborted)
     double seconds = 1e-9 * (double)(uv_hrtime() - r->started_ns);
     metrics_count_request(&r->server->metrics, r->route.id, r->method, (int)r->status, seconds);
     if (r->server->options->log_access) {
-        char remote[64];
-        connection_remote(c, remote, sizeof remote);
-        log_access(r, remote, aborted, seconds);
+        char peer[64];
+        connection_remote(c, peer, sizeof peer);
+        log_access(r, peer, aborted, seconds);
     }
     c->request = NULL;
     connection_unwatch(c);
@@ -138,6 +141,44 @@ static void request_trace(struct request *r)
     trace_context_continue(&r->trace, span);
 }
 
+/* The values of a header that may be repeated: the last ones, where there are more. */
+struct header_values {
+    const char *name;
+    const char *values[16];
+    size_t n;
+};
+
+static enum MHD_Result on_header(void *cls, enum MHD_ValueKind kind, const char *key,
+                                 const char *value)
+{
+    struct header_values *h = cls;
+    (void)kind;
+    if (value && strcasecmp(key, h->name) == 0) {
+        size_t most = sizeof h->values / sizeof *h->values;
+        if (h->n == most) {
+            memmove(h->values, h->values + 1, --h->n * sizeof *h->values);
+        }
+        h->values[h->n++] = value;
+    }
+    return MHD_YES;
+}
+
+/* Whom it is from, if that is a trusted proxy's to say. */
+static void request_identify(struct request *r)
+{
+    const struct proxies *proxies = &r->server->proxies;
+    struct sockaddr_storage peer;
+    socklen_t length = sizeof peer;
+    if ((proxies->n_networks == 0 && !proxies->has_unix) ||
+        getpeername(r->connection->fd, (struct sockaddr *)&peer, &length) != 0) {
+        return;
+    }
+    struct header_values forwarded = {.name = "X-Forwarded-For"};
+    MHD_get_connection_values(r->mhd, MHD_HEADER_KIND, on_header, &forwarded);
+    proxies_client(proxies, (const struct sockaddr *)&peer, forwarded.values, forwarded.n,
+                   r->forwarded_for);
+}
+
 /* The headers are in. A request that is already known to be refused is still read to its end, so
  * that the answer is not lost in a reset, except where the client waits for "100 Continue". */
 static enum MHD_Result request_begin(struct request *r, const char *method)
@@ -150,6 +191,7 @@ static enum MHD_Result request_begin(struct request *r, const char *method)
         memcpy(r->id, id, strlen(id) + 1);
     }
     request_trace(r);
+    request_identify(r);
     const char *length = request_header(r, MHD_HTTP_HEADER_CONTENT_LENGTH);
     uint64_t announced = length ? strtoull(length, NULL, 10) : 0;
     r->has_body = announced > 0 || request_header(r, MHD_HTTP_HEADER_TRANSFER_ENCODING);

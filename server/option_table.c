@@ -90,6 +90,8 @@ const struct option_row option_table[] = {
      "memory for those answers; one that would take more than a quarter of it is not kept"},
     {"cors-origin", 0, OPTION_ORIGINS, SERVE, FIELD(cors_origin), 0, 0, NULL, "*|ORIGIN[,ORIGIN...]", NULL,
      "origins, like https://example.org, whose pages may read answers (default: none)"},
+    {"trusted-proxies", 0, OPTION_PROXIES, SERVE, FIELD(trusted_proxies), 0, 0, NULL, "ADDRESS[/BITS]|unix[,...]", NULL,
+     "whose X-Forwarded-For says who a client is (default: nobody's)"},
     {"log-format", 0, OPTION_NAME, SERVE, FIELD(log_format), 0, 0, "text", "text|json", log_format_by_name,
      "form of the log on standard error"},
     {"log-access", 0, OPTION_ON_OFF, SERVE, FIELD(log_access), 0, 0, "on", "on|off", NULL,

@@ -16,6 +16,7 @@ enum option_type {
     OPTION_LISTEN,  /* const char *: HOST:PORT or unix:PATH */
     OPTION_ORIGINS, /* const char *: "*", or origins with commas between */
     OPTION_ALIASES, /* const char *: NAME=MODEL with commas between */
+    OPTION_PROXIES, /* const char *: addresses, networks and "unix" with commas between */
     OPTION_MODELS,  /* options.models; may be repeated up to `max` times */
     OPTION_INT,     /* int, min..max */
     OPTION_SEED,    /* options.seed and has_seed, min..max */

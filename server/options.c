@@ -14,6 +14,7 @@
 #include "server/cors.h"
 #include "server/models.h"
 #include "server/option_table.h"
+#include "server/proxies.h"
 
 #define MAX_ROWS 64
 #define PREFIX "DENOISED_"
@@ -188,6 +189,14 @@ static int set_field(struct parser *p, const char *source, const struct option_r
             return refuse(source, "'%s': NAME=MODEL[,NAME=MODEL...] expected", text);
         memcpy(field, &text, sizeof text);
         return 0;
+    case OPTION_PROXIES: {
+        struct proxies proxies;
+        if (proxies_parse(&proxies, text) != 0)
+            return refuse(source, "'%s': at most %d of ADDRESS, ADDRESS/BITS and unix expected",
+                          text, PROXIES_MAX);
+        memcpy(field, &text, sizeof text);
+        return 0;
+    }
     case OPTION_SAMPLER:
         if (dn_sampler_by_name(text) < 0)
             return refuse_sampler(source, text);

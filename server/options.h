@@ -43,7 +43,7 @@ struct options {
     int max_jobs;       /* stored at once */
     int max_jobs_bytes; /* of their images */
     int job_ttl_s;      /* how long a finished one is kept, and then its id */
-    int drain_delay_s; /* after the signal, until new work is refused */
+    int drain_delay_s;  /* after the signal, until new work is refused */
     int drain_timeout_s;
     const char *api_keys_file; /* NULL: everybody may ask */
     int rows_per_minute;       /* of a key; 0: no limit */
@@ -52,7 +52,8 @@ struct options {
     bool metrics_need_key;
     int idempotency_ttl_s;
     int idempotency_max_bytes;
-    const char *cors_origin; /* "*", or origins with commas between; NULL: none */
+    const char *cors_origin;     /* "*", or origins with commas between; NULL: none */
+    const char *trusted_proxies; /* networks and "unix" with commas between; NULL: nobody */
     enum log_format log_format;
     bool log_access;
 

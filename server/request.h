@@ -15,6 +15,7 @@
 #include "api/problem.h"
 #include "api/routes.h"
 #include "api/trace_context.h"
+#include "server/proxies.h"
 
 struct server;
 struct http;
@@ -32,6 +33,7 @@ struct request {
     struct MHD_Connection *mhd;
     uint64_t started_ns;
     char id[REQUEST_ID_BYTES];
+    char forwarded_for[PROXIES_ADDRESS_BYTES]; /* the client, by a trusted proxy; else "" */
     struct client *client;               /* held; NULL without API keys and on public routes */
     struct stored_answer *stored_answer; /* with an Idempotency-Key, until it is answered */
     struct trace_context trace;          /* ids are "" unless the request came with one */

@@ -1,5 +1,6 @@
 #include "server/server.h"
 
+#include <assert.h>
 #include <signal.h>
 #include <stddef.h>
 #include <stdio.h>
@@ -337,6 +338,9 @@ int server_run(struct server *server)
         log_event(&server->log, LOG_ERROR, "loop_failed", LOG_S("reason", "no event loop"));
         return 1;
     }
+    int proxies_rc = proxies_parse(&server->proxies, server->options->trusted_proxies);
+    assert(proxies_rc == 0); /* the option was checked */
+    (void)proxies_rc;
     metrics_init(&server->metrics);
     model_loads_init(&server->loads, server);
     uv_timer_init(&server->loop, &server->stop_timer);

@@ -26,6 +26,7 @@
 #include "server/model_loads.h"
 #include "server/models.h"
 #include "server/options.h"
+#include "server/proxies.h"
 #include "server/scheduler.h"
 #include "server/supervisor.h"
 
@@ -63,6 +64,7 @@ struct server {
     struct gate gate;
     struct idempotency idempotency;
     struct listener listener;
+    struct proxies proxies;
     struct http *http;
     struct alarm_list alarms;
     struct jobs *jobs;

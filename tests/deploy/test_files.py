@@ -26,10 +26,11 @@ def nginx_check(tmp_path, text):
     """`nginx -t` on the configuration in an http block of its own, with the upstream on loopback."""
     text = text.replace("server denoised:8080;", "server 127.0.0.1:9;")
     text = text.replace("/var/cache/nginx/denoised", str(tmp_path / "cache"))
+    text = text.replace("/var/log/nginx/access.log", str(tmp_path / "access"))
     text = text.replace("listen 80;", f"listen unix:{tmp_path}/s;")
     (tmp_path / "nginx.conf").write_text(
         f"pid {tmp_path}/pid;\nerror_log {tmp_path}/log;\nevents {{}}\n"
-        f"http {{\naccess_log off;\n{text}\n}}\n")
+        f"http {{\n{text}\n}}\n")
     return subprocess.run(["nginx", "-t", "-p", str(tmp_path), "-c", str(tmp_path / "nginx.conf")],
                           capture_output=True, text=True)
 
