@@ -13,17 +13,22 @@
 
 /* ---- what is in it -------------------------------------------------------------------------- */
 
+static const char *suffix(const struct sample_params *p)
+{
+    return p->format == FORMAT_APNG ? "apng" : "png";
+}
+
 /* The name of the picture of row `i`: "0003-7-seed42.png" is index, label and seed. */
 static void name_image(char name[NAME_BYTES], const struct sample_params *p, size_t i)
 {
     struct dn_row_params row = params_row(p, i);
-    snprintf(name, NAME_BYTES, "%04u-%u-seed%llu.png", row.index, row.label,
-             (unsigned long long)row.seed);
+    snprintf(name, NAME_BYTES, "%04u-%u-seed%llu.%s", row.index, row.label,
+             (unsigned long long)row.seed, suffix(p));
 }
 
 static void name_sheet(char name[NAME_BYTES], const struct sample_params *p)
 {
-    snprintf(name, NAME_BYTES, "grid-seed%llu.png", (unsigned long long)p->seed);
+    snprintf(name, NAME_BYTES, "grid-seed%llu.%s", (unsigned long long)p->seed, suffix(p));
 }
 
 /* The `k`th picture and its name; NULL behind the last. */

@@ -235,7 +235,8 @@ char *document_capabilities(const struct api_context *context, size_t *bytes)
         text_puts(&t, i ? "," : "");
         put_sampler(&t, dn_sampler_info((enum dn_sampler)i));
     }
-    text_puts(&t, "],\"formats\":[\"png\"],\"layouts\":[\"list\",\"grid\"],\"media_types\":[");
+    text_puts(&t,
+              "],\"formats\":[\"png\",\"apng\"],\"layouts\":[\"list\",\"grid\"],\"media_types\":[");
     const char *const *types = routes[ROUTE_SAMPLES].types;
     for (int i = 0; i < ROUTE_MAX_TYPES && types[i]; i++) {
         text_printf(&t, "%s\"%s\"", i ? "," : "", types[i]);
@@ -245,7 +246,8 @@ char *document_capabilities(const struct api_context *context, size_t *bytes)
                 context->max_rows_per_request, context->max_queue_rows, context->max_body_bytes);
     text_printf(&t, "\"pixel_bytes\":%u,\"seed\":%llu,\"steps\":%d,", PARAMS_MAX_PIXEL_BYTES,
                 (unsigned long long)DN_SEED_MAX, info->timesteps);
-    text_printf(&t, "\"guidance_scale\":%g,\"scale\":%d},", DN_GUIDANCE_MAX, PARAMS_SCALE_MAX);
+    text_printf(&t, "\"guidance_scale\":%g,\"scale\":%d,\"frames\":%d},", DN_GUIDANCE_MAX,
+                PARAMS_SCALE_MAX, PARAMS_FRAMES_MAX);
     put_batching(&t, context);
     put_defaults(&t, info);
     text_puts(&t, ",");

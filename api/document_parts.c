@@ -83,8 +83,14 @@ static void put_params(struct text *t, const struct sample_params *p)
     put_labels(t, p);
     text_printf(t, ",\"seed\":%llu,\"index\":%u,", (unsigned long long)p->seed, p->index);
     put_sampling(t, p);
-    text_printf(t, ",\"format\":\"png\",\"layout\":\"%s\",\"scale\":%u",
-                p->layout == LAYOUT_GRID ? "grid" : "list", p->scale);
+    if (p->format == FORMAT_APNG) {
+        text_printf(t, ",\"format\":\"apng\",\"frames\":%u,\"frame_ms\":%u", p->frames,
+                    p->frame_ms);
+    } else {
+        text_puts(t, ",\"format\":\"png\"");
+    }
+    text_printf(t, ",\"layout\":\"%s\",\"scale\":%u", p->layout == LAYOUT_GRID ? "grid" : "list",
+                p->scale);
     if (p->layout == LAYOUT_GRID) {
         text_printf(t, ",\"columns\":%u", p->columns);
     }

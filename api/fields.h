@@ -23,6 +23,8 @@ enum field {
     FIELD_ETA,
     FIELD_MODEL,
     FIELD_FORMAT,
+    FIELD_FRAMES,
+    FIELD_FRAME_MS,
     FIELD_LAYOUT,
     FIELD_SCALE,
     FIELD_COLUMNS,
@@ -60,7 +62,8 @@ const char *field_pointer(enum field field);
 struct sample_params;
 struct api_context;
 
-/* Resolve the fields of a request, however they came, into *p, which is zero. Faults are added to
+/* Resolve the fields of a request, however they came, into *p, which is zero but for the model, if
+ * that is known, and the format that is meant where none is named. Faults are added to
  * *problem, a missing label is none. Returns 0, or -1; params_free(p) either way. */
 int params_from_fields(struct sample_params *p, const struct fields *f,
                        const struct api_context *context, struct problem *problem);

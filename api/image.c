@@ -1,10 +1,12 @@
 #include "api/image.h"
 
+#include <assert.h>
 #include <nettle/sha2.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "api/apng.h"
 #include "api/document.h"
 #include "api/png.h"
 #include "api/text.h"
@@ -27,36 +29,83 @@ void image_digest(char digest[IMAGE_DIGEST_BYTES], const uint8_t *bytes, size_t 
     hex_sha256(digest + 7, bytes, n);
 }
 
-static int image_write_png(struct image *image, const struct sample_params *p,
-                           const uint8_t *pixels, uint32_t height, uint32_t width, char *about)
-{
-    if (!about) {
-        return DN_ENOMEM;
-    }
-    const struct dn_model_info *info = dn_model_info(p->model);
-    image->mime = IMAGE_PNG;
-    struct png_text text = {.key = PROVENANCE_KEY, .text = about};
-    int rc = png_encode(&image->png, &image->png_bytes, pixels, (int)height, (int)width,
-                        info->channels, (int)p->scale, &text, 1);
-    free(about);
-    return rc;
-}
-
 static size_t image_bytes(const struct dn_model_info *info)
 {
     return (size_t)info->height * (size_t)info->width * (size_t)info->channels;
 }
 
-int image_encode(struct image *image, const struct sample_params *p, size_t i,
-                 const uint8_t *pixels)
+/* The rows that a picture shows. */
+struct cells {
+    size_t first, n;
+    uint32_t columns;
+    const uint8_t *frames; /* [frames-1,n_rows,H,W,C] of all rows, or NULL */
+};
+
+static void lay_out(uint8_t *sheet, const struct dn_model_info *info, const struct cells *cells,
+                    const uint8_t *pixels)
+{
+    png_grid(sheet, pixels, cells->n, info->height, info->width, info->channels,
+             (int)cells->columns);
+}
+
+static int write_film(struct image *image, const struct sample_params *p, const struct cells *cells,
+                      int height, int width, const uint8_t *picture, const struct png_text *text)
 {
     const struct dn_model_info *info = dn_model_info(p->model);
-    image_digest(image->digest, pixels, image_bytes(info));
+    uint32_t last_ms = p->frame_ms > PARAMS_LAST_FRAME_MS ? p->frame_ms : PARAMS_LAST_FRAME_MS;
+    struct apng film;
+    int rc = apng_begin(&film, p->frames, picture, height, width, info->channels, (int)p->scale,
+                        text, 1);
+    uint8_t *frame = malloc((size_t)height * (size_t)width * (size_t)info->channels);
+    rc = rc == 0 && !frame ? DN_ENOMEM : rc;
+    for (uint32_t f = 0; rc == 0 && f < p->frames - 1; f++) {
+        size_t at = f * p->n_rows + cells->first;
+        lay_out(frame, info, cells, cells->frames + at * image_bytes(info));
+        rc = apng_add(&film, frame, (uint16_t)p->frame_ms);
+    }
+    rc = rc == 0 ? apng_add(&film, picture, (uint16_t)last_ms) : rc;
+    free(frame);
+    if (rc != 0) {
+        apng_free(&film);
+        return rc;
+    }
+    image->png = apng_take(&film, &image->png_bytes);
+    return image->png ? 0 : DN_ENOMEM;
+}
+
+/* Encode `picture`, to which the cells are laid out. Frees `about`. */
+static int write_picture(struct image *image, const struct sample_params *p,
+                         const struct cells *cells, const uint8_t *picture, char *about)
+{
+    if (!about) {
+        return DN_ENOMEM;
+    }
+    const struct dn_model_info *info = dn_model_info(p->model);
+    struct png_text text = {.key = PROVENANCE_KEY, .text = about};
+    size_t n_lines = (cells->n + cells->columns - 1) / cells->columns;
+    int height = (int)n_lines * info->height, width = (int)cells->columns * info->width, rc;
+    if (cells->frames) {
+        image->mime = IMAGE_APNG;
+        rc = write_film(image, p, cells, height, width, picture, &text);
+    } else {
+        image->mime = IMAGE_PNG;
+        rc = png_encode(&image->png, &image->png_bytes, picture, height, width, info->channels,
+                        (int)p->scale, &text, 1);
+    }
+    free(about);
+    return rc;
+}
+
+int image_encode(struct image *image, const struct sample_params *p, size_t i,
+                 const uint8_t *pixels, const uint8_t *frames)
+{
+    assert((frames != NULL) == (p->format == FORMAT_APNG));
+    image_digest(image->digest, pixels, image_bytes(dn_model_info(p->model)));
     if (p->layout == LAYOUT_GRID) {
         return 0;
     }
-    return image_write_png(image, p, pixels, (uint32_t)info->height, (uint32_t)info->width,
-                           document_image_text(p, i, image->digest));
+    struct cells cells = {.first = i, .n = 1, .columns = 1, .frames = frames};
+    return write_picture(image, p, &cells, pixels, document_image_text(p, i, image->digest));
 }
 
 int image_encode_preview(struct image *image, const struct sample_params *p, const uint8_t *pixels)
@@ -66,19 +115,20 @@ int image_encode_preview(struct image *image, const struct sample_params *p, con
                       info->channels, 1, NULL, 0);
 }
 
-int image_encode_sheet(struct image *image, const struct sample_params *p, const uint8_t *pixels)
+int image_encode_sheet(struct image *image, const struct sample_params *p, const uint8_t *pixels,
+                       const uint8_t *frames)
 {
+    assert((frames != NULL) == (p->format == FORMAT_APNG));
     const struct dn_model_info *info = dn_model_info(p->model);
-    uint32_t height = params_grid_rows(p) * (uint32_t)info->height;
-    uint32_t width = p->columns * (uint32_t)info->width;
+    struct cells cells = {.n = p->n_rows, .columns = p->columns, .frames = frames};
     size_t bytes = (size_t)params_grid_rows(p) * p->columns * image_bytes(info);
     uint8_t *sheet = malloc(bytes);
     if (!sheet) {
         return DN_ENOMEM;
     }
-    png_grid(sheet, pixels, p->n_rows, info->height, info->width, info->channels, (int)p->columns);
+    lay_out(sheet, info, &cells, pixels);
     image_digest(image->digest, sheet, bytes);
-    int rc = image_write_png(image, p, sheet, height, width, document_sheet_text(p, image->digest));
+    int rc = write_picture(image, p, &cells, sheet, document_sheet_text(p, image->digest));
     free(sheet);
     return rc;
 }

@@ -15,6 +15,7 @@
 #define IMAGE_ETAG_BYTES 48
 
 #define IMAGE_PNG "image/png"
+#define IMAGE_APNG "image/apng"
 
 /* An encoded picture. Plain memory: `png` is malloc'd and freed by image_free. */
 struct image {
@@ -28,15 +29,18 @@ struct image {
 void image_digest(char digest[IMAGE_DIGEST_BYTES], const uint8_t *bytes, size_t n);
 
 /* Digest and, unless the layout is a grid, PNG of row `i` of the request from its pixels [H,W,C].
- * Returns 0 or a negative dn_code. */
+ * With format apng it is a film, whose frames but the last, which is the image, are `frames`
+ * [frames-1,n_rows,H,W,C]; else `frames` is NULL. Returns 0 or a negative dn_code. */
 int image_encode(struct image *image, const struct sample_params *p, size_t i,
-                 const uint8_t *pixels);
+                 const uint8_t *pixels, const uint8_t *frames);
 
 /* PNG of an image that is not finished, of scale 1 and without a word on how to draw it. */
 int image_encode_preview(struct image *image, const struct sample_params *p, const uint8_t *pixels);
 
-/* Digest and PNG of the request's sheet from the pixels of all its rows [n_rows,H,W,C]. */
-int image_encode_sheet(struct image *image, const struct sample_params *p, const uint8_t *pixels);
+/* Digest and PNG of the request's sheet from the pixels of all its rows [n_rows,H,W,C]; the frames
+ * as with image_encode(). */
+int image_encode_sheet(struct image *image, const struct sample_params *p, const uint8_t *pixels,
+                       const uint8_t *frames);
 
 void image_free(struct image *image);
 

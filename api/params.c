@@ -237,15 +237,35 @@ static uint32_t default_columns(const struct sample_params *p)
     return (uint32_t)ceil(sqrt((double)p->n_rows));
 }
 
+/* format and, of a film, frames and frame_ms. */
+static void resolve_film(struct sample_params *p, const struct fields *f, struct problem *problem)
+{
+    static const char *const formats[] = {[FORMAT_PNG] = "png", [FORMAT_APNG] = "apng"};
+    p->format = (enum params_format)read_name(f, FIELD_FORMAT, formats, 2, (int)p->format, problem);
+    if (p->format != FORMAT_APNG) {
+        for (enum field field = FIELD_FRAMES; field <= FIELD_FRAME_MS; field++) {
+            if (f->has[field]) {
+                problem_add(problem, field_pointer(field), "only with format apng");
+            }
+        }
+        return;
+    }
+    uint64_t most = p->steps < PARAMS_FRAMES_MAX ? p->steps + 1 : PARAMS_FRAMES_MAX;
+    uint64_t frames = most < PARAMS_FRAMES_DEFAULT ? most : PARAMS_FRAMES_DEFAULT;
+    uint64_t frame_ms = PARAMS_FRAME_MS_DEFAULT;
+    read_integer(f, FIELD_FRAMES, 2, most, &frames, problem);
+    read_integer(f, FIELD_FRAME_MS, PARAMS_FRAME_MS_MIN, PARAMS_FRAME_MS_MAX, &frame_ms, problem);
+    p->frames = (uint32_t)frames;
+    p->frame_ms = (uint32_t)frame_ms;
+}
+
 /* Rows of the request and their picture: n, index, layout, columns, scale. */
 static void resolve_images(struct sample_params *p, const struct fields *f,
                            const struct api_context *context, struct problem *problem)
 {
     static const char *const layouts[] = {[LAYOUT_LIST] = "list", [LAYOUT_GRID] = "grid"};
-    static const char *const formats[] = {"png"};
     const struct dn_model_info *info = dn_model_info(p->model);
 
-    read_name(f, FIELD_FORMAT, formats, 1, 0, problem);
     p->layout = (enum params_layout)read_name(f, FIELD_LAYOUT, layouts, 2, LAYOUT_LIST, problem);
 
     uint64_t n = 1, index = 0, scale = 1, columns = 0;
@@ -271,6 +291,9 @@ static void resolve_images(struct sample_params *p, const struct fields *f,
         (uint64_t)info->height * (uint64_t)info->width * (uint64_t)info->channels * scale * scale;
     if (cells * cell_bytes > PARAMS_MAX_PIXEL_BYTES) {
         problem_add(problem, "/scale", "%llu images of this size are more than %u MiB of pixels",
+                    (unsigned long long)cells, PARAMS_MAX_PIXEL_BYTES >> 20);
+    } else if (cells * cell_bytes * p->frames > PARAMS_MAX_PIXEL_BYTES) {
+        problem_add(problem, "/frames", "%llu films of this size are more than %u MiB of pixels",
                     (unsigned long long)cells, PARAMS_MAX_PIXEL_BYTES >> 20);
     }
 }
@@ -303,6 +326,7 @@ int params_from_fields(struct sample_params *p, const struct fields *f,
     p->priority = (enum priority)read_name(f, FIELD_PRIORITY, priority_names, PRIORITIES,
                                            PRIORITY_NORMAL, problem);
     resolve_sampling(p, f, problem);
+    resolve_film(p, f, problem);
     resolve_images(p, f, context, problem);
     uint64_t preview_every = 0;
     read_integer(f, FIELD_PREVIEW_EVERY, 1, p->steps, &preview_every, problem);
@@ -348,7 +372,7 @@ int params_from_picture(struct sample_params *p, const struct api_context *conte
 int params_from_body(struct sample_params *p, const struct api_context *context,
                      enum params_kind kind, const char *body, size_t bytes, struct problem *problem)
 {
-    *p = (struct sample_params){.labels = NULL};
+    *p = (struct sample_params){.format = kind == PARAMS_FILM ? FORMAT_APNG : FORMAT_PNG};
     cJSON *root;
     if (json_parse(&root, body, bytes, problem) != 0) {
         return -1;
@@ -359,10 +383,11 @@ int params_from_body(struct sample_params *p, const struct api_context *context,
     return rc;
 }
 
-int params_from_url(struct sample_params *p, const struct api_context *context, const char *label,
-                    const struct query *query, struct problem *problem)
+int params_from_url(struct sample_params *p, const struct api_context *context,
+                    enum params_format format, const char *label, const struct query *query,
+                    struct problem *problem)
 {
-    *p = (struct sample_params){.labels = NULL};
+    *p = (struct sample_params){.format = format};
     problem_set(problem, PROBLEM_INVALID_REQUEST, "The request is not valid; see errors.");
     struct fields f;
     fields_from_query(&f, query, problem);
@@ -414,6 +439,15 @@ struct dn_row_params params_row(const struct sample_params *p, size_t i)
         .guidance_scale = p->guidance_scale,
         .eta = p->eta,
     };
+}
+
+int params_frame(const struct sample_params *p, uint32_t steps_done)
+{
+    /* Frame i shows the row after floor(i * steps / gaps) steps; there are no more gaps than steps,
+     * so no two frames are the same one. */
+    uint64_t gaps = p->frames - 1;
+    uint64_t frame = (steps_done * gaps + p->steps - 1) / p->steps;
+    return frame * p->steps / gaps == steps_done ? (int)frame : -1;
 }
 
 void params_make_grid(struct sample_params *p)

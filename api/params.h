@@ -24,9 +24,18 @@ struct cJSON;
 /* Decoded bytes of all pictures of one response, after scaling. */
 #define PARAMS_MAX_PIXEL_BYTES (UINT32_C(64) << 20)
 
+/* Of a film. */
+#define PARAMS_FRAMES_MAX 64
+#define PARAMS_FRAMES_DEFAULT 24
+#define PARAMS_FRAME_MS_MIN 10
+#define PARAMS_FRAME_MS_MAX 10000
+#define PARAMS_FRAME_MS_DEFAULT 80
+#define PARAMS_LAST_FRAME_MS 2000 /* at least: it is what one wants to look at */
+
 #define PARAMS_JOB_ID_BYTES 65
 
 enum params_layout { LAYOUT_LIST, LAYOUT_GRID };
+enum params_format { FORMAT_PNG, FORMAT_APNG };
 
 #define API_ALIAS_BYTES 64
 
@@ -76,7 +85,10 @@ struct sample_params {
     double eta;
     enum params_layout layout;
     uint32_t scale;
-    uint32_t columns;    /* of the grid; 0 with LAYOUT_LIST */
+    uint32_t columns; /* of the grid; 0 with LAYOUT_LIST */
+    enum params_format format;
+    uint32_t frames;     /* of a film, from the noise to the image; 0 with FORMAT_PNG */
+    uint32_t frame_ms;   /* how long each is shown */
     uint32_t timeout_ms; /* 0: none */
     bool has_priority;   /* the request named one; else it is normal */
     enum priority priority;
@@ -84,10 +96,11 @@ struct sample_params {
     char job_id[PARAMS_JOB_ID_BYTES]; /* the client's own; "" without one */
 };
 
-enum params_kind { PARAMS_SAMPLE, PARAMS_JOB };
+enum params_kind { PARAMS_SAMPLE, PARAMS_FILM, PARAMS_JOB };
 
-/* Read the body of POST /v1/samples, or of POST /v1/jobs, which may have an id too. Returns 0; the
- * caller frees with params_free. Or -1 with *problem filled and nothing to free. */
+/* Read the body of POST /v1/samples, with PARAMS_FILM where format is apng unless it says
+ * otherwise, or of POST /v1/jobs, which may have an id too. Returns 0; the caller frees with
+ * params_free. Or -1 with *problem filled and nothing to free. */
 int params_from_body(struct sample_params *p, const struct api_context *context,
                      enum params_kind kind, const char *body, size_t bytes,
                      struct problem *problem);
@@ -105,14 +118,20 @@ int params_from_picture(struct sample_params *p, const struct api_context *conte
                         struct dn_model *model, const struct cJSON *object,
                         struct problem *problem);
 
-/* Read GET /v1/samples/{label}.png: the decoded label and the query. As params_from_body. */
-int params_from_url(struct sample_params *p, const struct api_context *context, const char *label,
-                    const struct query *query, struct problem *problem);
+/* Read GET /v1/samples/{label}.png or .apng, which is the format: the decoded label and the query.
+ * As params_from_body. */
+int params_from_url(struct sample_params *p, const struct api_context *context,
+                    enum params_format format, const char *label, const struct query *query,
+                    struct problem *problem);
 
 void params_free(struct sample_params *p);
 
 /* The engine's parameters of row `i` of the request. */
 struct dn_row_params params_row(const struct sample_params *p, size_t i);
+
+/* Which frame of a film shows a row that has taken so many steps, or -1. The first is the noise,
+ * the last the image. */
+int params_frame(const struct sample_params *p, uint32_t steps_done);
 
 /* Turn a list into a grid of near a square. */
 void params_make_grid(struct sample_params *p);

@@ -109,6 +109,8 @@ static int read_params(struct provenance *out, const struct api_context *context
     if (rc != 0) {
         return -1;
     }
+    out->format = out->params.format;
+    out->params.format = FORMAT_PNG;
     const struct sample_params *p = &out->params;
     if (!p->has_seed) {
         problem_add(problem, "/params/seed", "is required");
@@ -281,7 +283,10 @@ char *provenance_document(const struct provenance *claim, const struct sample_pa
              (int)cell_columns(p));
     struct comparison c = compare(&claim->picture, p->scale, sheet, first);
     image_digest(digest, sheet, sheet_bytes);
-    drawn = p->columns ? document_sheet_text(p, digest) : document_image_text(p, 0, digest);
+    struct sample_params as_said = *p;
+    as_said.format = claim->format;
+    drawn = p->columns ? document_sheet_text(&as_said, digest)
+                       : document_image_text(&as_said, 0, digest);
     if (!drawn) {
         goto out;
     }

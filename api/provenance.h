@@ -12,10 +12,11 @@
 #define PROVENANCE_MAX_PIXEL_BYTES (UINT32_C(4) << 20) /* of the picture, scaled as it is */
 #define PROVENANCE_NAME_BYTES 64
 
-/* Zero, or filled by provenance_read. The params may be taken out; labels is NULL then. */
+/* Zero, or filled by provenance_read. The params may be taken out; they are zero then. */
 struct provenance {
     struct png_picture picture;
-    struct sample_params params;
+    struct sample_params params;     /* of a still picture: a film is compared by its own picture */
+    enum params_format format;       /* by the text */
     char digest[IMAGE_DIGEST_BYTES]; /* the pixels' digest by the text, "" where it has none */
     char precision[PROVENANCE_NAME_BYTES], kernels[PROVENANCE_NAME_BYTES];
 };

@@ -10,8 +10,7 @@
 #define VERSION_NEEDED 10
 #define VERSION_MADE_BY (3 << 8 | 63)
 #define FILE_MODE (UINT32_C(0100644) << 16)
-#define DOS_DATE (1 << 5 | 1) /* 1980-01-01, the first that there is: equal files, equal archives  \
-                               */
+#define DOS_DATE (1 << 5 | 1) /* 1980-01-01, always: equal files, equal archives */
 #define DOS_TIME 0
 
 static void put_16(struct text *t, unsigned value)

@@ -19,6 +19,7 @@ static void drawing_free(struct drawing *d)
     image_free(&d->sheet);
     news_free(d->news);
     free(d->images);
+    free(d->frames);
     free(d->pixels);
     rendition_free(&d->made);
     params_free(&d->params);
@@ -33,12 +34,22 @@ static struct dn_row_params drawing_row_params(const struct job *job, size_t i)
     return params_row(&((const struct drawing *)job)->params, i);
 }
 
+/* Of a film. */
+static void drawing_keep(struct job *job, size_t i, const struct dn_row *row)
+{
+    struct drawing *d = (struct drawing *)job;
+    int frame = params_frame(&d->params, dn_row_steps_done(row));
+    if (frame >= 0 && !dn_row_done(row)) { /* the last is the image itself */
+        dn_row_pixels(row, d->frames + ((size_t)frame * job->n_rows + i) * d->image_bytes);
+    }
+}
+
 static int drawing_encode(struct job *job, size_t i, const struct dn_row *row)
 {
     struct drawing *d = (struct drawing *)job;
     uint8_t *pixels = d->pixels + i * d->image_bytes;
     dn_row_pixels(row, pixels);
-    return image_encode(&d->images[i], &d->params, i, pixels);
+    return image_encode(&d->images[i], &d->params, i, pixels, d->frames);
 }
 
 static double ms_between(uint64_t from_ns, uint64_t to_ns)
@@ -51,7 +62,7 @@ static int drawing_finish(struct job *job)
     struct drawing *d = (struct drawing *)job;
     int rc = 0;
     if (d->params.layout == LAYOUT_GRID) {
-        rc = image_encode_sheet(&d->sheet, &d->params, d->pixels);
+        rc = image_encode_sheet(&d->sheet, &d->params, d->pixels, d->frames);
     }
     d->timings = (struct sample_timings){
         .queue_ms = ms_between(job->submitted_ns, job->first_step_ns),
@@ -121,6 +132,9 @@ static void drawing_done(struct job *job)
     struct drawing *d = (struct drawing *)job;
     struct server *server = d->server;
     d->is_working = false;
+    free(d->frames);
+    d->frames = NULL;
+    server->frames_bytes -= d->frames_bytes;
     if (d->news) {
         tell_end(d);
     }
@@ -143,11 +157,22 @@ static const struct job_ops drawing_ops = {
     .done = drawing_done,
 };
 
+static size_t image_bytes(const struct sample_params *p)
+{
+    const struct dn_model_info *info = dn_model_info(p->model);
+    return (size_t)info->height * (size_t)info->width * (size_t)info->channels;
+}
+
+/* Of all frames of a film but the last; at most PARAMS_MAX_PIXEL_BYTES. */
+static size_t frames_bytes(const struct sample_params *p)
+{
+    return p->format == FORMAT_APNG ? (p->frames - 1) * p->n_rows * image_bytes(p) : 0;
+}
+
 /* Memory for the images of `params`, which it takes over. NULL when there is none. */
 static struct drawing *drawing_new(struct server *server, struct client *client,
                                    struct sample_params *params, const struct form *form)
 {
-    const struct dn_model_info *info = dn_model_info(params->model);
     struct drawing *d = calloc(1, sizeof *d);
     if (!d) {
         params_free(params);
@@ -158,15 +183,19 @@ static struct drawing *drawing_new(struct server *server, struct client *client,
     d->params = *params;
     *params = (struct sample_params){.labels = NULL};
     d->form = form;
-    d->image_bytes = (size_t)info->height * (size_t)info->width * (size_t)info->channels;
+    d->image_bytes = image_bytes(&d->params);
     d->pixels = calloc(d->params.n_rows, d->image_bytes);
+    d->frames_bytes = frames_bytes(&d->params);
+    d->frames = d->frames_bytes ? malloc(d->frames_bytes) : NULL;
     d->images = calloc(d->params.n_rows, sizeof *d->images);
-    if (!d->pixels || !d->images || random_id(d->id, sizeof d->id, "smp_") != 0) {
+    bool has_frames = d->frames || d->frames_bytes == 0;
+    if (!d->pixels || !d->images || !has_frames || random_id(d->id, sizeof d->id, "smp_") != 0) {
         drawing_free(d);
         return NULL;
     }
     d->created = (int64_t)time(NULL);
     d->ops = drawing_ops;
+    d->ops.keep = d->frames ? drawing_keep : NULL;
     d->job.ops = &d->ops;
     d->job.model = model_set_find(&server->models, d->params.model);
     d->job.n_rows = (uint32_t)d->params.n_rows;
@@ -185,6 +214,11 @@ enum admission drawing_begin(struct server *server, struct client *client,
         params_free(params);
         return ADMISSION_DRAINING;
     }
+    uint64_t most = (uint64_t)server->options->max_frames_bytes;
+    if (server->frames_bytes + frames_bytes(params) > most) {
+        params_free(params);
+        return ADMISSION_FRAMES_FULL;
+    }
     struct drawing *d = drawing_new(server, client, params, form);
     /* From the start, or a fast drawing would be over before anybody looks. */
     bool is_followed = o->ops->changed || (d && d->params.preview_every);
@@ -200,6 +234,7 @@ enum admission drawing_begin(struct server *server, struct client *client,
         return rc == DN_ENOMEM ? ADMISSION_NO_MEMORY : ADMISSION_QUEUE_FULL;
     }
     d->is_working = true;
+    server->frames_bytes += d->frames_bytes;
     drawing_attach(d, o);
     return ADMITTED;
 }
@@ -215,6 +250,8 @@ void drawing_reply_refused(struct request *r, enum admission why)
                                  "There was no memory for the request."},
         [ADMISSION_QUEUE_FULL] = {PROBLEM_QUEUE_FULL, REASON_QUEUE_FULL,
                                   "There is no room in the queue for this many images now."},
+        [ADMISSION_FRAMES_FULL] = {PROBLEM_QUEUE_FULL, REASON_QUEUE_FULL,
+                                   "There is no room for the frames of this many films now."},
         [ADMISSION_DRAINING] = {PROBLEM_DRAINING, REASON_DRAINING,
                                 "The server finishes its work and shuts down."},
         [ADMISSION_JOBS_FULL] = {PROBLEM_JOBS_FULL, REASON_JOBS_FULL,

@@ -65,8 +65,10 @@ struct drawing {
     bool is_working; /* the scheduler has it */
     struct observer *observers;
 
-    uint8_t *pixels;      /* [n_rows,H,W,C] */
-    size_t image_bytes;   /* of one of them */
+    uint8_t *pixels;    /* [n_rows,H,W,C] */
+    size_t image_bytes; /* of one of them */
+    uint8_t *frames;    /* [frames-1,n_rows,H,W,C] while a film is drawn */
+    size_t frames_bytes;
     struct image *images; /* [n_rows] */
     struct image sheet;   /* with a grid */
     struct sample_timings timings;
@@ -77,6 +79,7 @@ enum admission {
     ADMITTED,
     ADMISSION_NO_MEMORY,
     ADMISSION_QUEUE_FULL,
+    ADMISSION_FRAMES_FULL,
     ADMISSION_DRAINING,
     ADMISSION_JOBS_FULL
 };

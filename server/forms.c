@@ -57,7 +57,9 @@ static int make_png(const struct drawing *d, size_t i, struct rendition *out)
     return copy_picture(out, d->params.layout == LAYOUT_GRID ? &d->sheet : &d->images[0]);
 }
 
+/* A film is a PNG as well, whose readers know. */
 const struct form form_png = {IMAGE_PNG, make_png};
+const struct form form_apng = {IMAGE_APNG, make_png};
 
 static int make_grid(const struct drawing *d, size_t i, struct rendition *out)
 {
@@ -66,8 +68,9 @@ static int make_grid(const struct drawing *d, size_t i, struct rendition *out)
     }
     struct image image = {.png = NULL};
     struct sample_params params = d->params; /* borrows the labels */
+    params.format = FORMAT_PNG;              /* the frames are gone */
     params_make_grid(&params);
-    return take_picture(out, image_encode_sheet(&image, &params, d->pixels), &image);
+    return take_picture(out, image_encode_sheet(&image, &params, d->pixels, NULL), &image);
 }
 
 const struct form form_grid = {IMAGE_PNG, make_grid};
@@ -79,9 +82,10 @@ static int make_image(const struct drawing *d, size_t i, struct rendition *out)
     }
     struct image image = {.png = NULL};
     struct sample_params params = d->params;
+    params.format = FORMAT_PNG;
     params.layout = LAYOUT_LIST;
-    return take_picture(out, image_encode(&image, &params, i, d->pixels + i * d->image_bytes),
-                        &image);
+    const uint8_t *pixels = d->pixels + i * d->image_bytes;
+    return take_picture(out, image_encode(&image, &params, i, pixels, NULL), &image);
 }
 
 const struct form form_image = {IMAGE_PNG, make_image};
@@ -109,7 +113,8 @@ const struct form form_multipart = {"multipart/mixed", make_multipart};
 
 const struct form *form_by_type(const char *media_type)
 {
-    static const struct form *const forms[] = {&form_json, &form_png, &form_zip, &form_multipart};
+    static const struct form *const forms[] = {&form_json, &form_png, &form_apng, &form_zip,
+                                               &form_multipart};
     for (size_t i = 0; i < sizeof forms / sizeof *forms; i++) {
         if (strcmp(forms[i]->media_type, media_type) == 0) {
             return forms[i];
@@ -118,7 +123,11 @@ const struct form *form_by_type(const char *media_type)
     return NULL;
 }
 
-bool form_fits(const struct form *form, const struct sample_params *p)
+const char *form_fault(const struct form *form, const struct sample_params *p)
 {
-    return form != &form_png || p->n_rows == 1 || p->layout == LAYOUT_GRID;
+    if (form == &form_apng && p->format != FORMAT_APNG) {
+        return "/format";
+    }
+    bool is_picture = form == &form_png || form == &form_apng;
+    return is_picture && p->n_rows > 1 && p->layout == LAYOUT_LIST ? "/layout" : NULL;
 }

@@ -4,22 +4,22 @@
 #ifndef SERVER_FORMS_H
 #define SERVER_FORMS_H
 
-#include <stdbool.h>
-
 #include "server/drawing.h"
 
 extern const struct form form_json;      /* every image in one document */
 extern const struct form form_png;       /* the only image, or the sheet */
+extern const struct form form_apng;      /* the same of a film */
 extern const struct form form_zip;       /* every picture in an archive */
 extern const struct form form_multipart; /* every picture as a part */
 extern const struct form form_openai;    /* OpenAI's document */
-extern const struct form form_grid;      /* all images as one picture, whatever the layout */
-extern const struct form form_image;     /* one image, whatever the layout */
+extern const struct form form_grid;      /* all images as one picture; of a list a still one */
+extern const struct form form_image;     /* one image; of a grid a still one */
 
 /* The form that an Accept header asks for by a media type, or NULL. */
 const struct form *form_by_type(const char *media_type);
 
-/* Can images of these parameters be had in the form? A picture is one. */
-bool form_fits(const struct form *form, const struct sample_params *p);
+/* NULL if images of these parameters can be had in the form, or the parameter that they cannot be
+ * for: a picture is one, and only films have frames. */
+const char *form_fault(const struct form *form, const struct sample_params *p);
 
 #endif

@@ -258,7 +258,8 @@ static const struct {
 } handlers[ROUTE_COUNT] = {
     [ROUTE_DISCOVERY] = {handle_discovery, false, false},
     [ROUTE_SAMPLES] = {samples_create, true, false},
-    [ROUTE_SAMPLE_PNG] = {samples_get_png, true, true},
+    [ROUTE_SAMPLE_PNG] = {samples_get_picture, true, true},
+    [ROUTE_SAMPLE_APNG] = {samples_get_picture, true, true},
     [ROUTE_JOB_CREATE] = {jobs_handle_create, true, false},
     [ROUTE_JOB_LIST] = {jobs_handle_list, true, true},
     [ROUTE_JOB] = {jobs_handle_get, true, true},

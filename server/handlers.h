@@ -33,7 +33,7 @@ void jobs_reply_created(struct request *r, unsigned status, struct stored_job *j
 
 /* Those that draw (samples.c, verify.c). */
 void samples_create(struct request *r);
-void samples_get_png(struct request *r);
+void samples_get_picture(struct request *r);
 void verify_picture(struct request *r);
 
 /* OpenAI's Images API (images.c). */

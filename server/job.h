@@ -28,6 +28,9 @@ struct fair_share;
 struct job_ops {
     /* Any thread; of one job several at a time. */
     struct dn_row_params (*row_params)(const struct job *job, size_t i);
+    /* A worker thread: row `i` is made, or has taken a step. NULL where nobody keeps what comes
+     * before the image. Of one job several at a time, for different rows. */
+    void (*keep)(struct job *job, size_t i, const struct dn_row *row);
     /* A worker thread: row `i` is done, keep its image. Returns 0 or a negative dn_code. Of one
      * job several at a time, for different rows. */
     int (*encode)(struct job *job, size_t i, const struct dn_row *row);

@@ -119,8 +119,8 @@ static int read_integer(const char *pointer, const char *value, double min, doub
                         struct problem *problem)
 {
     double number;
-    if (value[strspn(value, "0123456789")] || json_read_number(&number, value) != 0 || number < min || number > max ||
-        number != (double)(uint64_t)number) {
+    if (value[strspn(value, "0123456789")] || json_read_number(&number, value) != 0 ||
+        number < min || number > max || number != (double)(uint64_t)number) {
         problem_add(problem, pointer, "must be an integer %.0f..%.0f", min, max);
         return -1;
     }
@@ -372,7 +372,7 @@ static const struct form *choose_form(const struct request *r, const struct draw
     int n = 0;
     for (int i = 0; i < ROUTE_MAX_TYPES && routes[ROUTE_JOB_RESULT].types[i]; i++) {
         const char *type = routes[ROUTE_JOB_RESULT].types[i];
-        if (form_fits(form_by_type(type), &d->params)) {
+        if (!form_fault(form_by_type(type), &d->params)) {
             types[n++] = type;
         }
     }
@@ -386,9 +386,11 @@ void jobs_handle_result(struct request *r)
     const struct form *form = d ? choose_form(r, d) : NULL;
     if (d && !form) {
         struct problem problem;
-        problem_set(&problem, PROBLEM_NOT_ACCEPTABLE,
-                    "There are several images: they are at images/{i}.png, together at grid.png, "
-                    "and here as JSON, zip or multipart/mixed.");
+        problem_set(
+            &problem, PROBLEM_NOT_ACCEPTABLE,
+            "This job's images can be had as JSON, zip and multipart/mixed; a single one, and "
+            "a grid, as a picture, and as an APNG if it was drawn as a film. Others are at "
+            "images/{i}.png, and together at grid.png.");
         request_reply_problem(r, &problem);
     } else if (d) {
         rendering_start(r, d, form, 0);

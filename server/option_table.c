@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "api/keyring.h"
+#include "api/params.h"
 
 #define SERVE (1u << COMMAND_SERVE)
 #define SAMPLE (1u << COMMAND_SAMPLE)
@@ -51,6 +52,8 @@ const struct option_row option_table[] = {
      "images in work or waiting; beyond it requests get 503"},
     {"max-rows-per-request", 0, OPTION_INT, SERVE, FIELD(max_rows_per_request), 1, 65000, "256", "N", NULL,
      "images that one request may ask for"},
+    {"max-frames-bytes", 0, OPTION_INT, SERVE, FIELD(max_frames_bytes), PARAMS_MAX_PIXEL_BYTES, 2147483647, "268435456", "BYTES", NULL,
+     "frames of the films that are being drawn; beyond it requests for films get 503"},
     {"max-body-bytes", 0, OPTION_INT, SERVE, FIELD(max_body_bytes), 256, 16777216, "65536", "BYTES", NULL,
      "largest request body"},
     {"max-connections", 0, OPTION_INT, SERVE, FIELD(max_connections), 1, 65536, "1024", "N", NULL,

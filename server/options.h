@@ -34,6 +34,7 @@ struct options {
     int max_batch;      /* network evaluations in one step of one worker */
     int max_queue_rows;
     int max_rows_per_request;
+    int max_frames_bytes; /* of films that are being drawn */
     int max_body_bytes;
     int max_connections;
     int max_connections_per_address; /* 0: no limit */

@@ -141,8 +141,9 @@ static int write_png(const struct sample_output *out, size_t i, const uint8_t *p
                      const char *path, struct dn_error *err)
 {
     struct image image = {.png = NULL};
-    int code = out->params->layout == LAYOUT_GRID ? image_encode_sheet(&image, out->params, pixels)
-                                                  : image_encode(&image, out->params, i, pixels);
+    int code = out->params->layout == LAYOUT_GRID
+                   ? image_encode_sheet(&image, out->params, pixels, NULL)
+                   : image_encode(&image, out->params, i, pixels, NULL);
     if (code < 0)
         sample_error(err, code, "%.300s: %s", path, dn_strerror(code));
     else

@@ -236,18 +236,21 @@ void samples_create(struct request *r)
         drawing_reply_refused(r, ADMISSION_NO_MEMORY);
         return;
     }
-    int rc = params_from_body(&params, &r->server->api, PARAMS_SAMPLE, r->body ? r->body : "",
-                              r->body_bytes, &problem);
-    const char *media_type = routes[ROUTE_SAMPLES].types[r->media];
-    const struct form *form = form_by_type(media_type);
+    const struct form *form = form_by_type(routes[ROUTE_SAMPLES].types[r->media]);
+    int rc =
+        params_from_body(&params, &r->server->api, form == &form_apng ? PARAMS_FILM : PARAMS_SAMPLE,
+                         r->body ? r->body : "", r->body_bytes, &problem);
     bool is_stream = !form; /* of events */
     struct prefer prefer;
     prefer_read(&prefer, request_header(r, "Prefer"));
     bool is_async = !is_stream && prefer.wait_s == 0 && (prefer.respond_async || prefer.has_wait);
-    if (rc == 0 && form && !form_fits(form, &params)) {
-        problem_add(&problem, "/layout",
-                    "%s is one picture: ask for one image, for layout grid, or accept "
-                    "application/zip or application/json",
+    const char *fault = rc == 0 && form ? form_fault(form, &params) : NULL;
+    if (fault) {
+        bool is_layout = strcmp(fault, "/layout") == 0;
+        problem_add(&problem, fault,
+                    is_layout ? "%s is one picture: ask for one image, for layout grid, or accept "
+                                "application/zip or application/json"
+                              : "%s is for format apng",
                     form->media_type);
         params_free(&params);
         rc = -1;
@@ -286,7 +289,7 @@ static void reply_without_drawing(struct request *r, const struct sample_params 
     if (not_modified) {
         request_reply_static(r, 304, NULL, "", 0);
     } else {
-        request_reply_head(r, 200, "image/png");
+        request_reply_head(r, 200, routes[r->route.id].types[0]);
     }
     if (params->has_seed) {
         add_seed(r, params->seed);
@@ -308,7 +311,8 @@ static int read_url(struct request *r, struct sample_params *params, struct prob
         rc = -1;
     }
     if (rc == 0) {
-        rc = params_from_url(params, &r->server->api, label, &query, problem);
+        enum params_format format = r->route.id == ROUTE_SAMPLE_APNG ? FORMAT_APNG : FORMAT_PNG;
+        rc = params_from_url(params, &r->server->api, format, label, &query, problem);
     }
     query_free(&query);
     return rc;
@@ -321,7 +325,7 @@ static void reply_cached(struct request *r, const struct sample_params *params,
     if (body) {
         memcpy(body, e->png, e->png_bytes);
     }
-    request_reply(r, 200, "image/png", body, e->png_bytes);
+    request_reply(r, 200, routes[r->route.id].types[0], body, e->png_bytes);
     if (!body) {
         return;
     }
@@ -346,7 +350,7 @@ static int sample_join(struct request *r, struct drawing *d, const char *etag)
     *s = (struct sample){.observer.ops = &sample_ops,
                          .is_collapsed = true,
                          .request = r,
-                         .form = &form_png,
+                         .form = form_by_type(routes[r->route.id].types[0]),
                          .is_get = true};
     snprintf(s->etag, sizeof s->etag, "%s", etag);
     drawing_attach(d, &s->observer);
@@ -369,7 +373,7 @@ static bool answer_from_others(struct request *r, const struct sample_params *pa
     return e || d;
 }
 
-void samples_get_png(struct request *r)
+void samples_get_picture(struct request *r)
 {
     struct sample_params params;
     struct problem problem;
@@ -395,6 +399,7 @@ void samples_get_png(struct request *r)
         return;
     }
     if (samples_draw_seed(r, &params) == 0) {
-        samples_start(r, &params, &form_png, true, etag, 0);
+        const struct form *form = form_by_type(routes[r->route.id].types[0]);
+        samples_start(r, &params, form, true, etag, 0);
     }
 }

@@ -69,7 +69,8 @@ struct server {
     struct alarm_list alarms;
     struct jobs *jobs;
     struct cache *cache;
-    size_t n_renderings; /* on their way: rendering.h */
+    size_t n_renderings;   /* on their way: rendering.h */
+    uint64_t frames_bytes; /* of films that are being drawn */
     uv_signal_t sigterm, sigint, sighup;
     uv_timer_t stop_timer;      /* the delay of the drain, its limit, then the last answers' */
     struct alarm late_requests; /* set while a drain waits for what may be on its way */

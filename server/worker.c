@@ -37,6 +37,13 @@ static int worker_warm(struct worker *w)
 
 /* ---- stepping and finishing ----------------------------------------------------------------- */
 
+static void row_keep(const struct batch_row *b)
+{
+    if (b->job->ops->keep && b->error == 0) {
+        b->job->ops->keep(b->job, b->row_idx, b->row);
+    }
+}
+
 /* Fill step_rows, making the rows that have not begun. Returns how many there are. */
 static uint32_t step_prepare(struct worker *w)
 {
@@ -48,6 +55,7 @@ static uint32_t step_prepare(struct worker *w)
             struct dn_error err;
             struct dn_row_params params = b->job->ops->row_params(b->job, b->row_idx);
             b->error = dn_row_new(&b->row, w->model->model, &params, &err);
+            row_keep(b);
         }
         if (b->error == 0) {
             w->step_rows[n++] = b->row;
@@ -72,6 +80,9 @@ static void worker_step(struct worker *w)
         }
         if (rc != 0) {
             return;
+        }
+        for (uint32_t i = 0; i < w->n_batch; i++) {
+            row_keep(&w->batch[i]);
         }
         now_ns = uv_hrtime();
         w->step_ns[w->n_steps++] = now_ns - before_ns;

@@ -151,6 +151,8 @@ function showPicture({ frames, digest }, { name, label, seed, url }) {
   $("picture-image").alt = `A drawn ${name}`;
   $("picture-link").href = url;
   $("picture-link").textContent = url;
+  $("picture-film").href = url.replace(".png?", ".apng?");
+  $("picture-film").download = `${label}-${seed}.apng`;
   $("picture-curl").textContent = curlOf(url, `${label}-${seed}`, key());
   $("picture-digest").textContent = digest;
   $("copy").textContent = "Copy";

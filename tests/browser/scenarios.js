@@ -100,6 +100,9 @@ const scenarios = {
     await page.locator("#stage .picture button").nth(1).click();
     assert.equal(await page.textContent("#picture-digest"), answer.headers()["x-sample-digest"]);
     assert.equal(await page.textContent("#picture-curl"), `curl -s '${href}' -o 0-42.png`);
+    const film = await page.request.get(await page.locator("#picture-film").evaluate((a) => a.href));
+    assert.equal(film.headers()["content-type"], "image/apng");
+    assert.equal(film.headers()["x-sample-digest"], answer.headers()["x-sample-digest"]);
   },
 
   async theAddressKeepsTheForm(page) {

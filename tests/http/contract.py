@@ -127,7 +127,7 @@ def _check_body(response, status, headers, body):
         validate(document, content[media_type]["schema"])
         if media_type == "application/problem+json":
             assert document["status"] == status
-    elif media_type == "image/png":
+    elif media_type in ("image/png", "image/apng"):
         assert body.startswith(b"\x89PNG\r\n\x1a\n") and body.endswith(b"IEND\xaeB`\x82")
     elif media_type == "application/zip":
         assert body.startswith(b"PK\3\4") and b"PK\5\6" in body[-22:]

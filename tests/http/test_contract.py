@@ -26,6 +26,8 @@ from .schema import invalid_values
 from .test_verify import change
 
 SMALL = {"label": 1, "steps": 1, "guidance_scale": 1}
+# A job that can be had in every form.
+FILMED = {**SMALL, "id": "digits-1", "n": 2, "layout": "grid", "format": "apng"}
 KEY = "ada-0123456789abcdef"
 JSON = {"Content-Type": "application/json"}
 HAS_RENDERER = os.path.isdir(os.path.join(os.path.dirname(BINARY), "web/node_modules/swagger-ui-dist"))
@@ -58,7 +60,7 @@ class World:
     def start_plain(self):
         """With a job that succeeded, named as in the examples."""
         self.start("plain")
-        self.post("/v1/jobs", {**SMALL, "id": "digits-1", "n": 2, "layout": "grid"})
+        self.post("/v1/jobs", FILMED)
         self.finish("plain", "digits-1")
 
     def start_full(self):
@@ -272,7 +274,7 @@ def too_high(world, target):
 BY_ID = {op.id: op for op in contract.OPERATIONS}
 SPECIAL = {
     ("discover", "200"): accepting("application/json", "text/html", op="discover"),
-    ("createSamples", "200"): accepting("application/json", "image/png", "application/zip",
+    ("createSamples", "200"): accepting("application/json", "image/png", "image/apng", "application/zip",
                                         "multipart/mixed", "text/event-stream", op="createSamples"),
     ("createSamples", "202"): [lambda w: w.post("/v1/samples", SMALL, Prefer="respond-async")],
     ("createSamples", "403"): [lambda w: too_high(w, "/v1/samples")],
@@ -282,8 +284,9 @@ SPECIAL = {
     ("createSamples", "504"): [lambda w: impossible(w, "/v1/samples")],
     ("getSample", "404"): [lambda w: ask(BY_ID["getSample"], w, query={"model": "none"})],
     ("headSample", "404"): [lambda w: ask(BY_ID["headSample"], w, query={"model": "none"})],
-    ("createJob", "200"): [lambda w: w.post("/v1/jobs", {**SMALL, "id": "digits-1", "n": 2,
-                                                         "layout": "grid"})],
+    ("getFilm", "404"): [lambda w: ask(BY_ID["getFilm"], w, query={"model": "none"})],
+    ("headFilm", "404"): [lambda w: ask(BY_ID["headFilm"], w, query={"model": "none"})],
+    ("createJob", "200"): [lambda w: w.post("/v1/jobs", FILMED)],
     ("createJob", "202"): [lambda w: ask(BY_ID["createJob"], w)],
     ("createJob", "403"): [lambda w: too_high(w, "/v1/jobs")],
     ("createJob", "404"): [lambda w: w.post("/v1/jobs", {**SMALL, "model": "none"})],
@@ -294,7 +297,7 @@ SPECIAL = {
     ("createJob", "504"): [lambda w: impossible(w, "/v1/jobs")],
     ("deleteJob", "204"): [lambda w: ask(BY_ID["deleteJob"], w, path={"id": created_job(w)})],
     ("followJob", "204"): [after_the_last_event],
-    ("getJobResult", "200"): accepting("application/json", "image/png", "application/zip",
+    ("getJobResult", "200"): accepting("application/json", "image/png", "image/apng", "application/zip",
                                        "multipart/mixed", op="getJobResult"),
     ("verifyPicture", "404"): [lambda w: ask(BY_ID["verifyPicture"], w, body=other_model(w))],
     ("createImages", "200"): [lambda w: w.post("/v1/images/generations", {"prompt": "7"}),

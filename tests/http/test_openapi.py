@@ -66,7 +66,7 @@ def test_examples_of_images_run(daemon, name):
 def test_the_schema_and_the_daemon_agree(daemon):
     """What the schema refuses the daemon refuses, and what it accepts is at most out of range."""
     schema = DOCUMENT["components"]["schemas"]["SampleRequest"]
-    values = [None, True, -1, 0, 1, 1.5, 2**53, "ddim", "grid", "png", "x", [], [1], {}]
+    values = [None, True, -1, 0, 1, 1.5, 2**53, "ddim", "grid", "png", "apng", "x", [], [1], {}]
     refused = accepted = 0
     for name, value in itertools.product(schema["properties"], values):
         body = {"label": 1, "steps": 1, name: value}

@@ -131,7 +131,7 @@ static void test_url(void **state)
     struct sample_params p;
     assert_int_equal(
         query_parse(&q, "seed=5&steps=10&scale=3&index=7&guidance_scale=2.5", &problem), 0);
-    assert_int_equal(params_from_url(&p, &context, "seven", &q, &problem), 0);
+    assert_int_equal(params_from_url(&p, &context, FORMAT_PNG, "seven", &q, &problem), 0);
     struct dn_row_params row = params_row(&p, 0);
     assert_int_equal(row.label, 7);
     assert_int_equal(row.index, 7);
@@ -140,7 +140,7 @@ static void test_url(void **state)
     params_free(&p);
     static const char *const labels[] = {"07", "10", "-1", "1.0", "x", "", "999999999999"};
     for (size_t i = 0; i < sizeof labels / sizeof *labels; i++) {
-        assert_int_equal(params_from_url(&p, &context, labels[i], &q, &problem), -1);
+        assert_int_equal(params_from_url(&p, &context, FORMAT_PNG, labels[i], &q, &problem), -1);
         assert_string_equal(problem.errors[0].pointer, "/label");
     }
     query_free(&q);
@@ -166,7 +166,8 @@ static void test_the_etag_follows_the_picture(void **state)
             struct problem problem;
             struct sample_params p;
             assert_int_equal(query_parse(&q, queries[i], &problem), 0);
-            assert_int_equal(params_from_url(&p, &context, label ? "1" : "0", &q, &problem), 0);
+            assert_int_equal(
+                params_from_url(&p, &context, FORMAT_PNG, label ? "1" : "0", &q, &problem), 0);
             assert_int_equal(image_etag(etags[n], &p, "1"), 0);
             char again[IMAGE_ETAG_BYTES], upgraded[IMAGE_ETAG_BYTES];
             assert_int_equal(image_etag(again, &p, "1"), 0);
