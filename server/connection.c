@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <netdb.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -198,6 +199,19 @@ bool connection_admit(struct connection_list *list, const struct sockaddr *peer)
     return n < limit;
 }
 
+/* The system asks a client that says nothing whether it is still there, and gives up one that does
+ * not acknowledge: one that has vanished without a word would else hold its place for ever. */
+static void watch_peer(const struct connection_list *list, int fd)
+{
+    int on = 1, idle_s = list->server->options->keepalive_timeout_s;
+    int interval_s = idle_s / 5 > 0 ? idle_s / 5 : 1;
+    unsigned unheard_ms = 1500 * (unsigned)idle_s;
+    setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
+    setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle_s, sizeof idle_s);
+    setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &interval_s, sizeof interval_s);
+    setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &unheard_ms, sizeof unheard_ms);
+}
+
 struct connection *connection_add(struct connection_list *list, int fd, const struct sockaddr *peer)
 {
     struct connection *c = calloc(1, sizeof *c);
@@ -207,6 +221,9 @@ struct connection *connection_add(struct connection_list *list, int fd, const st
     c->list = list;
     c->fd = fd;
     c->origin = origin_of(peer);
+    if (c->origin) {
+        watch_peer(list, fd);
+    }
     c->next = list->head;
     if (list->head) {
         list->head->prev = c;

@@ -76,6 +76,8 @@ const struct option_row option_table[] = {
      "after SIGTERM, serve on for so long while /readyz says no"},
     {"drain-timeout-s", 0, OPTION_INT, SERVE, FIELD(drain_timeout_s), 0, 3600, "25", "SECONDS", NULL,
      "after that, finish what runs within this"},
+    {"seccomp", 0, OPTION_ON_OFF, SERVE, FIELD(seccomp), 0, 0, "on", "on|off", NULL,
+     "give up the system calls that serving does not need"},
     {"api-keys-file", 0, OPTION_TEXT, SERVE, FIELD(api_keys_file), 0, 0, NULL, "FILE", NULL,
      "clients that may ask, a line each: NAME KEY or NAME sha256:HEX, then limits;\n"
      "read again on SIGHUP (default: everybody may)"},

@@ -46,6 +46,7 @@ struct options {
     int job_ttl_s;      /* how long a finished one is kept, and then its id */
     int drain_delay_s;  /* after the signal, until new work is refused */
     int drain_timeout_s;
+    bool seccomp;              /* give up the system calls that are not needed */
     const char *api_keys_file; /* NULL: everybody may ask */
     int rows_per_minute;       /* of a key; 0: no limit */
     int burst_rows;            /* 0: as rows_per_minute */

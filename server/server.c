@@ -4,11 +4,13 @@
 #include <signal.h>
 #include <stddef.h>
 #include <stdio.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "server/cache.h"
 #include "server/http.h"
 #include "server/jobs.h"
+#include "server/sandbox.h"
 
 #define LAST_ANSWERS_MS 1000  /* for the answers to what was canceled to leave */
 #define LATE_REQUESTS_MS 1000 /* for a request that is on its way to a connection */
@@ -265,6 +267,14 @@ static void on_loaded(uv_work_t *work, int status)
     scheduler_warm(server->scheduler, &server->loop, on_warm, server);
 }
 
+static void server_enter_sandbox(struct server *server)
+{
+    int rc = server->options->seccomp ? sandbox_enter(server->listener.unix_path[0] != '\0') : 0;
+    if (rc != 0) {
+        log_event(&server->log, LOG_WARN, "seccomp_failed", LOG_S("reason", strerror(-rc)));
+    }
+}
+
 static int server_open_signals(struct server *server)
 {
     sigset_t watched;
@@ -360,6 +370,7 @@ int server_run(struct server *server)
         server_fail(server, "signals_failed", "signals cannot be watched");
     } else {
         supervisor_open(&server->supervisor, server);
+        server_enter_sandbox(server); /* before it reads what others wrote */
         server->load.data = server;
         uv_queue_work(&server->loop, &server->load, load_work, on_loaded);
         uv_run(&server->loop, UV_RUN_DEFAULT);

@@ -242,7 +242,7 @@ def torture(daemon, script, kind, truth):
             assert sync(daemon) == truth, f"other pixels after {kind} {n} in {script.__name__}"
     after = settled(daemon)
     assert after[0] - before[0] <= LEAK_BLOCKS, f"leaks: {before} -> {after}, {kind}"
-    assert after[1] == before[1], f"descriptors: {before} -> {after}, {kind}"
+    assert after[1] <= before[1], f"descriptors: {before} -> {after}, {kind}"
     return outcomes.counts
 
 

@@ -1,0 +1,143 @@
+/* The seccomp filter: what a daemon needs goes through, what an intruder would want does not. */
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <sched.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/ptrace.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "server/sandbox.h"
+
+#define BUILT_WITHOUT 100 /* the child's exit status */
+
+static void *answer(void *arg)
+{
+    return arg;
+}
+
+/* 0 for as it should be, else what was not. Runs in a child: there is no way out of the filter. */
+static int check_allowed(void)
+{
+    pthread_t thread;
+    void *result = NULL;
+    if (pthread_create(&thread, NULL, answer, &result) != 0 || pthread_join(thread, &result) != 0 ||
+        result != &result)
+        return 1;
+    int fd = open("/proc/self/status", O_RDONLY | O_CLOEXEC);
+    char byte;
+    if (fd < 0 || read(fd, &byte, 1) != 1 || close(fd) != 0)
+        return 2;
+    FILE *file = fopen("/proc/self/stat", "re");
+    if (!file || fgetc(file) == EOF || fclose(file) != 0)
+        return 3;
+    void *big = malloc((size_t)64 << 20);
+    if (!big)
+        return 4;
+    free(big);
+    return 0;
+}
+
+static int refused(long rc)
+{
+    return rc == -1 && errno == EPERM;
+}
+
+static int check_forbidden(void)
+{
+    char *const arguments[] = {(char[]){"true"}, NULL};
+    const struct sockaddr somewhere = {.sa_family = AF_INET};
+    if (!refused(execve("/bin/true", arguments, arguments)))
+        return 10;
+    if (!refused(syscall(SYS_clone, SIGCHLD, 0, 0, 0, 0)))
+        return 11;
+    if (!refused(open("/dev/null", O_WRONLY | O_CLOEXEC)) ||
+        !refused(open("/tmp", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600)) ||
+        !refused(open("/dev/null", O_RDONLY | O_CREAT | O_CLOEXEC, 0600)))
+        return 12;
+    if (!refused(socket(AF_INET, SOCK_STREAM, 0)) || !refused(socket(AF_UNIX, SOCK_STREAM, 0)) ||
+        !refused(connect(0, &somewhere, sizeof somewhere)))
+        return 13;
+    if (mmap(NULL, 4096, PROT_READ | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) != MAP_FAILED ||
+        errno != EPERM)
+        return 14;
+    void *page = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (page == MAP_FAILED || !refused(mprotect(page, 4096, PROT_READ | PROT_EXEC)))
+        return 15;
+    if (!refused(ptrace(PTRACE_TRACEME, 0, NULL, NULL)) || !refused(kill(getppid(), 0)))
+        return 16;
+    if (syscall(SYS_clone3, NULL, 0) != -1 || errno != ENOSYS)
+        return 17;
+    if (syscall(100000) != -1 || errno != ENOSYS) /* of some later kernel */
+        return 18;
+    return 0;
+}
+
+static int run_in_child(bool may_unlink, int (*check)(void))
+{
+    pid_t child = fork();
+    assert_true(child >= 0);
+    if (child == 0) {
+        int rc = sandbox_enter(may_unlink);
+        _exit(rc == -ENOSYS ? BUILT_WITHOUT : rc != 0 ? 101 : check());
+    }
+    int status;
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_true(WIFEXITED(status));
+    if (WEXITSTATUS(status) == BUILT_WITHOUT)
+        skip();
+    return WEXITSTATUS(status);
+}
+
+static void test_what_is_needed_goes_through(void **state)
+{
+    (void)state;
+    assert_int_equal(run_in_child(false, check_allowed), 0);
+}
+
+static void test_the_rest_does_not(void **state)
+{
+    (void)state;
+    assert_int_equal(run_in_child(false, check_forbidden), 0);
+    assert_int_equal(run_in_child(true, check_forbidden), 0);
+}
+
+static int check_no_unlink(void)
+{
+    return refused(unlink("/nonexistent/socket")) ? 0 : 20;
+}
+
+static int check_unlink(void)
+{
+    return unlink("/nonexistent/socket") == -1 && errno == ENOENT ? 0 : 21;
+}
+
+static void test_files_are_removed_only_for_a_unix_socket(void **state)
+{
+    (void)state;
+    assert_int_equal(run_in_child(false, check_no_unlink), 0);
+    assert_int_equal(run_in_child(true, check_unlink), 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_what_is_needed_goes_through),
+        cmocka_unit_test(test_the_rest_does_not),
+        cmocka_unit_test(test_files_are_removed_only_for_a_unix_socket),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
