@@ -1,31 +1,11 @@
-"""The evaluator network, the reference figures, the tool, and the shipped model's images judged."""
-
-import json
-import sys
+"""The evaluator networks, the reference figures, and the shipped model's images judged."""
 
 import numpy as np
 import pytest
 
-from tests.cli.conftest import BINARY
-from tools import mnist
-from tools.evaluate import __main__ as tool
 from tools.evaluate import network, reference
-from tools.evaluate.generate import Settings, generate
 from tools.evaluate.metrics import accuracy, frechet_distance, moments
 from tools.evaluate.network import Evaluator
-
-
-@pytest.fixture(scope="module")
-def evaluator():
-    return Evaluator()
-
-
-@pytest.fixture(scope="module")
-def drawn():
-    """100 digits by the shipped model with its default sampler, in 10 steps; and their labels."""
-    images, labels, _, resolved = generate(Settings(steps=10), 100, 1, binary=str(BINARY))
-    assert resolved["steps"] == 10
-    return images, labels
 
 
 def test_convolution():
@@ -51,7 +31,23 @@ def test_pooling():
     np.testing.assert_array_equal(network.max_pool2(x), want)
 
 
-def test_shipped_weights(evaluator):
+def test_mlp():
+    rng = np.random.default_rng(2)
+    weights = {"fc0.weight": rng.standard_normal((6, 784)), "fc0.bias": rng.standard_normal(6),
+               "fc1.weight": rng.standard_normal((4, 6)), "fc1.bias": rng.standard_normal(4),
+               "head.weight": rng.standard_normal((3, 4)), "head.bias": rng.standard_normal(3)}
+    image = rng.integers(0, 256, (28, 28), np.uint8)
+    x = [v / 255 for row in image.tolist() for v in row]
+    for i in range(2):
+        w, b = weights[f"fc{i}.weight"], weights[f"fc{i}.bias"]
+        x = [max(0, sum(w[o, j] * x[j] for j in range(len(x))) + b[o]) for o in range(len(b))]
+    features, logits = Evaluator.of(weights).forward(image[None])
+    np.testing.assert_allclose(features[0], x, atol=1e-4)
+    want = weights["head.weight"] @ x + weights["head.bias"]
+    np.testing.assert_allclose(logits[0], want, atol=1e-4)
+
+
+def test_shipped_weights(evaluator, mlp):
     shapes = {name: w.shape for name, w in evaluator.weights.items()}
     assert shapes == {"conv0.weight": (32, 1, 3, 3), "conv0.bias": (32,),
                       "conv1.weight": (32, 32, 3, 3), "conv1.bias": (32,),
@@ -59,14 +55,19 @@ def test_shipped_weights(evaluator):
                       "conv3.weight": (64, 64, 3, 3), "conv3.bias": (64,),
                       "fc.weight": (64, 3136), "fc.bias": (64,),
                       "head.weight": (10, 64), "head.bias": (10,)}
+    shapes = {name: w.shape for name, w in mlp.weights.items()}
+    assert shapes == {"fc0.weight": (512, 784), "fc0.bias": (512,),
+                      "fc1.weight": (256, 512), "fc1.bias": (256,),
+                      "head.weight": (10, 256), "head.bias": (10,)}
 
 
-def test_changed_weights_are_refused(tmp_path, monkeypatch):
-    changed = bytearray(network.SHIPPED.read_bytes())
+@pytest.mark.parametrize("name", ["SHIPPED", "SHIPPED_MLP"])
+def test_changed_weights_are_refused(name, tmp_path, monkeypatch):
+    changed = bytearray(getattr(network, name).read_bytes())
     changed[-1] ^= 1
     copy = tmp_path / "evaluator.safetensors"
     copy.write_bytes(changed)
-    monkeypatch.setattr(network, "SHIPPED", copy)
+    monkeypatch.setattr(network, name, copy)
     with pytest.raises(ValueError, match="SHA-256"):
         Evaluator(copy)
 
@@ -87,15 +88,16 @@ def test_bad_images_are_refused(evaluator, bad):
         evaluator.run(bad)
 
 
-def test_the_model_draws_what_it_is_asked_for(evaluator, drawn):
+def test_the_model_draws_what_it_is_asked_for(evaluator, mlp, drawn):
     """A gate on quality: full figures take 10,000 images and stand in the model's card."""
     images, labels = drawn
-    _, predicted = evaluator.run(images)
-    assert accuracy(predicted, labels) >= 0.94
-    # The gate can fail: noise is not digits, nor is any digit all of them.
     noise = np.random.default_rng(1).integers(0, 256, images.shape, np.uint8)
-    assert accuracy(evaluator.run(noise)[1], labels) < 0.5
-    assert accuracy(predicted, (labels + 1) % 10) < 0.1
+    for one in (evaluator, mlp):
+        _, predicted = one.run(images)
+        assert accuracy(predicted, labels) >= 0.94
+        # The gate can fail: noise is not digits, nor is any digit all of them.
+        assert accuracy(one.run(noise)[1], labels) < 0.5
+        assert accuracy(predicted, (labels + 1) % 10) < 0.1
 
 
 def test_features_tell_digits_from_noise(evaluator, drawn):
@@ -106,17 +108,12 @@ def test_features_tell_digits_from_noise(evaluator, drawn):
 
 
 @pytest.fixture
-def small_reference(evaluator, drawn, tmp_path, monkeypatch):
-    """A reference measured on the drawn digits as if they were the real ones."""
-    images, labels = drawn
-    sets = {"train": (images[::2], labels[::2]), "t10k": (images[1::2], labels[1::2])}
-    monkeypatch.setenv("DENOISED_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(mnist, "load", sets.__getitem__)
+def small_reference(evaluator, small_digits):
     return reference.load(evaluator)
 
 
 def test_reference_is_kept(evaluator, small_reference, monkeypatch):
-    monkeypatch.setattr(mnist, "load", None)
+    monkeypatch.setattr(evaluator, "forward", None)
     again = reference.load(evaluator)
     assert again.floor == small_reference.floor > 0
     assert again.test_accuracy == small_reference.test_accuracy
@@ -134,52 +131,3 @@ def test_judge(evaluator, small_reference, drawn):
     assert found["fd_test"] == pytest.approx(0, abs=1e-6)
     assert found["ca"] == small_reference.test_accuracy
     assert set(found["ca_by_label"]) == set("0123456789")
-
-
-def run_tool(monkeypatch, capsys, *arguments):
-    monkeypatch.setattr(sys, "argv", ["tools.evaluate", *map(str, arguments)])
-    tool.main()
-    return capsys.readouterr().out
-
-
-def test_tool_on_files(small_reference, drawn, tmp_path, monkeypatch, capsys):
-    images, labels = drawn
-    np.save(tmp_path / "x.npy", images)
-    np.save(tmp_path / "labels.npy", labels)
-    one = run_tool(monkeypatch, capsys, "--images", tmp_path / "x.npy", "--labels",
-                   tmp_path / "labels.npy", "--json", tmp_path / "a.json")
-    assert one == run_tool(monkeypatch, capsys, "--images", tmp_path / "x.npy", "--labels",
-                           "0,1,2,3,4,5,6,7,8,9")
-    report = json.loads((tmp_path / "a.json").read_text())
-    assert report["evaluator"]["sha256"] == network.SHIPPED_SHA256
-    assert report["real"]["floor"] == small_reference.floor
-    assert report["results"][0]["count"] == 100
-    assert "real test digits" in one and f"{report['results'][0]['rfd']:.2f}" in one
-    for bad in ("0,1,2", tmp_path / "x.npy"):
-        with pytest.raises(SystemExit, match="--labels"):
-            run_tool(monkeypatch, capsys, "--images", tmp_path / "x.npy", "--labels", bad)
-
-
-def test_tool_sweeps(small_reference, tmp_path, monkeypatch, capsys):
-    out = run_tool(monkeypatch, capsys, "--sweep", "--count", 20, "--sweep-samplers", "ddim,ddpm",
-                   "--sweep-steps", "2", "--sweep-guidance", "1,1.5", "--binary", BINARY,
-                   "--json", tmp_path / "a.json", "--markdown", tmp_path / "a.md")
-    results = json.loads((tmp_path / "a.json").read_text())["results"]
-    assert [(r["sampler"], r["steps"], r["guidance_scale"], r["evaluations"]) for r in results] == [
-        ("ddim", 2, 1, 2), ("ddim", 2, 1.5, 4), ("ddpm", 2, 1, 2), ("ddpm", 2, 1.5, 4)]
-    assert (tmp_path / "a.md").read_text() == out
-    assert out.count("\n") == 2 + 4 + 1
-
-
-@pytest.mark.parametrize("bad", [["--images", "x.npy"], ["--labels", "1"], ["--sweep", "--steps", "3"],
-                                 ["--count", "ten"]])
-def test_tool_refuses(bad, capsys):
-    with pytest.raises(SystemExit):
-        tool.parse(bad)
-    assert "error:" in capsys.readouterr().err
-
-
-def test_count_must_divide():
-    for count in (0, 15, 10):
-        with pytest.raises(ValueError, match="--count"):
-            generate(Settings(), count, 1)

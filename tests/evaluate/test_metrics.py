@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from tools.evaluate.metrics import Moments, accuracy, frechet_distance, half_width_95, moments
+from tools.evaluate.metrics import (Moments, accuracy, cubic_mmd2, frechet_distance, half_width_95,
+                                    kernel_distance, moments)
 
 # Float64 throughout; matrices of a few tens of rows and condition 1e4 lose some 1e-10 of the trace.
 NEAR = 1e-9
@@ -98,3 +99,33 @@ def test_half_width():
     """Wilson's interval: 0.5 of 100 is +-0.0962; 1 of n is not +-0."""
     assert half_width_95(0.5, 100) == pytest.approx(0.0962, abs=5e-5)
     assert half_width_95(1.0, 1000) == pytest.approx(0.00191, abs=5e-5)
+
+
+def test_mmd_by_loops():
+    rng = np.random.default_rng(5)
+    x, y = rng.standard_normal((6, 4)), rng.standard_normal((9, 4)) + 0.5
+
+    def mean(pairs):
+        return np.mean([(a @ b / 4 + 1) ** 3 for a, b in pairs])
+
+    def others(z):
+        return [(a, b) for i, a in enumerate(z) for j, b in enumerate(z) if i != j]
+
+    want = mean(others(x)) + mean(others(y)) - 2 * mean([(a, b) for a in x for b in y])
+    assert cubic_mmd2(x, y) == pytest.approx(want, rel=NEAR)
+
+
+def test_kernel_distance():
+    """Unbiased: around 0 for one distribution, whatever the size; the true value of another. For
+    one feature N(0,1) against N(1,1), E(xy + 1)^3 is 1 + 3 m1 m1' + 3 m2 m2' + m3 m3' of the raw
+    moments: 1 + 3 + 0, 1 + 3 + 12 + 16 and 1 + 0 + 6 + 0."""
+    rng = np.random.default_rng(6)
+    x, y = rng.standard_normal((20000, 1)), rng.standard_normal((20000, 1))
+    same, error = kernel_distance(x, y, subsets=50, size=200)
+    assert abs(same) < 5 * error
+    found, error = kernel_distance(x, y + 1, subsets=50, size=500)
+    assert found == pytest.approx(4 + 32 - 2 * 7, abs=6 * error) and error < 2
+    assert kernel_distance(x, y, subsets=50, size=200) == (same, kernel_distance(
+        x, y, subsets=50, size=200)[1]), "seeded"
+    few, _ = kernel_distance(x[:30], y[:50], subsets=2, size=1000)
+    assert abs(few) < 10, "no more than there are"

@@ -1,52 +1,114 @@
-"""Images made by the program itself: `denoised sample` into a NumPy array."""
+"""Images made by the program itself: `denoised sample` into a NumPy array, kept once drawn."""
 
 import dataclasses
+import itertools
+import json
 import os
 import pathlib
-import re
 import subprocess
 import tempfile
-import time
 
 import numpy as np
+
+from tools.evaluate.pieces import keep
 
 DEFAULT_BINARY = os.environ.get("DENOISED_BINARY", "build/denoised")
 
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
-    sampler: str | None = None  # None: the model's default
+    """What was asked for; None is the default of the program or of the model."""
+
+    model: str | None = None
+    sampler: str | None = None
     steps: int | None = None
     guidance_scale: float | None = None
     eta: float | None = None
 
     def flags(self):
-        pairs = (("--sampler", self.sampler), ("--steps", self.steps),
-                 ("--guidance-scale", self.guidance_scale), ("--eta", self.eta))
-        return [text for flag, value in pairs if value is not None for text in (flag, str(value))]
+        pairs = dataclasses.asdict(self).items()
+        return [text for name, value in pairs if value is not None
+                for text in ("--" + name.replace("_", "-"), str(value))]
 
 
-def generate(settings, count, seed, binary=DEFAULT_BINARY, model=None, extra=()):
-    """`count` images, as many of each digit: uint8 [N,28,28], labels [N], seconds, and what the
-    program resolved the settings to: {"sampler", "steps", "guidance_scale"}."""
-    if count < 20 or count % 10 != 0:
-        raise ValueError(f"--count {count}: a multiple of 10 expected, at least 20")
-    with tempfile.TemporaryDirectory() as folder:
-        path = pathlib.Path(folder) / "images.npy"
-        command = [binary, "sample", "--label", "all", "-n", str(count // 10), "--seed", str(seed),
-                   "-o", str(path), *settings.flags(), *extra]
-        if model:
-            command += ["--model", str(model)]
-        began = time.monotonic()
-        done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
-        seconds = time.monotonic() - began
-        images = np.load(path)
-    # "...: 20 images of mnist, seed 1, ddim 20 steps, guidance 1.5, eta 0, fp32-native-1, 1.00 s"
-    found = re.search(r", (\S+) (\d+) steps, guidance ([^,]+)(?:, eta ([^,]+))?, ([^,]+), \S+ s$",
-                      done.stdout.strip())
-    if not found:
-        raise ValueError(f"{binary} sample: not understood: {done.stdout!r}")
-    sampler, steps, scale, eta, kernels = found.groups()
-    resolved = {"sampler": sampler, "steps": int(steps), "guidance_scale": float(scale),
-                "eta": float(eta or 0), "kernels": kernels}
-    return images, np.repeat(np.arange(10), count // 10), seconds, resolved
+TYPES = {"model": str, "sampler": str, "steps": int, "guidance_scale": float, "eta": float}
+
+
+def parse_settings(text):
+    """"sampler=ddim,ddpm steps=10,20" -> all four of them. Raises ValueError."""
+    lists = {}
+    for word in text.split():
+        name, equals, values = word.partition("=")
+        if name not in TYPES or not equals or name in lists:
+            raise ValueError(f"{word!r}: NAME=VALUE,... expected, each of {', '.join(TYPES)} once")
+        try:
+            lists[name] = [TYPES[name](value) for value in values.split(",")]
+        except ValueError:
+            raise ValueError(f"{word!r}: numbers expected") from None
+    return [Settings(**dict(zip(lists, one))) for one in itertools.product(*lists.values())]
+
+
+@dataclasses.dataclass(frozen=True)
+class Drawing:
+    """What the program makes of settings: everything that the pixels depend on but the seed."""
+
+    model: str  # its id
+    digest: str
+    kernels: str  # the determinism domain
+    sampler: str
+    steps: int
+    guidance_scale: float
+    eta: float
+    evaluations: int  # of the network, for one image
+
+    def name(self):
+        eta = f", eta {self.eta:g}" if self.eta else ""
+        return (f"{self.model}: {self.sampler}, {self.steps} step{'s'[:self.steps > 1]}, "
+                f"guidance {self.guidance_scale:g}{eta}")
+
+
+class Program:
+    def __init__(self, binary=DEFAULT_BINARY, flags=()):
+        self.binary, self.flags = str(binary), list(flags)
+        self._described = {}
+
+    def _run(self, *arguments):
+        return subprocess.run([self.binary, *arguments], check=True, stdout=subprocess.PIPE,
+                              text=True).stdout
+
+    def describe(self, model=None):
+        """The model's entry in `denoised info --json`."""
+        if model not in self._described:
+            flags = ["--model", model] if model else []
+            self._described[model] = json.loads(self._run("info", "--json", *flags))["models"][0]
+        return self._described[model]
+
+    def resolve(self, settings):
+        info = self.describe(settings.model)
+        default = info["default"]
+        steps = settings.steps or default["steps"]
+        scale = default["guidance_scale"]
+        if settings.guidance_scale is not None:
+            scale = settings.guidance_scale
+        # A fixed scale is trained in: it costs nothing.
+        guided = scale != 1 and "fixed_guidance_scale" not in info["config"]["sampling"]
+        return Drawing(info["id"], info["digest"], info["kernels"],
+                       settings.sampler or default["sampler"], steps, float(scale),
+                       float(settings.eta or 0), steps * (1 + guided))
+
+    def draw(self, settings, count, seed):
+        """`count` images, as many of each of the ten digits: uint8 [N,28,28], labels [N]."""
+        if count < 20 or count % 10 != 0:
+            raise ValueError(f"{count} images: a multiple of 10 expected, at least 20")
+
+        def make():
+            with tempfile.TemporaryDirectory() as folder:
+                path = pathlib.Path(folder) / "images.npy"
+                self._run("sample", "--label", "all", "-n", str(count // 10), "--seed", str(seed),
+                          "-o", str(path), *settings.flags(), *self.flags)
+                return {"images": np.load(path)}
+
+        drawing = self.resolve(settings)
+        images = keep("images", {**dataclasses.asdict(drawing), "count": count, "seed": seed},
+                      make)["images"]
+        return images, np.repeat(np.arange(10), count // 10)

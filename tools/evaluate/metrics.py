@@ -58,3 +58,35 @@ def half_width_95(share, n):
     """Half of the 95 % confidence interval of a share of n (Wilson)."""
     z = 1.959964
     return z / (1 + z * z / n) * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
+
+
+def cubic_mmd2(x, y):
+    """Squared maximum mean discrepancy of samples [N,D] and [M,D], unbiased, with the kernel of
+    KID: (x.y / D + 1)^3 (Binkowski et al. 2018)."""
+    def kernel(a, b):
+        base = a @ b.T / a.shape[1] + 1
+        return base * base * base  # ** 3 calls pow()
+
+    n, m = len(x), len(y)
+    xx, yy = kernel(x, x), kernel(y, y)
+    return float((xx.sum() - np.trace(xx)) / (n * (n - 1))
+                 + (yy.sum() - np.trace(yy)) / (m * (m - 1)) - 2 * kernel(x, y).mean())
+
+
+def kernel_distance(x, y, subsets=100, size=1000, seed=1):
+    """KID: the mean of cubic_mmd2() over random subsets of both, and the standard error of it."""
+    size = min(size, len(x), len(y))
+    rng = np.random.default_rng(seed)
+    x, y = np.asarray(x, np.float64), np.asarray(y, np.float64)
+    found = [cubic_mmd2(x[rng.choice(len(x), size, replace=False)],
+                        y[rng.choice(len(y), size, replace=False)]) for _ in range(subsets)]
+    return float(np.mean(found)), float(np.std(found, ddof=1) / math.sqrt(subsets))
+
+
+def expected_coverage(n_real, n_fake, k):
+    """Coverage of n_fake points by n_real of the same distribution, whichever it is (Naeem et al.
+    2020, lemma 2)."""
+    missed = 1.0
+    for i in range(k):
+        missed *= (n_real - 1 - i) / (n_real + n_fake - 1 - i)
+    return 1 - missed

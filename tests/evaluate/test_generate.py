@@ -1,0 +1,115 @@
+"""Settings as words, what the program makes of them, and results that are kept."""
+
+import json
+import os
+import struct
+
+import numpy as np
+import pytest
+
+from tests.cli.conftest import MODEL
+from tools.evaluate import pieces
+from tools.evaluate.generate import Program, Settings, parse_settings
+
+
+def test_settings():
+    assert parse_settings("") == [Settings()]
+    assert parse_settings("sampler=ddim,ddpm steps=2,5 guidance_scale=1.5") == [
+        Settings(None, sampler, steps, 1.5) for sampler in ("ddim", "ddpm") for steps in (2, 5)]
+    assert Settings("m", "ddim", 2, 1.0, 0.5).flags() == [
+        "--model", "m", "--sampler", "ddim", "--steps", "2", "--guidance-scale", "1.0",
+        "--eta", "0.5"]
+
+
+@pytest.mark.parametrize("bad", ["ddim", "step=3", "steps=", "steps=2,", "steps=x",
+                                 "steps=1 steps=2"])
+def test_bad_settings(bad):
+    with pytest.raises(ValueError, match="=|expected"):
+        parse_settings(bad)
+
+
+def few_step_model(path):
+    """The shipped model with the config of one that has guidance trained in."""
+    data = MODEL.read_bytes()
+    (length,) = struct.unpack_from("<Q", data)
+    header = json.loads(data[8:8 + length])
+    config = json.loads(header["__metadata__"]["denoised.config"])
+    config["sampling"] = {"samplers": ["consistency"], "timesteps": {"1": [999], "2": [999, 399]},
+                          "fixed_guidance_scale": 1.5,
+                          "default": {"sampler": "consistency", "steps": 2, "guidance_scale": 1.5}}
+    header["__metadata__"]["denoised.config"] = json.dumps(config)
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 64 + 56)
+    path.write_bytes(struct.pack("<Q", len(text)) + text + data[8 + length:])
+    return str(path)
+
+
+def test_resolved(program, tmp_path):
+    default = program.resolve(Settings())
+    assert (default.model, default.sampler, default.steps, default.guidance_scale) == (
+        "mnist", "dpmpp_2m", 20, 1.5)
+    assert default.evaluations == 40, "a guided step is two"
+    assert default.name() == "mnist: dpmpp_2m, 20 steps, guidance 1.5"
+    other = program.resolve(Settings(sampler="ddim", steps=3, guidance_scale=1, eta=0.5))
+    assert (other.sampler, other.steps, other.evaluations, other.eta) == ("ddim", 3, 3, 0.5)
+    assert other.digest == default.digest
+    few = program.resolve(Settings(model=few_step_model(tmp_path / "few.safetensors"), steps=1))
+    assert (few.model, few.sampler, few.evaluations) == ("few", "consistency", 1)
+    assert few.digest != default.digest
+
+
+def test_drawn_once(program, cache, tmp_path):
+    settings = Settings(steps=2)
+    images, labels = program.draw(settings, 20, 5)
+    assert images.dtype == np.uint8 and images.shape == (20, 28, 28)
+    assert labels.tolist() == sorted(list(range(10)) * 2)
+    broken = Program(program.binary, ["--no-such-flag"])
+    again, _ = broken.draw(settings, 20, 5)
+    np.testing.assert_array_equal(again, images)
+    same, _ = broken.draw(Settings(sampler="dpmpp_2m", steps=2), 20, 5)
+    assert same.tobytes() == images.tobytes()
+    for changed in ((Settings(steps=3), 20, 5), (settings, 30, 5), (settings, 20, 6)):
+        with pytest.raises(Exception, match="no-such-flag"):
+            broken.draw(*changed)
+        assert program.draw(*changed)[0].tobytes() != images.tobytes()
+
+
+@pytest.mark.parametrize("count", [0, 15, 10])
+def test_count_must_divide(program, count):
+    with pytest.raises(ValueError, match="multiple of 10"):
+        program.draw(Settings(), count, 1)
+
+
+def test_kept(cache):
+    calls = []
+
+    def make():
+        calls.append(1)
+        return {"x": np.arange(3), "y": 2.5}
+
+    first = pieces.keep("a", {"n": 1, "m": [2]}, make)
+    again = pieces.keep("a", {"m": [2], "n": 1}, make)
+    assert len(calls) == 1 and again["x"].tolist() == first["x"].tolist() == [0, 1, 2]
+    assert float(again["y"]) == float(first["y"]) == 2.5
+    pieces.keep("a", {"n": 2, "m": [2]}, make)
+    pieces.keep("b", {"n": 1, "m": [2]}, make)
+    assert len(calls) == 3
+    assert sorted(p.suffix for p in pieces.folder().iterdir()) == [".npz"] * 3
+    assert pieces.keep_json("c", 1, lambda: {"a": {"b": None}}) == {"a": {"b": None}}
+    assert pieces.keep_json("c", 1, None) == {"a": {"b": None}}
+
+
+def test_what_failed_is_not_kept(cache):
+    def fail():
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        pieces.keep("a", 1, fail)
+    assert not os.path.exists(pieces.folder())
+    assert pieces.keep("a", 1, lambda: {"x": 1})["x"] == 1
+
+
+def test_digest():
+    x = np.arange(6)
+    assert pieces.digest(x) == pieces.digest(x.copy()) == pieces.digest(x.reshape(2, 3).T.T.ravel())
+    assert len({pieces.digest(y) for y in (x, x[::-1], x.reshape(2, 3), x.astype(np.uint8))}) == 4

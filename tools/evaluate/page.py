@@ -1,0 +1,190 @@
+"""The report: Markdown for a model card, and one HTML page with its pictures inside."""
+
+import base64
+import html
+import io
+
+import numpy as np
+from PIL import Image
+
+from tools.evaluate.protocol import FIGURES
+
+DIGITS = {"ca": 2, "ca_mlp": 2, "fd_train": 3, "fd_test": 3, "rfd": 2, "kid": 2, "density": 3,
+          "coverage": 3, "memory_pixels": 3, "memory_features": 3}
+
+MEANING = {
+    "CA": "share of the images that the evaluator (cnn) reads as the digit asked for; \u00b1: of "
+          "one seed half the 95 % interval, of several the standard deviation over the seeds, as in "
+          "every column",
+    "CA mlp": "the same by a second evaluator of another architecture, which makes other mistakes",
+    "FD": "Fr\u00e9chet distance of the cnn's features, standardised by the training set, to the "
+          "60,000 training and to the 10,000 test digits; it grows as the images of a seed become "
+          "fewer",
+    "rFD": "FD train over that of the real test digits: 1 is as near as other real digits are",
+    "KID": "unbiased squared maximum mean discrepancy to the training digits, cubic kernel, mean "
+           "of 100 subsets of 1,000",
+    "density, coverage": "how many of the balls around real digits (to the 5th neighbour) hold a "
+                         "generated one: over 5 on average, and the share that holds one at all",
+    "MEM": "median distance to the nearest training image, in pixels and in features, over the "
+           "same of the real test digits: well below 1 is a sign of copies, or of digits all alike",
+    "CAS": "what a network that learned from generated digits alone reads of the real test digits",
+}
+
+
+def number(value, digits, spread=None):
+    text = f"{value:.{digits}f}"
+    return text if spread is None else f"{text} \u00b1{spread:.{digits}f}"
+
+
+def _cells(mean, spread):
+    for figure, digits in DIGITS.items():
+        scale = 100 if figure.startswith("ca") else 1
+        s = spread(figure)
+        yield number(scale * mean(figure), digits, None if s is None else scale * s)
+
+
+def _cas(scores):
+    if not scores:
+        return ""
+    spread = 100 * float(np.std(scores, ddof=1)) if len(scores) > 1 else None
+    return number(100 * float(np.mean(scores)), 2, spread)
+
+
+def table(results, real):
+    """Header, and a list of cells for each result, the real digits last."""
+    def spread_of(r):
+        def spread(figure):
+            if figure == "ca" and len(r.each) == 1:
+                return r.together["ca_half_width_95"]
+            return r.spread(figure)
+        return spread
+
+    header = ["images by", "evaluations", "images", *FIGURES.values(), "FD train, all", "CAS %"]
+    rows = [[r.name, str(r.evaluations or ""), f"{len(r.each)} x {r.each[0]['count']}",
+             *_cells(r.mean, spread_of(r)),
+             number(r.together["fd_train"], 3) if len(r.each) > 1 else "", _cas(r.cas)]
+            for r in results]
+    rows.append(["real test digits", "", str(real["count"]),
+                 *_cells(real.__getitem__, lambda _: None), "", _cas([real["ca"]])])
+    used = [i for i in range(len(header)) if i < 3 + len(FIGURES) or any(r[i] for r in rows[:-1])]
+    return [header[i] for i in used], [[r[i] for i in used] for r in rows]
+
+
+def markdown(results, real):
+    header, rows = table(results, real)
+    lines = ["| " + " | ".join(cells) + " |" for cells in (header, *rows)]
+    lines.insert(1, "|---|" + "--:|" * (len(header) - 1))
+    return "\n".join(lines) + "\n"
+
+
+def _png(image):
+    out = io.BytesIO()
+    image.save(out, "PNG", optimize=True)
+    return out.getvalue()
+
+
+def sheet(rows, scale=2, gap=1):
+    """Rows of uint8 images [N,H,W] as a PNG, with grey between them."""
+    tall, wide = rows[0].shape[1] + gap, rows[0].shape[2] + gap
+    out = np.full((tall * len(rows) + gap, wide * max(map(len, rows)) + gap), 96, np.uint8)
+    for y, row in enumerate(rows):
+        for x, image in enumerate(row):
+            out[y * tall + gap:(y + 1) * tall, x * wide + gap:(x + 1) * wide] = image
+    return _png(Image.fromarray(out.repeat(scale, 0).repeat(scale, 1)))
+
+
+def plot(results, real):
+    """FD and CA against evaluations as a PNG; a line for each model, sampler and guidance scale.
+    None where there are not two to compare."""
+    lines = {}
+    for r in results:
+        if r.drawing:
+            d = r.drawing
+            eta = f", eta {d['eta']:g}" if d["eta"] else ""
+            name = f"{d['model']}, {d['sampler']}, guidance {d['guidance_scale']:g}{eta}"
+            lines.setdefault(name, []).append(r)
+    if sum(map(len, lines.values())) < 2:
+        return None
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot as plt
+
+    fig, axes = plt.subplots(1, 2, figsize=(11, 4.2), dpi=100)
+    for axis, figure, scale in zip(axes, ("fd_train", "ca"), (1, 100)):
+        for name, line in lines.items():
+            line = sorted(line, key=lambda r: r.evaluations)
+            spread = [scale * (r.spread(figure) or 0) for r in line]
+            axis.errorbar([r.evaluations for r in line], [scale * r.mean(figure) for r in line],
+                          spread, marker="o", ms=4, capsize=2, label=name)
+        axis.axhline(scale * real[figure], color="0.5", ls="--", lw=0.9, label="real test digits")
+        axis.set(xscale="log", xlabel="evaluations of the network an image")
+    axes[0].set(yscale="log", ylabel="FD to the training digits")
+    axes[1].set(ylabel="CA %")
+    axes[0].legend(frameon=False, fontsize=7)
+    fig.tight_layout()
+    out = io.BytesIO()
+    fig.savefig(out, format="png")
+    plt.close(fig)
+    return out.getvalue()
+
+
+def _picture(png, about):
+    data = base64.b64encode(png).decode()
+    return f'<p><img alt="{html.escape(about)}" src="data:image/png;base64,{data}"></p>'
+
+
+def _rows(header, rows):
+    def line(cells, tag):
+        return "<tr>" + "".join(f"<{tag}>{html.escape(c)}</{tag}>" for c in cells) + "</tr>"
+    return "<table>" + line(header, "th") + "".join(line(r, "td") for r in rows) + "</table>"
+
+
+def nearest_sheets(images, labels, training, index, far, each=2, n=20):
+    """Two PNGs of generated images above the training images nearest to them: of each class the
+    `each` that come nearest to one, and n others evenly through the set."""
+    closest = [np.flatnonzero(labels == c)[np.argsort(far[labels == c], kind="stable")[:each]]
+               for c in np.unique(labels)]
+    spread = np.linspace(0, len(images) - 1, n).astype(int)
+    return [sheet([images[i], training[index[i]]]) for i in (np.concatenate(closest), spread)]
+
+
+def _section(result, images, labels, training, index, far):
+    by_label = [(c, np.mean([f["ca_by_label"][c] for f in result.each]))
+                for c in result.each[0]["ca_by_label"]]
+    grid = sheet([images[labels == c][:20] for c in np.unique(labels)])
+    near, others = nearest_sheets(images, labels, training, index, far)
+    return "".join([
+        f"<h2>{html.escape(result.name)}</h2>",
+        _picture(grid, "a row of images for each class"),
+        "<p>CA % of each class</p>",
+        _rows([c for c, _ in by_label], [[f"{100 * ca:.2f}" for _, ca in by_label]]),
+        f"<p>The two of each class that are nearest to a training image (distances "
+        f"{far.min():.2f} and up, median of all {np.median(far):.2f}), above that image:</p>",
+        _picture(near, "generated images above the training images nearest to them"),
+        "<p>Others, evenly through the set:</p>",
+        _picture(others, "more generated images above the training images nearest to them")])
+
+
+STYLE = """body{font:15px/1.45 system-ui,sans-serif;max-width:75rem;margin:2rem auto;padding:0 1rem}
+table{border-collapse:collapse;font-size:13px;display:block;overflow-x:auto}
+td,th{border:1px solid #ccc;padding:.2rem .5rem;text-align:right}
+td:first-child,th:first-child{text-align:left}tr:last-child td{color:#555}
+img{max-width:100%;image-rendering:pixelated}dt{font-weight:600}dd{margin:0 0 .4rem 1rem}"""
+
+
+def page(results, real, sections, facts):
+    """The page. sections: (images, labels, training, index, far) of a seed of each result; facts:
+    name -> text, of what made the figures."""
+    curve = plot(results, real)
+    parts = [f"<!doctype html><html lang=en><meta charset=utf-8><title>Figures of {len(results)} "
+             f"settings</title><style>{STYLE}</style><h1>Generated digits, measured</h1>",
+             _rows(*table(results, real)),
+             f"<p>Coverage of as many images of the training digits' own distribution: "
+             f"{real['expected_coverage']:.3f}.</p>",
+             _picture(curve, "FD and CA against evaluations") if curve else ""]
+    parts += [_section(r, *s) for r, s in zip(results, sections)]
+    for title, entries in (("What the columns are", MEANING), ("What was measured", facts)):
+        parts.append(f"<h2>{title}</h2><dl>" + "".join(
+            f"<dt>{html.escape(k)}<dd>{html.escape(v)}" for k, v in entries.items()) + "</dl>")
+    return "".join(parts) + "</html>\n"

@@ -1,0 +1,144 @@
+"""The whole protocol: every figure of generated images, and what real digits score at the same.
+
+The real row is the 10,000 test digits in the place of generated ones: a generator cannot be asked
+for more than that.
+"""
+
+import dataclasses
+import functools
+
+import numpy as np
+from tqdm import tqdm
+
+from tools import mnist
+from tools.evaluate import neighbours, reference
+from tools.evaluate.metrics import accuracy, expected_coverage, kernel_distance
+from tools.evaluate.network import SHIPPED, SHIPPED_MLP, Evaluator
+from tools.evaluate.pieces import digest, keep, keep_json
+
+BALLS = 5  # the k of density and coverage
+MOST = 10000  # images of one piece: as many as there are real test digits
+
+# What a result has one number of for each seed, and how a table heads it.
+FIGURES = {
+    "ca": "CA %", "ca_mlp": "CA mlp %", "fd_train": "FD train", "fd_test": "FD test", "rfd": "rFD",
+    "kid": "KID x1000", "density": "density", "coverage": "coverage",
+    "memory_pixels": "MEM pixels", "memory_features": "MEM features",
+}
+
+
+class Protocol:
+    def __init__(self, evaluator=SHIPPED, second=SHIPPED_MLP):
+        self.cnn, self.mlp = Evaluator(evaluator), Evaluator(second)
+        self.reference = reference.load(self.cnn)
+        self.train_images, self.train_labels = mnist.load("train")
+        self.test_images, self.test_labels = mnist.load("t10k")
+        self._train_digest = digest(self.train_images)
+
+    def _sample(self, features, count):
+        """`count` of the real features, always the same."""
+        if count > len(features):
+            raise ValueError(f"{count} images: there are {len(features)} real ones to compare with")
+        return features[np.random.default_rng(1).permutation(len(features))[:count]]
+
+    def _density_coverage(self, features):
+        key = {"evaluator": self.cnn.sha256, "train": self._train_digest, "k": BALLS,
+               "count": len(features)}
+        real = self._sample(self.reference.train_features, len(features))
+        r = keep("radii", key, lambda: {"r": neighbours.radii(real, BALLS, progress=tqdm)})["r"]
+        return neighbours.density_coverage(real, r, features, BALLS, progress=tqdm)
+
+    def nearest_training(self, images):
+        """Index [N] of the training image nearest to each in pixels of 0..1, and how far [N]."""
+        def make():
+            flat = [x.reshape(len(x), -1) for x in (images, self.train_images)]
+            index, far = neighbours.nearest(*flat, progress=tqdm)
+            return {"index": index, "far": far / 255}
+
+        found = keep("nearest", {"train": self._train_digest, "images": digest(images)}, make)
+        return found["index"], found["far"]
+
+    def _far(self, images, features):
+        """Median distance to the nearest training image: in pixels, in features."""
+        _, near = neighbours.nearest(features, self.reference.train_features, progress=tqdm)
+        return np.array([np.median(self.nearest_training(images)[1]), np.median(near)])
+
+    @functools.cached_property
+    def real_far(self):
+        key = {"evaluator": self.cnn.sha256, "train": self._train_digest,
+               "test": digest(self.test_images)}
+        return keep("real-far", key, lambda: {"far": self._far(
+            self.test_images, self.reference.test_features)})["far"]
+
+    def figures(self, images, labels):
+        """Every figure of FIGURES of up to MOST images, CA by label, and CA's interval."""
+        def make():
+            raw, predicted = reference.seen(self.cnn, images)
+            features = raw * self.reference.scale
+            kid, kid_error = kernel_distance(features, self.reference.train_features)
+            density, coverage = self._density_coverage(features)
+            far = self._far(images, features)
+            ratio = far / self.real_far
+            return {**reference.agreement(predicted, labels),
+                    "ca_mlp": accuracy(reference.seen(self.mlp, images)[1], labels),
+                    **reference.distances(features, self.reference),
+                    "kid": 1000 * kid, "kid_standard_error": 1000 * kid_error,
+                    "density": density, "coverage": coverage, "far_pixels": float(far[0]),
+                    "far_features": float(far[1]), "memory_pixels": float(ratio[0]),
+                    "memory_features": float(ratio[1])}
+
+        key = {"evaluators": [self.cnn.sha256, self.mlp.sha256], "train": self._train_digest,
+               "test": digest(self.test_images), "images": digest(images), "labels": digest(labels)}
+        return keep_json("figures", key, make)
+
+    def real(self, count):
+        """The floor of each figure: the test digits measured like `count` generated ones."""
+        test = self.reference.test_features
+        kid, kid_error = kernel_distance(test, self.reference.train_features)
+        density, coverage = self._density_coverage(self._sample(test, count))
+        return {"count": len(test), "ca": self.reference.test_accuracy,
+                "ca_mlp": accuracy(reference.seen(self.mlp, self.test_images)[1], self.test_labels),
+                "fd_train": self.reference.floor, "fd_test": 0.0, "rfd": 1.0, "kid": 1000 * kid,
+                "kid_standard_error": 1000 * kid_error, "density": density, "coverage": coverage,
+                "expected_coverage": expected_coverage(count, count, BALLS),
+                "far_pixels": float(self.real_far[0]), "far_features": float(self.real_far[1]),
+                "memory_pixels": 1.0, "memory_features": 1.0}
+
+    def together(self, pieces):
+        """CA and FD of the images of all seeds as one set: [(images, labels), ...]."""
+        predicted, features = [], []
+        for images, _ in pieces:
+            f, p = reference.seen(self.cnn, images)
+            features.append(f)
+            predicted.append(p)
+        return {**reference.agreement(np.concatenate(predicted),
+                                      np.concatenate([labels for _, labels in pieces])),
+                **reference.distances(np.concatenate(features) * self.reference.scale,
+                                      self.reference)}
+
+
+@dataclasses.dataclass
+class Result:
+    """Of one setting: a dict of figures for each seed, mean and spread over the seeds, and all
+    images together."""
+
+    name: str
+    seeds: list
+    each: list
+    together: dict
+    evaluations: int | None = None
+    drawing: dict | None = None
+    cas: list = dataclasses.field(default_factory=list)  # accuracies, one a training
+    cas_count: int = 0  # the images trained on
+
+    def mean(self, figure):
+        return float(np.mean([f[figure] for f in self.each]))
+
+    def spread(self, figure):
+        """Standard deviation over the seeds; None of one seed."""
+        values = [f[figure] for f in self.each]
+        return float(np.std(values, ddof=1)) if len(values) > 1 else None
+
+    def as_json(self):
+        return {**dataclasses.asdict(self), "mean": {f: self.mean(f) for f in FIGURES},
+                "spread": {f: self.spread(f) for f in FIGURES}}
