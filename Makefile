@@ -5,6 +5,7 @@
 #   make test            every test that belongs to each change
 #   make test-cross      the part of them that runs on other processors, emulated
 #   make test-faults     every call of the daemon fails once, in turn (5 minutes)
+#   make test-drain      daemons stopped and replaced under load, 100 times each (10 minutes)
 #   make fuzz            coverage-guided fuzzing (FUZZ_SECONDS=60 a target)
 #   make lint            formatting, static analysis, include directions
 #   make bench           the comparison with PyTorch, ONNX Runtime and oneDNN (ARGS="--help")
@@ -257,6 +258,15 @@ test-python: $(BUILD)/denoised $(BUILD)/load $(PRELOADS) $(NGINX) $(BUILD)/opena
 	$(Q)PATH=$(CURDIR)/$(BUILD)/nginx/usr/sbin:$$PATH:/usr/sbin BROWSER_TEST_FOLDER=$(BUILD)/browser \
 	    DENOISED_BINARY=$(BUILD)/denoised DENOISED_OPENAPI=$(BUILD)/openapi.json \
 	    $(PYTHON) -m pytest -q -p no:cacheprovider $(PYTEST_ARGS) tests
+
+# Daemons that are stopped, and replaced, under load; `make test` does a few of each. 100 take about 10
+# minutes on two processors.
+RUNS ?= 100
+SEED ?= 1
+.PHONY: test-drain
+test-drain: $(BUILD)/denoised
+	$(Q)RUNS=$(RUNS) REPLACEMENTS=$(RUNS) SEED=$(SEED) DENOISED_BINARY=$(BUILD)/denoised $(PYTHON) -m pytest \
+	    -q -s -p no:cacheprovider $(PYTEST_ARGS) tests/drain tests/deploy/test_supervision.py::test_a_new_daemon_takes_over
 
 # Everything of tests/fault that `make test` does a part of.
 .PHONY: test-faults
