@@ -31,6 +31,8 @@ enum openai_field {
     OPENAI_USER,
     OPENAI_STREAM,
     OPENAI_PARTIAL_IMAGES,
+    OPENAI_TIMEOUT_MS,
+    OPENAI_PRIORITY,
     OPENAI_FIELD_COUNT
 };
 
@@ -75,6 +77,8 @@ static const struct {
     [OPENAI_USER] = {"/user", OPENAI_STRING, {NULL}, NULL},
     [OPENAI_STREAM] = {"/stream", OPENAI_BOOLEAN, {NULL}, NULL},
     [OPENAI_PARTIAL_IMAGES] = {"/partial_images", OPENAI_NUMBER, {NULL}, NULL},
+    [OPENAI_TIMEOUT_MS] = {"/timeout_ms", OPENAI_NUMBER, {NULL}, NULL},
+    [OPENAI_PRIORITY] = {"/priority", OPENAI_STRING, {NULL}, NULL},
 };
 
 /* ---- reading -------------------------------------------------------------------------------- */
@@ -236,6 +240,8 @@ static int resolve(struct sample_params *p, bool *is_stream, const struct api_co
     give_number(&f, FIELD_SEED, values[OPENAI_SEED]);
     give_number(&f, FIELD_STEPS, values[OPENAI_STEPS]);
     give_number(&f, FIELD_GUIDANCE_SCALE, values[OPENAI_GUIDANCE_SCALE]);
+    give_number(&f, FIELD_TIMEOUT_MS, values[OPENAI_TIMEOUT_MS]);
+    give_string(&f, FIELD_PRIORITY, values[OPENAI_PRIORITY]);
 
     int model_idx = f.has[FIELD_MODEL] ? api_model_find(context, f.value[FIELD_MODEL].string) : 0;
     uint32_t max_rows = context->max_rows_per_request;

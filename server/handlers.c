@@ -107,7 +107,8 @@ static bool route_needs_key(const struct request *r)
  * twice. */
 static bool route_takes_idempotency_key(const struct request *r)
 {
-    return r->route.id == ROUTE_SAMPLES || r->route.id == ROUTE_JOB_CREATE;
+    return r->route.id == ROUTE_SAMPLES || r->route.id == ROUTE_JOB_CREATE ||
+           r->route.id == ROUTE_IMAGES;
 }
 
 int handlers_check(struct request *r, struct problem *problem)

@@ -227,19 +227,19 @@ def accepting(*media_types, **parts):
 
 def same_key(world, target, second):
     """The same Idempotency-Key with another body, after the first was answered."""
-    world.post(target, {**SMALL, "seed": 1}, Idempotency_Key="one-" + target[-4:])
+    world.post(target, {**second, "seed": 1}, Idempotency_Key="one-" + target[-4:])
     return world.post(target, second, Idempotency_Key="one-" + target[-4:])
 
 
-def busy_key(world):
+def busy_key(world, target, document):
     """The same Idempotency-Key while the first request is at work."""
     address = world.address("plain")
-    body = json.dumps(ENDLESS).encode()
-    request = wire.request_bytes("POST", "/v1/samples", {**JSON, "Idempotency-Key": "busy"}, body)
+    body = json.dumps(document).encode()
+    request = wire.request_bytes("POST", target, {**JSON, "Idempotency-Key": "busy"}, body)
     with wire.connect(address) as first:
         first.sendall(request)
         wait_for(lambda: world.daemons["plain"].metric("queue_jobs") == 1, "the first to begin")
-        answer = world.ask("POST", "/v1/samples", {**JSON, "Idempotency-Key": "busy"}, body)
+        answer = world.ask("POST", target, {**JSON, "Idempotency-Key": "busy"}, body)
     wait_for(lambda: world.daemons["plain"].metric("queue_jobs") == 0, "the first to end")
     return answer
 
@@ -260,41 +260,43 @@ def other_model(world):
     return change(world.picture(), model={"id": "other", "digest": digest})
 
 
-def impossible(world, target):
+def impossible(world, target, document):
     """What an evaluation takes is known from the first step on."""
     world.post("/v1/samples", SMALL)
-    return world.post(target, {**ENDLESS, "timeout_ms": 1})
+    return world.post(target, {**document, "timeout_ms": 1})
 
 
-def too_high(world, target):
+def too_high(world, target, document):
     """A priority that the key does not have."""
-    return world.post(target, {**SMALL, "priority": "high"}, name="keyed", X_API_Key=KEY)
+    return world.post(target, {**document, "priority": "high"}, name="keyed", X_API_Key=KEY)
 
 
 BY_ID = {op.id: op for op in contract.OPERATIONS}
+IMAGES = "/v1/images/generations"
+ENDLESS_IMAGES = {"prompt": "7", "n": 64, "num_inference_steps": 1000, "sampler": "ddpm"}
 SPECIAL = {
     ("discover", "200"): accepting("application/json", "text/html", op="discover"),
     ("createSamples", "200"): accepting("application/json", "image/png", "image/apng", "application/zip",
                                         "multipart/mixed", "text/event-stream", op="createSamples"),
     ("createSamples", "202"): [lambda w: w.post("/v1/samples", SMALL, Prefer="respond-async")],
-    ("createSamples", "403"): [lambda w: too_high(w, "/v1/samples")],
+    ("createSamples", "403"): [lambda w: too_high(w, "/v1/samples", SMALL)],
     ("createSamples", "404"): [lambda w: w.post("/v1/samples", {**SMALL, "model": "none"})],
-    ("createSamples", "409"): [busy_key],
+    ("createSamples", "409"): [lambda w: busy_key(w, "/v1/samples", ENDLESS)],
     ("createSamples", "422"): [lambda w: same_key(w, "/v1/samples", SMALL)],
-    ("createSamples", "504"): [lambda w: impossible(w, "/v1/samples")],
+    ("createSamples", "504"): [lambda w: impossible(w, "/v1/samples", ENDLESS)],
     ("getSample", "404"): [lambda w: ask(BY_ID["getSample"], w, query={"model": "none"})],
     ("headSample", "404"): [lambda w: ask(BY_ID["headSample"], w, query={"model": "none"})],
     ("getFilm", "404"): [lambda w: ask(BY_ID["getFilm"], w, query={"model": "none"})],
     ("headFilm", "404"): [lambda w: ask(BY_ID["headFilm"], w, query={"model": "none"})],
     ("createJob", "200"): [lambda w: w.post("/v1/jobs", FILMED)],
     ("createJob", "202"): [lambda w: ask(BY_ID["createJob"], w)],
-    ("createJob", "403"): [lambda w: too_high(w, "/v1/jobs")],
+    ("createJob", "403"): [lambda w: too_high(w, "/v1/jobs", SMALL)],
     ("createJob", "404"): [lambda w: w.post("/v1/jobs", {**SMALL, "model": "none"})],
     ("createJob", "409"): [lambda w: w.post("/v1/jobs", {**SMALL, "id": "digits-1"})],
     ("createJob", "410"): [lambda w: w.post("/v1/jobs", {**SMALL, "id": "gone"}, name="full")],
     ("createJob", "422"): [lambda w: same_key(w, "/v1/jobs", SMALL)],
     ("createJob", "500"): [lambda w: w.post("/v1/jobs", SMALL, name="seedless")],
-    ("createJob", "504"): [lambda w: impossible(w, "/v1/jobs")],
+    ("createJob", "504"): [lambda w: impossible(w, "/v1/jobs", ENDLESS)],
     ("deleteJob", "204"): [lambda w: ask(BY_ID["deleteJob"], w, path={"id": created_job(w)})],
     ("followJob", "204"): [after_the_last_event],
     ("getJobResult", "200"): accepting("application/json", "image/png", "image/apng", "application/zip",
@@ -302,6 +304,10 @@ SPECIAL = {
     ("verifyPicture", "404"): [lambda w: ask(BY_ID["verifyPicture"], w, body=other_model(w))],
     ("createImages", "200"): [lambda w: w.post("/v1/images/generations", {"prompt": "7"}),
                               lambda w: w.post("/v1/images/generations", {"prompt": "7", "stream": True})],
+    ("createImages", "403"): [lambda w: too_high(w, IMAGES, {"prompt": "7"})],
+    ("createImages", "409"): [lambda w: busy_key(w, IMAGES, ENDLESS_IMAGES)],
+    ("createImages", "422"): [lambda w: same_key(w, IMAGES, {"prompt": "7"})],
+    ("createImages", "504"): [lambda w: impossible(w, IMAGES, ENDLESS_IMAGES)],
     ("createImages", "404"): [lambda w: w.post("/v1/images/generations", {"prompt": "7", "model": "no"})],
     ("asset", "200"): [lambda w, n=n: ask(BY_ID["asset"], w, path={"name": n}) for n in
                        ("playground.js", "playground.css", "playground.html", "icon.svg")],
