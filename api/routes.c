@@ -89,6 +89,9 @@ void route_find(struct route_match *match, const char *method, const char *path)
     *match = (struct route_match){.id = -1};
     const char *wanted = strcmp(method, "HEAD") == 0 ? "GET" : method;
     bool allowed[sizeof methods / sizeof *methods] = {false};
+    if (strcmp(path, "*") == 0 && strcmp(method, "OPTIONS") == 0) { /* RFC 9110: of the server */
+        match->path_exists = allowed[0] = allowed[1] = allowed[2] = true;
+    }
     for (int id = 0; id < ROUTE_COUNT; id++) {
         if (!route_fits(routes[id].pattern, path, match)) {
             continue;

@@ -313,6 +313,11 @@ bool drawing_has_ended(const struct drawing *d)
     return !d->is_working && job_is_over(&d->job);
 }
 
+bool drawing_has_image(const struct drawing *d, size_t i)
+{
+    return d->job.state == JOB_SUCCEEDED || (d->job.is_drawn && d->job.is_drawn[i]);
+}
+
 void drawing_progress(const struct drawing *d, struct job_progress *progress)
 {
     const struct job *job = &d->job;
@@ -368,6 +373,9 @@ static void add_headers(struct request *r, const struct drawing *d)
     request_add_header(r, "X-Seed", text);
     request_add_header(r, "X-Model-Digest", info->digest);
     request_add_header(r, "X-Determinism", info->kernels);
+    if (!drawing_has_ended(d)) { /* an image of a job at work: the timings are not known yet */
+        return;
+    }
     snprintf(text, sizeof text, "queue;dur=%.3f, sample;dur=%.3f, encode;dur=%.3f",
              d->timings.queue_ms, d->timings.sample_ms, d->timings.encode_ms);
     request_add_header(r, "Server-Timing", text);

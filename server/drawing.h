@@ -109,6 +109,9 @@ void drawing_cancel(struct drawing *d, enum job_reason reason);
 /* It has its outcome, which is in job.state, and ops->ended was called. */
 bool drawing_has_ended(const struct drawing *d);
 
+/* Image `i` is there, though others may still be drawn. */
+bool drawing_has_image(const struct drawing *d, size_t i);
+
 /* How far it has come. */
 void drawing_progress(const struct drawing *d, struct job_progress *progress);
 

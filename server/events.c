@@ -9,7 +9,6 @@
 #include "server/server.h"
 
 #define MEDIA_TYPE "text/event-stream"
-#define PING_MS 15000
 #define BLOCK_BYTES 16384
 
 static const char ping[] = ": still here\n\n";
@@ -167,7 +166,8 @@ static bool stream_next(struct stream *s)
     }
     if (item.kind == NEWS_NONE) {
         s->is_resting = true;
-        alarm_set(&s->server->alarms, &s->alarm, PING_MS, on_ping);
+        alarm_set(&s->server->alarms, &s->alarm, (uint64_t)s->server->options->sse_ping_s * 1000,
+                  on_ping);
         request_pause(s->request);
         return false;
     }

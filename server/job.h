@@ -66,6 +66,7 @@ struct job {
     uint32_t *started;    /* stack of rows that wait for a further step */
     uint32_t n_started;
     uint32_t n_drawn; /* rows that had their last step and are encoded */
+    bool *is_drawn;   /* [n_rows] which of them; NULL when the job is over */
     uint32_t n_busy;  /* rows that workers hold, and the finish: the job cannot end */
     uint64_t steps_done;
     uint64_t evaluations_done;

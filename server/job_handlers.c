@@ -351,16 +351,20 @@ void jobs_handle_events(struct request *r)
 
 /* ---- results -------------------------------------------------------------------------------- */
 
+static void reply_not_done(struct request *r, const struct stored_job *job)
+{
+    struct problem problem;
+    problem_set(&problem, PROBLEM_JOB_NOT_DONE, "The job is %s.", stored_state_names[job->state]);
+    request_reply_problem(r, &problem);
+}
+
 /* The drawing of the URL's job, or NULL with a reply made. */
 static struct drawing *find_result(struct request *r)
 {
     struct stored_job *job = find_job(r);
     struct drawing *d = job ? jobs_result(job) : NULL;
     if (job && !d) {
-        struct problem problem;
-        problem_set(&problem, PROBLEM_JOB_NOT_DONE, "The job is %s.",
-                    stored_state_names[job->state]);
-        request_reply_problem(r, &problem);
+        reply_not_done(r, job);
     }
     return d;
 }
@@ -405,20 +409,27 @@ void jobs_handle_grid(struct request *r)
     }
 }
 
+/* One that is drawn can be had while the others are not. */
 void jobs_handle_image(struct request *r)
 {
-    struct drawing *d = find_result(r);
+    struct stored_job *job = find_job(r);
     char number[16];
     double i;
     struct problem problem;
-    if (!d) {
+    if (!job) {
         return;
     }
     problem_set(&problem, PROBLEM_NOT_FOUND, "The job has no such image.");
     if (request_segment(r, 1, number, sizeof number) != 0 ||
-        read_integer("/i", number, 0, (double)(d->params.n_rows - 1), &i, &problem) != 0) {
+        read_integer("/i", number, 0, (double)(job->params.n_rows - 1), &i, &problem) != 0) {
         request_reply_problem(r, &problem);
         return;
     }
-    rendering_start(r, d, &form_image, (size_t)i);
+    enum stored_state state = jobs_update(job);
+    struct drawing *d = job->observer.drawing;
+    if ((state == STORED_RUNNING || state == STORED_SUCCEEDED) && drawing_has_image(d, (size_t)i)) {
+        rendering_start(r, d, &form_image, (size_t)i);
+    } else {
+        reply_not_done(r, job);
+    }
 }

@@ -66,6 +66,8 @@ const struct option_row option_table[] = {
      "a client must have sent its whole request by then"},
     {"keepalive-timeout-s", 0, OPTION_INT, SERVE, FIELD(keepalive_timeout_s), 1, 3600, "75", "SECONDS", NULL,
      "an idle connection is closed after this"},
+    {"sse-ping-s", 0, OPTION_INT, SERVE, FIELD(sse_ping_s), 1, 3600, "15", "SECONDS", NULL,
+     "a stream of events without news has a comment so often"},
     {"max-jobs", 0, OPTION_INT, SERVE, FIELD(max_jobs), 1, 1000000, "1000", "N", NULL,
      "jobs stored at once; the finished ones that are oldest make room"},
     {"max-jobs-bytes", 0, OPTION_INT, SERVE, FIELD(max_jobs_bytes), 65536, 2147483647, "268435456", "BYTES", NULL,

@@ -86,8 +86,19 @@ static void reply_failure(struct sample *s)
     }
 }
 
-/* It leaves: the next of those who wait for the same picture takes its place. Those who observe the
- * drawing of a GET are all like it. */
+static const struct observer_ops sample_ops;
+
+/* Another who waits for the same drawing as `s`, or NULL. */
+static struct sample *sample_find_other(const struct sample *s, const struct drawing *d)
+{
+    struct observer *o = d->observers;
+    while (o && (o == &s->observer || o->ops != &sample_ops)) {
+        o = o->next;
+    }
+    return (struct sample *)o;
+}
+
+/* It leaves: the next of those who wait for the same picture takes its place. */
 static void sample_pass_flight(struct sample *s)
 {
     struct drawing *d = s->flight.drawing;
@@ -95,9 +106,8 @@ static void sample_pass_flight(struct sample *s)
     if (!d || drawing_has_ended(d)) {
         return;
     }
-    struct observer *o = d->observers == &s->observer ? s->observer.next : d->observers;
-    if (o) {
-        struct sample *heir = (struct sample *)o;
+    struct sample *heir = sample_find_other(s, d);
+    if (heir) {
         heir->is_collapsed = false;
         cache_begin_flight(s->request->server->cache, &heir->flight, heir->etag, d);
     }

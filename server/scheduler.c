@@ -98,16 +98,23 @@ static void let_go(struct scheduler *s, struct served_model *m)
     }
 }
 
-/* The job has its outcome and no worker holds a part of it: give it back. */
-static void job_release(struct scheduler *s, struct job *job)
+static void job_free_rows(struct job *job)
 {
-    for (uint32_t i = 0; i < job->n_rows; i++) {
+    for (uint32_t i = 0; job->rows && i < job->n_rows; i++) {
         dn_row_free(job->rows[i]);
     }
     free(job->rows);
     free(job->started);
+    free(job->is_drawn);
     job->rows = NULL;
     job->started = NULL;
+    job->is_drawn = NULL;
+}
+
+/* The job has its outcome and no worker holds a part of it: give it back. */
+static void job_release(struct scheduler *s, struct job *job)
+{
+    job_free_rows(job);
     fair_queue_leave(&job->model->queue.jobs, job);
     let_go(s, job->model);
     s->n_jobs--;
@@ -194,6 +201,7 @@ static void after_last_step(struct scheduler *s, struct worker *w, const struct 
     job->model->n_images++;
     s->metrics->priority_rows[job->priority]--;
     s->metrics->images[job->ops->row_params(job, b->row_idx).sampler]++;
+    job->is_drawn[b->row_idx] = true;
     if (++job->n_drawn < job->n_rows) {
         return;
     }
@@ -585,9 +593,9 @@ int scheduler_submit(struct scheduler *s, struct job *job)
     }
     job->rows = calloc(job->n_rows, sizeof *job->rows);
     job->started = calloc(job->n_rows, sizeof *job->started);
-    if (!job->rows || !job->started) {
-        free(job->rows);
-        free(job->started);
+    job->is_drawn = calloc(job->n_rows, sizeof *job->is_drawn);
+    if (!job->rows || !job->started || !job->is_drawn) {
+        job_free_rows(job);
         return DN_ENOMEM;
     }
     job->state = JOB_QUEUED;
@@ -595,8 +603,7 @@ int scheduler_submit(struct scheduler *s, struct job *job)
     job->share = job->share ? job->share : &s->everyone;
     struct model_queue *q = &job->model->queue;
     if (fair_queue_enter(&q->jobs, job) != 0) {
-        free(job->rows);
-        free(job->started);
+        job_free_rows(job);
         return DN_ENOMEM;
     }
     s->n_jobs++;

@@ -301,6 +301,7 @@ SPECIAL = {
     ("followJob", "204"): [after_the_last_event],
     ("getJobResult", "200"): accepting("application/json", "image/png", "image/apng", "application/zip",
                                        "multipart/mixed", op="getJobResult"),
+    ("getJobImage", "409"): [lambda w: ask(BY_ID["getJobImage"], w, "full", path={"id": "endless", "i": 63})],
     ("verifyPicture", "404"): [lambda w: ask(BY_ID["verifyPicture"], w, body=other_model(w))],
     ("createImages", "200"): [lambda w: w.post("/v1/images/generations", {"prompt": "7"}),
                               lambda w: w.post("/v1/images/generations", {"prompt": "7", "stream": True})],

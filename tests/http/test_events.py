@@ -333,3 +333,17 @@ def test_many_streams_of_one_job(start_daemon):
     assert all(one == lasting[0] for one in lasting)
     for events in all_events:
         check_order(events)
+
+
+def test_a_quiet_stream_is_pinged(start_daemon):
+    """A job that waits behind a smaller one has no news for a while."""
+    daemon = start_daemon("--workers", 1, "--max-batch", 2, "--sse-ping-s", 1)
+    create(daemon, {**ENDLESS, "id": "before"})
+    wait_for(lambda: daemon.get("/v1/jobs/before").json()["status"] == "running", "it to run")
+    create(daemon, {**ENDLESS, "id": "quiet", "n": 256})
+    answer = requests.get(daemon.url + "/v1/jobs/quiet/events", stream=True, timeout=DEADLINE_S)
+    lines = answer.iter_lines()
+    assert [next(lines) for _ in range(4)] == [b": still here", b"", b": still here", b""]
+    answer.close()
+    for job in ("quiet", "before"):
+        requests.delete(f"{daemon.url}/v1/jobs/{job}", timeout=DEADLINE_S)

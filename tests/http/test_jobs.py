@@ -2,6 +2,7 @@
 
 import base64
 import io
+import json
 import random
 import socket
 import threading
@@ -11,7 +12,7 @@ import pytest
 import requests
 from PIL import Image
 
-from .conftest import DEADLINE_S, ENDLESS, wait_for
+from .conftest import DEADLINE_S, ENDLESS, read_response, wait_for
 from .test_errors import check_problem
 
 SMALL = {"label": 7, "steps": 2, "guidance_scale": 1}
@@ -414,3 +415,52 @@ def test_a_job_that_is_late_fails(start_daemon):
     assert job["status"] == "failed"
     assert job["error"]["type"] == "urn:denoised:problem:deadline-exceeded"
     wait_for(lambda: daemon.metric("queue_jobs") == 0, "the rows to leave")
+
+
+# ---- what others share ----------------------------------------------------------------------------
+
+def test_an_image_can_be_had_while_others_are_drawn(start_daemon):
+    daemon = start_daemon("--workers", 1, "--max-batch", 2)
+    body = {"label": 4, "n": 64, "steps": 100, "seed": 11, "guidance_scale": 1}
+    expected = daemon.post({**body, "n": 1}).json()["images"][0]
+    for job_id, more in (("list", {}), ("grid", {"layout": "grid"})):
+        path = f"/v1/jobs/{job_id}/images/"
+        create(daemon, {**body, **more, "id": job_id})
+        check_problem(daemon.get(path + "63.png"), 409, "job-not-done")
+        check_problem(daemon.get(path + "64.png"), 404, "not-found", "/i")
+        wait_for(lambda: daemon.get(f"/v1/jobs/{job_id}").json()["progress"]["images_done"] > 2, "an image")
+        one = daemon.get(path + "0.png")
+        assert daemon.get(f"/v1/jobs/{job_id}").json()["status"] == "running"
+        assert one.headers["X-Sample-Digest"] == expected["digest"]
+        assert one.content == base64.b64decode(expected["b64"])
+        assert "Server-Timing" not in one.headers
+        assert requests.head(daemon.url + path + "0.png", timeout=DEADLINE_S).status_code == 200
+        check_problem(daemon.get(path + "63.png"), 409, "job-not-done")
+        cancel(daemon, job_id)
+        check_problem(daemon.get(path + "0.png"), 409, "job-not-done")
+
+
+def test_cancelling_one_leaves_its_equals_alone(start_daemon):
+    """Jobs, requests and pictures of the same parameters and seed: each has what it asked for."""
+    daemon = start_daemon("--workers", 1, "--max-batch", 2)
+    body = {"label": 4, "n": 1, "steps": 400, "seed": 12, "guidance_scale": 1}
+    for name in ("one", "other"):
+        create(daemon, {**body, "id": name})
+    request = daemon.send_post(body)
+    gets = [daemon.connect() for _ in range(3)]
+    for i, client in enumerate(gets):
+        client.sendall(b"GET /v1/samples/4.png?steps=400&seed=12&guidance_scale=1 HTTP/1.1\r\nHost: x\r\n\r\n")
+        # The first has it drawn, the others join it.
+        wait_for(lambda: daemon.metric("queue_jobs") == 4 and daemon.metric("http_connections") >= 3 + i,
+                 "it to be let in")
+    watched = requests.get(daemon.url + "/v1/jobs/one/events", stream=True, timeout=DEADLINE_S)
+    assert cancel(daemon, "one").json()["status"] == "canceled"
+    assert b"event: error" in watched.raw.read()
+    gets[0].close()  # the one that the others had joined
+    answers = [read_response(client.makefile("rb")) for client in [request, *gets[1:]]]
+    assert [status for status, _, _ in answers] == [200, 200, 200]
+    assert answers[1][2] == answers[2][2] == base64.b64decode(json.loads(answers[0][2])["images"][0]["b64"])
+    other = wait_until(daemon, "other", "succeeded")
+    assert other["images"][0]["digest"] == json.loads(answers[0][2])["images"][0]["digest"]
+    for client in (request, *gets[1:]):
+        client.close()

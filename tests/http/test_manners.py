@@ -47,6 +47,14 @@ def test_options_and_405_name_the_methods(daemon, path):
                 check_problem(answer, 405, "method-not-allowed")
 
 
+def test_options_of_the_server(daemon):
+    status, headers, body = raw(daemon, b"OPTIONS * HTTP/1.1\r\nHost: x\r\n\r\n")
+    assert (status, body) == (204, b"")
+    assert headers["allow"] == "GET, HEAD, POST, DELETE, OPTIONS"
+    status, _, body = raw(daemon, b"GET * HTTP/1.1\r\nHost: x\r\n\r\n")
+    assert status == 404 and json.loads(body)["type"].endswith(":not-found")
+
+
 def test_an_expectation_that_nobody_can_meet(daemon):
     status, _, body = raw(daemon, b"POST /v1/samples HTTP/1.1\r\nHost: x\r\nContent-Length: 11\r\n"
                                   b"Expect: miracles\r\n\r\n{\"label\":1}")
