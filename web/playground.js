@@ -53,12 +53,13 @@ function fillKeys() {
 }
 
 function fillModel() {
-  const { samplers, timesteps, guidance, defaults } = model();
+  const { samplers, timesteps, step_counts, guidance, defaults } = model();
   form.sampler.replaceChildren(...capabilities.samplers
     .filter(({ name }) => samplers.includes(name))
     .map(({ name, title }) => make("option", { value: name, textContent: title })));
   form.sampler.value = defaults.sampler;
-  form.steps.max = timesteps;
+  form.steps.max = step_counts?.at(-1) ?? timesteps;
+  $("steps-hint").textContent = step_counts?.join(", ") ?? "";
   form.steps.value = defaults.steps;
   form.guidance_scale.value = defaults.guidance_scale;
   form.guidance_scale.max = capabilities.limits.guidance_scale;

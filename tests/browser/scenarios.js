@@ -333,6 +333,16 @@ const scenarios = {
     await page.click("#draw");
     await drawn(page, 4);
     assert.match(await page.locator("#stage .picture a").first().getAttribute("href"), /&model=second&/);
+    // It takes few step counts and one guidance scale.
+    assert.equal(await page.textContent("#steps-hint"), "1, 2, 4");
+    assert.ok(await page.isDisabled("#guidance_scale"));
+    await page.fill("#steps", "3");
+    await page.click("#draw");
+    await page.waitForFunction(() => document.querySelector("#steps").ariaInvalid === "true");
+    assert.match(await page.textContent("#message"), /1, 2 or 4 expected/);
+    await page.fill("#steps", "4");
+    await page.click("#draw");
+    await drawn(page, 4);
     await page.locator("#stage .picture button").first().click();
     const curl = await page.textContent("#picture-curl");
     assert.ok(curl.includes('-H "Authorization: Bearer $KEY"') && !curl.includes(key), curl);

@@ -4,12 +4,12 @@ import json
 import os
 import pathlib
 import re
-import shutil
 import subprocess
 
 import pytest
 
-from tests.http.conftest import DEADLINE_S, MODEL, Daemon
+from tests.http.conftest import DEADLINE_S, Daemon
+from tests.http.test_step_counts import FEW, write_model
 
 HERE = pathlib.Path(__file__).parent
 MODULES = pathlib.Path(os.environ.get("BROWSER_TEST_FOLDER", "build/browser")).resolve() / "node_modules"
@@ -24,7 +24,7 @@ def results(tmp_path_factory):
     assert MODULES.is_dir(), "make test-python fetches playwright-core"
     folder = tmp_path_factory.mktemp("second")
     (folder / "keys").write_text(f"ada {KEY}\n")
-    shutil.copy(MODEL, folder / "second.safetensors")
+    write_model(folder / "second.safetensors", FEW)
     daemons = [Daemon(tmp_path_factory.mktemp("daemon")),
                Daemon(tmp_path_factory.mktemp("daemon"), "--api-keys-file", str(folder / "keys"),
                       "--model", str(folder / "second.safetensors"))]
