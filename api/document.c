@@ -105,18 +105,6 @@ static void put_defaults(struct text *t, const struct dn_model_info *info)
     text_puts(t, "}");
 }
 
-static void put_aliases(struct text *t, const struct api_context *context, size_t model_idx)
-{
-    text_puts(t, ",\"aliases\":[");
-    for (size_t i = 0, n = 0; i < context->n_aliases; i++) {
-        if (context->aliases[i].model_idx == model_idx) {
-            text_puts(t, n++ ? "," : "");
-            text_json_string(t, context->aliases[i].name);
-        }
-    }
-    text_puts(t, "]");
-}
-
 /* Null where any number up to T will do. */
 static void put_step_counts(struct text *t, const struct dn_model_info *info)
 {
@@ -137,7 +125,8 @@ static void put_model(struct text *t, const struct api_context *context, size_t 
     document_put_string(t, "id", info->name);
     text_printf(t, ",\"object\":\"model\",\"created\":%lld,\"owned_by\":\"denoised\"",
                 (long long)context->created[model_idx]);
-    put_aliases(t, context, model_idx);
+    text_puts(t, ",");
+    document_put_aliases(t, context, (int)model_idx);
     text_puts(t, ",");
     document_put_string(t, "digest", info->digest);
     text_printf(t, ",\"default\":%s,", model_idx == 0 ? "true" : "false");
@@ -256,13 +245,16 @@ char *document_capabilities(const struct api_context *context, size_t *bytes)
     return text_take(&t, bytes);
 }
 
-char *document_discovery(size_t *bytes)
+char *document_discovery(bool is_admin, size_t *bytes)
 {
     struct text t = TEXT_INIT;
     text_puts(&t, "{\"name\":\"denoised\",\"description\":\"Draws images from a trained diffusion "
                   "network\",\"openapi\":\"/openapi.json\",\"routes\":[");
-    for (int i = 0; i < ROUTE_COUNT; i++) {
-        text_puts(&t, i ? ",{" : "{");
+    for (int i = 0, n = 0; i < ROUTE_COUNT; i++) {
+        if (route_is_admin(i) != is_admin) {
+            continue;
+        }
+        text_puts(&t, n++ ? ",{" : "{");
         document_put_string(&t, "method", routes[i].method);
         text_puts(&t, ",");
         document_put_string(&t, "path", routes[i].pattern);

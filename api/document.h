@@ -5,6 +5,7 @@
 #ifndef API_DOCUMENT_H
 #define API_DOCUMENT_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -38,6 +39,6 @@ char *document_generation(const struct sample_params *p, int64_t created,
 char *document_models(const struct api_context *context, size_t *bytes);
 char *document_model(const struct api_context *context, size_t model_idx, size_t *bytes);
 char *document_capabilities(const struct api_context *context, size_t *bytes);
-char *document_discovery(size_t *bytes);
+char *document_discovery(bool is_admin, size_t *bytes);
 
 #endif

@@ -131,3 +131,15 @@ void document_put_sheet(struct text *t, const struct sample_params *p)
                 p->columns, params_grid_rows(p) * (uint32_t)info->height * p->scale,
                 p->columns * (uint32_t)info->width * p->scale);
 }
+
+void document_put_aliases(struct text *t, const struct api_context *context, int model_idx)
+{
+    text_puts(t, "\"aliases\":[");
+    for (size_t i = 0, n = 0; i < context->n_aliases; i++) {
+        if ((int)context->aliases[i].model_idx == model_idx) {
+            text_puts(t, n++ ? "," : "");
+            text_json_string(t, context->aliases[i].name);
+        }
+    }
+    text_puts(t, "]");
+}

@@ -17,6 +17,9 @@ void document_put_timings(struct text *t, const struct sample_timings *timings);
 void document_put_model_ref(struct text *t, const struct dn_model_info *info);
 void document_put_determinism(struct text *t, const struct dn_model_info *info);
 
+/* The other names of the model at `model_idx`; none where that is -1. */
+void document_put_aliases(struct text *t, const struct api_context *context, int model_idx);
+
 /* model, params and determinism. The params are the resolved ones: with the model, a request body
  * that draws the same images again. */
 void document_put_making(struct text *t, const struct sample_params *p);

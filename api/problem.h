@@ -17,6 +17,7 @@
     X(PROBLEM_MALFORMED_JSON, 400, "malformed-json", "Malformed JSON")                             \
     X(PROBLEM_UNAUTHORIZED, 401, "unauthorized", "An API key is required")                         \
     X(PROBLEM_PRIORITY, 403, "priority-not-allowed", "Not with this priority")                     \
+    X(PROBLEM_NOT_FOR_BROWSERS, 403, "not-for-browsers", "Not for pages of browsers")              \
     X(PROBLEM_NOT_FOUND, 404, "not-found", "No such resource")                                     \
     X(PROBLEM_MODEL_NOT_FOUND, 404, "model-not-found", "No such model")                            \
     X(PROBLEM_JOB_NOT_FOUND, 404, "job-not-found", "No such job")                                  \

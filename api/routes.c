@@ -41,6 +41,11 @@ const struct route routes[ROUTE_COUNT] = {
     [ROUTE_OPENAPI] = {"GET", "/openapi.json", {JSON}, false, NULL},
     [ROUTE_DOCS] = {"GET", "/docs", {"text/html"}, false, NULL},
     [ROUTE_ASSET] = {"GET", "/assets/{name}", {"text/html"}, true, NULL},
+    [ROUTE_ADMIN] = {"GET", "/admin", {JSON}, false, NULL},
+    [ROUTE_ADMIN_MODELS] = {"GET", "/admin/models", {JSON}, false, NULL},
+    [ROUTE_ADMIN_LOAD] = {"POST", "/admin/models", {JSON}, false, JSON},
+    [ROUTE_ADMIN_ACTIVATE] = {"POST", "/admin/models/{id}/activate", {JSON}, false, NULL},
+    [ROUTE_ADMIN_UNLOAD] = {"POST", "/admin/models/{id}/unload", {JSON}, false, NULL},
 };
 
 /* Does `path` fit `pattern`? A {name} stands for one segment, or what a segment has before a
@@ -83,7 +88,13 @@ int route_first(int id)
     return first;
 }
 
-void route_find(struct route_match *match, const char *method, const char *path)
+bool route_is_admin(int id)
+{
+    const char *pattern = routes[id].pattern;
+    return strncmp(pattern, "/admin", 6) == 0 && (!pattern[6] || pattern[6] == '/');
+}
+
+void route_find(struct route_match *match, const char *method, const char *path, bool is_admin)
 {
     static const char *const methods[] = {"GET", "POST", "DELETE"};
     *match = (struct route_match){.id = -1};
@@ -93,7 +104,7 @@ void route_find(struct route_match *match, const char *method, const char *path)
         match->path_exists = allowed[0] = allowed[1] = allowed[2] = true;
     }
     for (int id = 0; id < ROUTE_COUNT; id++) {
-        if (!route_fits(routes[id].pattern, path, match)) {
+        if (route_is_admin(id) != is_admin || !route_fits(routes[id].pattern, path, match)) {
             continue;
         }
         match->path_exists = true;

@@ -34,6 +34,11 @@ enum route_id {
     ROUTE_OPENAPI,
     ROUTE_DOCS,
     ROUTE_ASSET,
+    ROUTE_ADMIN,
+    ROUTE_ADMIN_MODELS,
+    ROUTE_ADMIN_LOAD,
+    ROUTE_ADMIN_ACTIVATE,
+    ROUTE_ADMIN_UNLOAD,
     ROUTE_COUNT
 };
 
@@ -67,7 +72,11 @@ struct route_match {
 /* The first route with the same pattern: what they have in common is counted there. */
 int route_first(int id);
 
-/* Find the route of a method and a raw (undecoded) path without its query. HEAD finds GET's. */
-void route_find(struct route_match *match, const char *method, const char *path);
+/* Is it one of the admin listener's? That has nothing else, and no other listener has it. */
+bool route_is_admin(int id);
+
+/* Find the route of a method and a raw (undecoded) path without its query, among those of the admin
+ * listener or among the others. HEAD finds GET's. */
+void route_find(struct route_match *match, const char *method, const char *path, bool is_admin);
 
 #endif

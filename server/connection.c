@@ -36,7 +36,7 @@ static char *timeout_body(const struct request *r, const char *id, const char **
     struct route_match match = {.id = -1};
     problem_set(&problem, PROBLEM_REQUEST_TIMEOUT, "The request did not arrive in time.");
     if (r) { /* as long as its headers are not in, it has no route yet */
-        route_find(&match, r->method, r->path);
+        route_find(&match, r->method, r->path, r->is_admin);
     }
     *type = match.has_openai_errors ? "application/json" : PROBLEM_MEDIA_TYPE;
     return match.has_openai_errors ? openai_error(&problem, bytes)

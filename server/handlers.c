@@ -11,6 +11,7 @@
 #include "api/text.h"
 #include "api/unicode.h"
 #include "openapi_json.h"
+#include "server/admin.h"
 #include "server/clients.h"
 #include "server/cors.h"
 #include "server/idempotency.h"
@@ -33,8 +34,8 @@ static int check_route(struct request *r, struct problem *problem)
         char shown[128];
         bool printable = unicode_valid(r->path, strlen(r->path));
         unicode_copy(shown, sizeof shown, printable ? r->path : "(not UTF-8)");
-        problem_set(problem, PROBLEM_NOT_FOUND, "There is nothing at %s; GET / lists the routes.",
-                    shown);
+        problem_set(problem, PROBLEM_NOT_FOUND, "There is nothing at %s; GET %s lists the routes.",
+                    shown, r->is_admin ? "/admin" : "/");
         return -1;
     }
     if (r->route.id < 0 && strcmp(r->method, "OPTIONS") != 0) {
@@ -84,9 +85,25 @@ static int check_body(struct request *r, struct problem *problem)
     return 0;
 }
 
-/* Probes have no key, nor has a browser that asks for a page. */
+/* A page of some site, open in the operator's browser, can send requests to this machine's own
+ * addresses. */
+static int check_no_browser(const struct request *r, struct problem *problem)
+{
+    const char *site = request_header(r, "Sec-Fetch-Site");
+    if (!request_header(r, MHD_HTTP_HEADER_ORIGIN) && (!site || strcmp(site, "none") == 0)) {
+        return 0;
+    }
+    problem_set(problem, PROBLEM_NOT_FOR_BROWSERS, "A page of a browser sent this request.");
+    return -1;
+}
+
+/* Probes have no key, nor has a browser that asks for a page. The admin listener's address is its
+ * protection. */
 static bool route_needs_key(const struct request *r)
 {
+    if (r->is_admin) {
+        return false;
+    }
     switch (r->route.id) {
     case -1: /* OPTIONS */
     case ROUTE_DISCOVERY:
@@ -113,7 +130,7 @@ static bool route_takes_idempotency_key(const struct request *r)
 
 int handlers_check(struct request *r, struct problem *problem)
 {
-    if (check_route(r, problem) != 0) {
+    if ((r->is_admin && check_no_browser(r, problem) != 0) || check_route(r, problem) != 0) {
         return -1;
     }
     if (route_needs_key(r) && clients_identify(&r->server->clients, r, problem) != 0) {
@@ -165,7 +182,7 @@ static void handle_discovery(struct request *r)
         return;
     }
     size_t bytes;
-    char *body = document_discovery(&bytes);
+    char *body = document_discovery(false, &bytes);
     reply_document(r, body, bytes);
     request_add_header(r, MHD_HTTP_HEADER_VARY, MHD_HTTP_HEADER_ACCEPT);
 }
@@ -282,6 +299,11 @@ static const struct {
     [ROUTE_OPENAPI] = {handle_openapi, false, false},
     [ROUTE_DOCS] = {pages_docs, false, false},
     [ROUTE_ASSET] = {pages_asset, false, false},
+    [ROUTE_ADMIN] = {admin_discover, false, false},
+    [ROUTE_ADMIN_MODELS] = {admin_list_models, true, false},
+    [ROUTE_ADMIN_LOAD] = {admin_load_model, true, false},
+    [ROUTE_ADMIN_ACTIVATE] = {admin_activate_model, true, false},
+    [ROUTE_ADMIN_UNLOAD] = {admin_unload_model, true, false},
 };
 
 void problem_not_ready(struct problem *problem, const struct server *server)

@@ -100,6 +100,7 @@ static struct request *request_new(struct http *http, struct MHD_Connection *mhd
     }
     r->http = http;
     r->server = http->server;
+    r->is_admin = http->is_admin;
     r->mhd = mhd;
     r->connection = c;
     r->started_ns = uv_hrtime();
@@ -196,7 +197,7 @@ static enum MHD_Result request_begin(struct request *r, const char *method)
     uint64_t announced = length ? strtoull(length, NULL, 10) : 0;
     r->has_body = announced > 0 || request_header(r, MHD_HTTP_HEADER_TRANSFER_ENCODING);
     r->body_too_large = announced > (uint64_t)r->server->options->max_body_bytes;
-    route_find(&r->route, r->method, r->path);
+    route_find(&r->route, r->method, r->path, r->is_admin);
 
     struct problem problem;
     bool waits = request_header(r, MHD_HTTP_HEADER_EXPECT) != NULL;
@@ -370,20 +371,22 @@ void http_wake(struct http *http)
     uv_timer_start(&http->timer, on_timer, 0, 0);
 }
 
-int http_open(struct http **out, struct server *server)
+int http_open(struct http **out, struct server *server, struct listener *listener, bool is_admin)
 {
     struct http *http = calloc(1, sizeof *http);
     if (!http) {
         return -1;
     }
     http->server = server;
+    http->is_admin = is_admin;
     http->mhd = MHD_start_daemon(
         MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME, 0, on_accept, http, on_request, http,
-        MHD_OPTION_LISTEN_SOCKET, (MHD_socket)server->listener.fd, MHD_OPTION_CONNECTION_LIMIT,
-        server->max_connections, MHD_OPTION_CONNECTION_TIMEOUT, 0u, MHD_OPTION_NOTIFY_CONNECTION,
-        on_connection, http, MHD_OPTION_URI_LOG_CALLBACK, on_request_line, http,
-        MHD_OPTION_NOTIFY_COMPLETED, on_completed, NULL, MHD_OPTION_UNESCAPE_CALLBACK, on_unescape,
-        NULL, MHD_OPTION_SIGPIPE_HANDLED_BY_APP, 1, MHD_OPTION_END);
+        MHD_OPTION_LISTEN_SOCKET, (MHD_socket)listener->fd, MHD_OPTION_CONNECTION_LIMIT,
+        is_admin ? HTTP_ADMIN_CONNECTIONS : server->max_connections, MHD_OPTION_CONNECTION_TIMEOUT,
+        0u, MHD_OPTION_NOTIFY_CONNECTION, on_connection, http, MHD_OPTION_URI_LOG_CALLBACK,
+        on_request_line, http, MHD_OPTION_NOTIFY_COMPLETED, on_completed, NULL,
+        MHD_OPTION_UNESCAPE_CALLBACK, on_unescape, NULL, MHD_OPTION_SIGPIPE_HANDLED_BY_APP, 1,
+        MHD_OPTION_END);
     if (!http->mhd) {
         goto free_http;
     }
@@ -398,7 +401,7 @@ int http_open(struct http **out, struct server *server)
     uv_timer_init(&server->loop, &http->timer);
     http->timer.data = http;
     uv_poll_start(&http->poll, UV_READABLE, on_readable);
-    server->listener.fd = -1;
+    listener->fd = -1;
     *out = http;
     http_run(http);
     return 0;

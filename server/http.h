@@ -9,8 +9,11 @@
 
 #include "server/server.h"
 
-/* Serve the listening socket, which from now on is the library's to close. Returns 0 or -1. */
-int http_open(struct http **out, struct server *server);
+#define HTTP_ADMIN_CONNECTIONS 8u
+
+/* Serve a listening socket, which from now on is the library's to close: the admin's routes or all
+ * others. Returns 0 or -1. */
+int http_open(struct http **out, struct server *server, struct listener *listener, bool is_admin);
 
 /* Requests that are being received, worked on or answered. NULL has none. */
 size_t http_requests(const struct http *http);

@@ -11,6 +11,7 @@
 
 struct http {
     struct server *server;
+    bool is_admin;
     struct MHD_Daemon *mhd;
     struct connection_list connections;
     uv_poll_t poll;

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "api/unicode.h"
 #include "server/http.h"
 #include "server/server.h"
 
@@ -197,19 +198,20 @@ static void load_publish(struct server *server, struct model_load *load)
 
 static void load_settle(struct server *server, struct model_load *load)
 {
+    char *text = load->error.text;
     load->result = MODEL_REFUSED;
+    if (load->rc != 0 && !unicode_valid(text, strlen(text))) { /* a long path is cut anywhere */
+        for (; *text; text++) {
+            *text = (char)(*text & 0x80 ? '?' : *text);
+        }
+    }
     if (load->rc == DN_ENOMEM) {
         problem_set(&load->problem, PROBLEM_OUT_OF_MEMORY, "%s", load->error.text);
     } else if (load->rc != 0) {
         problem_set(&load->problem, PROBLEM_MODEL_REFUSED, "%s", load->error.text);
     } else if (!load->opened) {
-        load->served = served_from(&server->models, load->path);
         load->result = MODEL_UNCHANGED;
-        if (!load->served) {
-            load->result = MODEL_REFUSED;
-            problem_set(&load->problem, PROBLEM_MODEL_NOT_FOUND,
-                        "The model from %s was unloaded meanwhile.", load->path);
-        }
+        load->served = served_from(&server->models, load->path);
     } else if (check_place(server, load, &load->problem) == 0) {
         load_publish(server, load);
     }
@@ -246,8 +248,12 @@ static void on_loaded(uv_work_t *work, int status)
     struct model_loads *l = load->loads;
     (void)status; /* never canceled */
     l->is_working = false;
+    bool was_there = load->rc == 0 && !load->opened;
     if (l->server->state >= SERVER_DRAINING) {
         refuse_draining(load);
+    } else if (was_there && !served_from(&l->server->models, load->path)) {
+        loads_next(l); /* unloaded meanwhile: nothing was kept of what was read, so read it again */
+        return;
     } else {
         load_settle(l->server, load);
     }

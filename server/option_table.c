@@ -39,6 +39,9 @@ const struct option_row option_table[] = {
 
     {"listen", 0, OPTION_LISTEN, SERVE, FIELD(listen), 0, 0, "127.0.0.1:8080", "HOST:PORT|unix:PATH", NULL,
      "where to listen; port 0 picks a free one"},
+    {"admin-listen", 0, OPTION_LISTEN, SERVE, FIELD(admin_listen), 0, 0, NULL, "HOST:PORT|unix:PATH", NULL,
+     "where to listen for who loads and unloads models; only this machine's own addresses\n"
+     "(default: nowhere)"},
     {"listen", 0, OPTION_LISTEN, HEALTH, FIELD(listen), 0, 0, "127.0.0.1:8080", "HOST:PORT|unix:PATH", NULL,
      "where the daemon listens"},
     {"timeout-s", 0, OPTION_INT, HEALTH, FIELD(timeout_s), 1, 3600, "2", "SECONDS", NULL,

@@ -29,9 +29,10 @@ struct options {
     enum dn_precision precision;
 
     /* serve */
-    const char *listen; /* HOST:PORT or unix:PATH; health too */
-    int workers;        /* 0: see processors.h */
-    int max_batch;      /* network evaluations in one step of one worker */
+    const char *listen;       /* HOST:PORT or unix:PATH; health too */
+    const char *admin_listen; /* HOST:PORT or unix:PATH; NULL: there is no admin listener */
+    int workers;              /* 0: see processors.h */
+    int max_batch;            /* network evaluations in one step of one worker */
     int max_queue_rows;
     int max_rows_per_request;
     int max_frames_bytes; /* of films that are being drawn */

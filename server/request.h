@@ -43,6 +43,7 @@ struct request {
     struct route_match route;
     int media; /* index of the accepted type in the route's */
     bool has_body;
+    bool is_admin; /* came by the admin listener */
 
     char *body; /* owned */
     size_t body_bytes, body_capacity;

@@ -6,8 +6,8 @@
 #include <string.h>
 #include <sys/resource.h>
 
-/* Beside those of connections: the standard ones, the loop's and the library's, models and keys
- * while they are read. */
+/* Beside those of connections: the standard ones, the loop's and the library's, the admin
+ * listener's, models and keys while they are read. */
 #define OWN_DESCRIPTORS 48
 #define FEWEST_CONNECTIONS 4
 

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "server/admin.h"
 #include "server/cache.h"
 #include "server/http.h"
 #include "server/jobs.h"
@@ -35,7 +36,8 @@ void server_check_idle(struct server *server)
         return; /* a load in progress comes by here when it ends */
     }
     bool may_ask = server->late_requests.is_set && server->metrics.connections > 0;
-    if (workers_are_idle(server) && http_requests(server->http) == 0 && !may_ask) {
+    size_t n_requests = http_requests(server->http) + http_requests(server->admin_http);
+    if (workers_are_idle(server) && n_requests == 0 && !may_ask) {
         server_finish(server);
     }
 }
@@ -188,7 +190,8 @@ static void on_warm(void *arg, int rc)
     model_set_publish(&server->models, server->options, &server->api);
     /* At a socket that is others' as well nobody is told that a model is being loaded: another
      * daemon may serve, and if none does, clients wait in the socket's queue. */
-    if (server->listener.is_passed && http_open(&server->http, server) != 0) {
+    if (server->listener.is_passed &&
+        http_open(&server->http, server, &server->listener, false) != 0) {
         server_fail(server, "http_failed", HTTP_FAILED);
         return;
     }
@@ -269,7 +272,8 @@ static void on_loaded(uv_work_t *work, int status)
 
 static void server_enter_sandbox(struct server *server)
 {
-    int rc = server->options->seccomp ? sandbox_enter(server->listener.unix_path[0] != '\0') : 0;
+    bool has_unix = *server->listener.unix_path || *server->admin_listener.unix_path;
+    int rc = server->options->seccomp ? sandbox_enter(has_unix) : 0;
     if (rc != 0) {
         log_event(&server->log, LOG_WARN, "seccomp_failed", LOG_S("reason", strerror(-rc)));
     }
@@ -335,7 +339,8 @@ int server_run(struct server *server)
     if (server_listen(server) != 0) {
         return 1;
     }
-    char keys_error[CLIENTS_ERROR_BYTES];
+    char error[256], keys_error[CLIENTS_ERROR_BYTES];
+    server->admin_listener.fd = -1;
     if (clients_load(&server->clients, server->options, keys_error) != 0) {
         listen_close(&server->listener);
         log_event(&server->log, LOG_ERROR, "api_keys_failed", LOG_S("reason", keys_error));
@@ -364,8 +369,11 @@ int server_run(struct server *server)
     } else if (cache_open(&server->cache, (size_t)server->options->cache_bytes, &server->metrics) !=
                0) {
         server_fail(server, "cache_failed", "no memory for the cache");
-    } else if (!server->listener.is_passed && http_open(&server->http, server) != 0) {
+    } else if (!server->listener.is_passed &&
+               http_open(&server->http, server, &server->listener, false) != 0) {
         server_fail(server, "http_failed", HTTP_FAILED);
+    } else if (admin_open(server, error, sizeof error) != 0) {
+        server_fail(server, "admin_listen_failed", error);
     } else if (server_open_signals(server) != 0) {
         server_fail(server, "signals_failed", "signals cannot be watched");
     } else {
@@ -378,14 +386,17 @@ int server_run(struct server *server)
 
     server->finished = true;
     http_close(server->http);
+    http_close(server->admin_http);
     jobs_close(server->jobs);
     cache_close(server->cache);
     listen_close(&server->listener);
+    listen_close(&server->admin_listener);
     supervisor_close(&server->supervisor);
     uv_walk(&server->loop, close_handle, NULL);
     uv_run(&server->loop, UV_RUN_DEFAULT);
     int rc = uv_loop_close(&server->loop);
     http_free(server->http);
+    http_free(server->admin_http);
     scheduler_close(server->scheduler);
     model_set_close(&server->models);
     clients_free(&server->clients);

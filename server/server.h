@@ -63,9 +63,10 @@ struct server {
     struct clients clients;
     struct gate gate;
     struct idempotency idempotency;
-    struct listener listener;
+    struct listener listener, admin_listener;
     struct proxies proxies;
     struct http *http;
+    struct http *admin_http; /* NULL without --admin-listen */
     struct alarm_list alarms;
     struct jobs *jobs;
     struct cache *cache;

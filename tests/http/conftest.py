@@ -90,6 +90,11 @@ class Daemon:
             self.host, port = self.url.removeprefix("http://").rsplit(":", 1)
             self.port = int(port)
 
+    @property
+    def admin_url(self):
+        return wait_for(lambda: [e["url"] for e in self.events() if e["event"] == "admin_listening"],
+                        "the admin listener")[0]
+
     def events(self):
         # The last line may still be on its way.
         lines = self.log_path.read_text().splitlines(keepends=True)
@@ -189,6 +194,6 @@ def start_daemon(tmp_path_factory):
 @pytest.fixture(scope="session")
 def daemon(tmp_path_factory):
     """One daemon for the tests that leave it as they found it."""
-    daemon = Daemon(tmp_path_factory.mktemp("daemon"))
+    daemon = Daemon(tmp_path_factory.mktemp("daemon"), "--admin-listen", "127.0.0.1:0")
     yield daemon
     daemon.stop()

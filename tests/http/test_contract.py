@@ -15,13 +15,14 @@ What a parameter needs beside it goes into COMPANIONS.
 import fcntl
 import json
 import os
+import shutil
 import urllib.parse
 
 import pytest
 import requests
 
 from . import contract, wire
-from .conftest import BINARY, ENDLESS, Daemon, wait_for
+from .conftest import BINARY, ENDLESS, MODEL, Daemon, wait_for
 from .schema import invalid_values
 from .test_verify import change
 
@@ -43,7 +44,8 @@ class World:
     def start(self, name, *arguments, **more):
         folder = self.folder / name
         folder.mkdir()
-        self.daemons[name] = Daemon(folder, *map(str, arguments), **more)
+        self.daemons[name] = Daemon(folder, "--admin-listen", f"unix:{folder}/admin.sock",
+                                    *map(str, arguments), **more)
         return self.daemons[name]
 
     def preloaded(self, **variables):
@@ -51,9 +53,11 @@ class World:
         return {"LD_PRELOAD": self.preload, **variables,
                 "ASAN_OPTIONS": "verify_asan_link_order=0:" + os.environ.get("ASAN_OPTIONS", "")}
 
-    def address(self, name):
+    def address(self, name, target="/"):
         if name not in self.daemons:
             getattr(self, "start_" + name)()
+        if target.startswith("/admin"):
+            return str(self.folder / name / "admin.sock")
         daemon = self.daemons[name]
         return getattr(daemon, "path", None) or (daemon.host, daemon.port)
 
@@ -97,7 +101,7 @@ class World:
         self.start("seedless", variables=self.preloaded(NO_SEEDS="1"))
 
     def ask(self, method, target, headers=(), body=None, name="plain"):
-        answer = wire.ask(self.address(name), method, target, headers, body)
+        answer = wire.ask(self.address(name, target), method, target, headers, body)
         contract.check_answer(method, target, answer.status, answer.headers, answer.body)
         return answer
 
@@ -271,6 +275,20 @@ def too_high(world, target, document):
     return world.post(target, {**document, "priority": "high"}, name="keyed", X_API_Key=KEY)
 
 
+def new_model(world, name="digits"):
+    """A model file that is no daemon's yet, or what is in it by now."""
+    path = world.folder / f"{name}.safetensors"
+    if not path.exists():
+        shutil.copy(MODEL, path)
+    return str(path.absolute())
+
+
+def loaded_model(world, name):
+    answer = world.post("/admin/models", {"path": new_model(world, name)})
+    assert answer.status in (200, 201)
+    return name
+
+
 BY_ID = {op.id: op for op in contract.OPERATIONS}
 IMAGES = "/v1/images/generations"
 ENDLESS_IMAGES = {"prompt": "7", "n": 64, "num_inference_steps": 1000, "sampler": "ddpm"}
@@ -310,6 +328,15 @@ SPECIAL = {
     ("createImages", "422"): [lambda w: same_key(w, IMAGES, {"prompt": "7"})],
     ("createImages", "504"): [lambda w: impossible(w, IMAGES, ENDLESS_IMAGES)],
     ("createImages", "404"): [lambda w: w.post("/v1/images/generations", {"prompt": "7", "model": "no"})],
+    ("loadModel", "200"): [lambda w: [w.post("/admin/models", {"path": new_model(w, "twice")})
+                                      for _ in range(2)][1]],
+    ("loadModel", "201"): [lambda w: w.post("/admin/models", {"path": new_model(w, "once")})],
+    ("loadModel", "409"): [lambda w: w.post("/admin/models", {"path": new_model(w, "mnist")})],
+    ("loadModel", "422"): [lambda w: ask(BY_ID["loadModel"], w)],
+    ("unloadModel", "200"): [lambda w: ask(BY_ID["unloadModel"], w, path={"id": loaded_model(w, "leaving")})],
+    ("unloadModel", "409"): [lambda w: ask(BY_ID["unloadModel"], w, path={"id": "mnist"})],
+    **{(op.id, "403"): [lambda w, op=op: ask(op, w, headers={"Origin": "null"})]
+       for op in contract.OPERATIONS if op.path.startswith("/admin")},
     ("asset", "200"): [lambda w, n=n: ask(BY_ID["asset"], w, path={"name": n}) for n in
                        ("playground.js", "playground.css", "playground.html", "icon.svg")],
     ("asset", "406"): [lambda w: ask(BY_ID["asset"], w, headers={"Accept-Encoding": "identity"},
@@ -368,6 +395,8 @@ def test_every_parameter_does_what_it_says(world, op_id, name):
     parameter = next(p for p in op.parameters if p["name"] == name)
     if op_id == "deleteJob":
         parameter = {**parameter, "example": created_job(world)}
+    if op_id == "unloadModel":
+        parameter = {**parameter, "example": loaded_model(world, "going")}
     assert str(ask_with(op, world, parameter, parameter["example"]).status)[0] == "2"
     refused = (400, 404) if parameter["in"] == "path" else (400,)
     if refused == (400, 404) and not contract.resolve(parameter["schema"]).get("pattern"):

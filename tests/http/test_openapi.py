@@ -43,7 +43,8 @@ def test_references_and_schemas_are_sound():
 
 
 def test_its_routes_are_the_daemons(daemon):
-    served = {(r["method"], r["path"]) for r in daemon.get("/").json()["routes"]}
+    served = {(r["method"], r["path"]) for url in (daemon.url + "/", daemon.admin_url + "/admin")
+              for r in requests.get(url, timeout=DEADLINE_S).json()["routes"]}
     assert served == {(op.method, op.path) for op in OPERATIONS if op.method != "HEAD"}
 
 

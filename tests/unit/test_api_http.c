@@ -15,7 +15,7 @@
 static int find(const char *method, const char *path)
 {
     struct route_match match;
-    route_find(&match, method, path);
+    route_find(&match, method, path, strncmp(path, "/admin", 6) == 0);
     return match.id;
 }
 
@@ -32,19 +32,26 @@ static void test_routes(void **state)
     assert_int_equal(find("GET", "/v1/samples/a/b.png"), -1);
     assert_int_equal(find("GET", "/v1/samples/7.PNG"), -1);
 
-    route_find(&match, "GET", "/v1/samples/7.png.png");
+    route_find(&match, "GET", "/v1/samples/7.png.png", false);
     assert_int_equal(match.id, ROUTE_SAMPLE_PNG);
     assert_int_equal(match.segments[0].bytes, 5);
     assert_memory_equal(match.segments[0].text, "7.png", 5);
 
-    route_find(&match, "DELETE", "/v1/samples");
+    route_find(&match, "DELETE", "/v1/samples", false);
     assert_true(match.path_exists);
     assert_int_equal(match.id, -1);
     assert_string_equal(match.allow, "POST, OPTIONS");
-    route_find(&match, "OPTIONS", "/livez");
+    route_find(&match, "OPTIONS", "/livez", false);
     assert_string_equal(match.allow, "GET, HEAD, OPTIONS");
-    route_find(&match, "GET", "/nope");
+    route_find(&match, "GET", "/nope", false);
     assert_false(match.path_exists);
+
+    route_find(&match, "GET", "/admin/models", false); /* of another listener */
+    assert_false(match.path_exists);
+    route_find(&match, "GET", "/livez", true);
+    assert_false(match.path_exists);
+    route_find(&match, "DELETE", "/admin/models", true);
+    assert_string_equal(match.allow, "GET, HEAD, POST, OPTIONS");
 }
 
 static void test_every_route_finds_itself(void **state)
