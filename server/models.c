@@ -65,7 +65,7 @@ static const char *next_alias(struct alias_text *alias, const char *list)
 static int refuse_alias(struct dn_error *err, const char *name, const char *why)
 {
     err->code = DN_EINVAL;
-    snprintf(err->text, sizeof err->text, "model alias %s: %s", name, why);
+    snprintf(err->text, sizeof err->text, "model alias %.300s: %s", name, why);
     return DN_EINVAL;
 }
 
