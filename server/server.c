@@ -393,7 +393,9 @@ int server_run(struct server *server)
     listen_close(&server->admin_listener);
     supervisor_close(&server->supervisor);
     uv_walk(&server->loop, close_handle, NULL);
-    uv_run(&server->loop, UV_RUN_DEFAULT);
+    while (uv_run(&server->loop, UV_RUN_DEFAULT) != 0) {
+        /* what failed before the loop ran has stopped it already, which ends its first run */
+    }
     int rc = uv_loop_close(&server->loop);
     http_free(server->http);
     http_free(server->admin_http);
