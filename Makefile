@@ -6,6 +6,7 @@
 #   make test-cross      the part of them that runs on other processors, emulated
 #   make test-faults     every call of the daemon fails once, in turn (5 minutes)
 #   make test-drain      daemons stopped and replaced under load, 100 times each (10 minutes)
+#   make test-random     10,000 random requests    (REQUESTS= SEED=)
 #   make fuzz            coverage-guided fuzzing (FUZZ_SECONDS=60 a target)
 #   make lint            formatting, static analysis, include directions
 #   make bench           the comparison with PyTorch, ONNX Runtime and oneDNN (ARGS="--help")
@@ -274,6 +275,13 @@ test-faults: $(BUILD)/denoised $(PRELOADS)
 	$(Q)FAULTS=all DENOISED_BINARY=$(BUILD)/denoised $(PYTHON) -m pytest -q -s -p no:cacheprovider \
 	    $(PYTEST_ARGS) tests/fault
 
+# make test-random REQUESTS=10000 SEED=7 [SAN=address,undefined]: what `make test` does with a few hundred.
+REQUESTS ?= 10000
+SEED ?= 1
+test-random: $(BUILD)/denoised | test-deps
+	$(Q)RANDOM_REQUESTS=$(REQUESTS) RANDOM_SEED=$(SEED) DENOISED_BINARY=$(BUILD)/denoised \
+	    $(PYTHON) -m pytest -q -s -p no:cacheprovider tests/http/test_random.py
+
 # Where the shipped model comes from (hours) and how it is judged (minutes); models/mnist.md says with
 # which ARGS.
 train: train-deps
@@ -351,4 +359,4 @@ clean:
 -include $(CROSS_OBJ:.o=.d)
 -include $(CORE_OBJ:.o=.d) $(API_OBJ:.o=.d) $(SERVER_OBJ:.o=.d) $(TEST_BIN:%=%.d) $(TEST_LIB_OBJ:.o=.d)
 
-.PHONY: all deps test-deps train-deps fuzz-deps cross-deps bench-deps lint-deps run bench bench-load train evaluate test test-unit test-python test-fuzz-corpus test-cross fuzz fuzz-run lint install-program install uninstall clean FORCE
+.PHONY: all deps test-deps train-deps fuzz-deps cross-deps bench-deps lint-deps run bench bench-load train evaluate test test-unit test-python test-fuzz-corpus test-cross test-random fuzz fuzz-run lint install-program install uninstall clean FORCE

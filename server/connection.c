@@ -75,11 +75,26 @@ static void send_timeout(const struct connection *c)
     free(body);
 }
 
+/* An end of what the client sends, if it arrived along with the request, is not noticed by the
+ * library: its epoll tells of changes alone, and this one is told already. */
+static bool has_ended(const struct connection *c)
+{
+    char byte;
+    return recv(c->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0;
+}
+
 static void on_check(uv_timer_t *timer)
 {
     struct connection_list *list = timer->data;
     uint64_t now_ns = uv_hrtime();
     for (struct connection *c = list->head; c; c = c->next) {
+        if (c->phase == PHASE_IDLE && !c->looked) {
+            c->looked = true;
+            if (has_ended(c)) {
+                shutdown(c->fd, SHUT_RDWR);
+                continue;
+            }
+        }
         if (!c->deadline_ns || now_ns < c->deadline_ns) {
             continue;
         }
@@ -275,6 +290,7 @@ void connection_enter(struct connection_list *list, struct connection *c,
     c->deadline_ns = limit_s ? uv_hrtime() + limit_s * NS_PER_S : 0;
     list->n_busy += (size_t)phase_is_busy(phase) - (size_t)phase_is_busy(c->phase);
     c->phase = phase;
+    c->looked = false;
 }
 
 void connection_remote(const struct connection *c, char *out, size_t bytes)

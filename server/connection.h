@@ -35,6 +35,7 @@ struct connection {
     enum connection_phase phase;
     uint64_t deadline_ns; /* uv_hrtime, 0 is none */
     bool late;            /* shut down for lateness */
+    bool looked;          /* for an end of what the client sends, since it is in this phase */
     struct request *request;
     void (*gone)(struct request *request); /* NULL: nobody watches */
     struct connection *prev, *next;

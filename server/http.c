@@ -42,22 +42,25 @@ static void request_free(struct request *r)
     free(r);
 }
 
+/* A log line is UTF-8, whatever a client sends. */
+static const char *shown(const char *text)
+{
+    return !text || unicode_valid(text, strlen(text)) ? text : "(not UTF-8)";
+}
+
 static void log_access(const struct request *r, const char *peer, bool aborted, double seconds)
 {
-    const char *path = unicode_valid(r->path, strlen(r->path)) ? r->path : "(not UTF-8)";
-    log_event(
-        &r->server->log, LOG_INFO, "request", LOG_S("request_id", r->id),
-        LOG_S("remote", *r->forwarded_for ? r->forwarded_for : peer),
-        LOG_S("proxy", *r->forwarded_for ? peer : NULL),
-        LOG_S("client", r->client ? r->client->name : NULL),
-        LOG_S("trace_id", *r->trace.trace_id ? r->trace.trace_id : NULL),
-        LOG_S("span_id", *r->trace.trace_id ? r->trace.span_id : NULL), LOG_S("method", r->method),
-        LOG_S("path", path),
-        LOG_S("query", r->query && unicode_valid(r->query, strlen(r->query)) ? r->query : NULL),
-        LOG_I("status", r->status), LOG_I("bytes", r->response_bytes),
-        LOG_MS("duration_ms", 1e3 * seconds), LOG_I("rows", r->n_rows),
-        LOG_MS("queue_ms", r->queue_ms), LOG_MS("sample_ms", r->sample_ms),
-        LOG_S("aborted", aborted ? "yes" : NULL));
+    log_event(&r->server->log, LOG_INFO, "request", LOG_S("request_id", r->id),
+              LOG_S("remote", *r->forwarded_for ? r->forwarded_for : peer),
+              LOG_S("proxy", *r->forwarded_for ? peer : NULL),
+              LOG_S("client", r->client ? r->client->name : NULL),
+              LOG_S("trace_id", *r->trace.trace_id ? r->trace.trace_id : NULL),
+              LOG_S("span_id", *r->trace.trace_id ? r->trace.span_id : NULL),
+              LOG_S("method", shown(r->method)), LOG_S("path", shown(r->path)),
+              LOG_S("query", shown(r->query)), LOG_I("status", r->status),
+              LOG_I("bytes", r->response_bytes), LOG_MS("duration_ms", 1e3 * seconds),
+              LOG_I("rows", r->n_rows), LOG_MS("queue_ms", r->queue_ms),
+              LOG_MS("sample_ms", r->sample_ms), LOG_S("aborted", aborted ? "yes" : NULL));
 }
 
 /* The request is over, well or not: count it, log it, free it. */

@@ -438,6 +438,7 @@ def test_what_answers_any_request(world, path):
         answer = world.ask(method, target)
         assert answer.status == status
         assert set(answer.headers["Allow"].split(", ")) == allowed
+    assert world.ask("OPTIONS", target, body=b"x").status == 400
     for op in ops:
         assert world.ask(op.method, target + "?" + "x" * 9000).status == 414
         if op.method == "GET" and "head" not in contract.DOCUMENT["paths"][path]:

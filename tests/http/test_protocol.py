@@ -206,6 +206,18 @@ def test_an_idle_connection_is_closed(start_daemon):
     client.close()
 
 
+def test_a_client_that_sends_no_more_is_let_go(start_daemon):
+    """Its end may arrive with its request, and then makes no noise of its own."""
+    daemon = start_daemon("--keepalive-timeout-s", 3600)
+    for _ in range(50):
+        client = daemon.connect()
+        client.sendall(b"GET /nope HTTP/1.1\r\nHost: x\r\n\r\n")
+        client.shutdown(socket.SHUT_WR)
+        assert read_response(client.makefile("rb"))[0] == 404
+        client.close()
+    wait_for(lambda: daemon.metric("http_connections") == 1, "the connections to be closed")
+
+
 def test_connections_beyond_the_limit_wait_their_turn(start_daemon):
     daemon = start_daemon("--max-connections", 4)
     idle = [daemon.connect() for _ in range(4)]
@@ -328,6 +340,10 @@ def test_the_log(start_daemon):
     daemon = start_daemon("--workers", 1)
     daemon.get("/v1/samples/7.png?seed=1&steps=2", headers={"X-Request-Id": "me-1"})
     daemon.get('/"quoted%20\\path')
+    client = daemon.connect()
+    client.sendall(b"B\xb0EW /\xff?\xff HTTP/1.1\r\nHost: x\r\n\r\n")
+    assert read_response(client.makefile("rb"))[0] == 404
+    client.close()
     daemon.stop()
     events = daemon.events()
     for event in events:
@@ -341,7 +357,8 @@ def test_the_log(start_daemon):
     assert (lines[0]["method"], lines[0]["path"], lines[0]["status"]) == (
         "GET", "/v1/samples/7.png", 200)
     assert lines[0]["rows"] == 1 and lines[0]["bytes"] > 100 and lines[0]["duration_ms"] > 0
-    assert lines[1]["status"] == 404
+    assert lines[1]["status"] == lines[2]["status"] == 404
+    assert lines[2]["method"] == lines[2]["path"] == lines[2]["query"] == "(not UTF-8)"
     assert [e["event"] for e in events][-2:] == ["draining", "stopped"]
 
 

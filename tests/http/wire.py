@@ -1,23 +1,26 @@
 """A request written to a socket as it is, right or wrong, and the answer read back."""
 
+import gzip
 import http.client
-import json as json_module
+import json
 import socket
 
 from .conftest import DEADLINE_S
 
 
 class Answer:
-    """What came back: .status, .headers (names in any case), .body."""
+    """What came back: .status, .headers (names in any case), .body without its content coding."""
 
     def __init__(self, response):
         self.status = response.status
         self.headers = response.headers
         self.body = response.read()
+        if self.headers.get("Content-Encoding") == "gzip" and self.body:
+            self.body = gzip.decompress(self.body)
         self.closes = response.will_close
 
     def json(self):
-        return json_module.loads(self.body)
+        return json.loads(self.body)
 
 
 def connect(address):
