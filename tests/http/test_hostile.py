@@ -35,11 +35,14 @@ def send_stream(daemon, **more):
 
 def is_alive(daemon):
     client = daemon.connect()
-    client.sendall(b"GET /livez HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
-    readable, _, _ = select.select([client], [], [], 0.2)
-    answered = bool(readable) and client.recv(100).startswith(b"HTTP/1.1 200")
-    client.close()
-    return answered
+    try:
+        client.sendall(b"GET /livez HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        readable, _, _ = select.select([client], [], [], 0.2)
+        return bool(readable) and client.recv(100).startswith(b"HTTP/1.1 200")
+    except ConnectionError:  # refused in the middle of it
+        return False
+    finally:
+        client.close()
 
 
 # ---- clients --------------------------------------------------------------------------------

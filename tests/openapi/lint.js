@@ -3,7 +3,10 @@
 const { createConfig, lint } = require("@redocly/openapi-core");
 
 async function main() {
-  const config = await createConfig({ extends: ["recommended-strict"] });
+  const config = await createConfig({
+    extends: ["recommended-strict"],
+    rules: { "no-server-example.com": "off" }, // the admin listener is of this machine alone
+  });
   const problems = await lint({ ref: process.argv[2], config });
   const told = problems.map((p) => ({
     rule: p.ruleId,
