@@ -7,6 +7,7 @@
 #   make test-faults     every call of the daemon fails once, in turn (5 minutes)
 #   make test-drain      daemons stopped and replaced under load, 100 times each (10 minutes)
 #   make test-random     10,000 random requests    (REQUESTS= SEED=)
+#   make test-race       a mixed load, for SAN=thread  (SECONDS=60)
 #   make fuzz            coverage-guided fuzzing (FUZZ_SECONDS=60 a target)
 #   make lint            formatting, static analysis, include directions
 #   make bench           the comparison with PyTorch, ONNX Runtime and oneDNN (ARGS="--help")
@@ -282,6 +283,12 @@ test-random: $(BUILD)/denoised | test-deps
 	$(Q)RANDOM_REQUESTS=$(REQUESTS) RANDOM_SEED=$(SEED) DENOISED_BINARY=$(BUILD)/denoised \
 	    $(PYTHON) -m pytest -q -s -p no:cacheprovider tests/http/test_random.py
 
+# make test-race SAN=thread SECONDS=60: a mixed load; `make test` has two seconds of it.
+SECONDS := 60
+test-race: $(BUILD)/denoised | test-deps
+	$(Q)MIX_SECONDS=$(SECONDS) DENOISED_BINARY=$(BUILD)/denoised \
+	    $(PYTHON) -m pytest -q -s -p no:cacheprovider tests/http/test_mixed_load.py
+
 # Where the shipped model comes from (hours) and how it is judged (minutes); models/mnist.md says with
 # which ARGS.
 train: train-deps
@@ -359,4 +366,4 @@ clean:
 -include $(CROSS_OBJ:.o=.d)
 -include $(CORE_OBJ:.o=.d) $(API_OBJ:.o=.d) $(SERVER_OBJ:.o=.d) $(TEST_BIN:%=%.d) $(TEST_LIB_OBJ:.o=.d)
 
-.PHONY: all deps test-deps train-deps fuzz-deps cross-deps bench-deps lint-deps run bench bench-load train evaluate test test-unit test-python test-fuzz-corpus test-cross test-random fuzz fuzz-run lint install-program install uninstall clean FORCE
+.PHONY: all deps test-deps train-deps fuzz-deps cross-deps bench-deps lint-deps run bench bench-load train evaluate test test-unit test-python test-fuzz-corpus test-cross test-random test-race fuzz fuzz-run lint install-program install uninstall clean FORCE
