@@ -1,5 +1,5 @@
 # One image for every x86-64 processor since 2009 (x86-64-v2), and for AArch64: the kernels are chosen
-# when it starts.
+# when it starts. It holds the program, its model, its libraries and no shell, no package manager, no curl.
 #
 #   docker build -t denoised --build-arg REVISION="$(git describe --always --dirty)" .
 #   docker run --read-only --cap-drop ALL --security-opt no-new-privileges -p 8080:8080 denoised
@@ -20,22 +20,25 @@ RUN make -j"$(nproc)" REVISION="$REVISION" DESTDIR=/out PREFIX=/usr install-prog
  && strip /out/usr/bin/denoised \
  && test -f /out/usr/share/denoised/licenses/swagger-ui/LICENSE
 
-FROM debian:bookworm-slim
+# The packages that the program needs, and of them the files that it needs.
+FROM debian:bookworm-slim AS runtime
 # The serial OpenBLAS: the daemon's workers are the parallelism.
 RUN apt-get update \
  && apt-get install -y --no-install-recommends libmicrohttpd12 libcjson1 libpng16-16 \
-        libopenblas0-serial libuv1 libnettle8 \
- && rm -rf /var/lib/apt/lists/* /var/cache/apt/*.bin /var/cache/debconf/*-old /var/log/*
+        libopenblas0-serial libuv1 libnettle8
+COPY tools/image-root.sh /
 COPY --from=build /out/usr/bin/denoised /usr/bin/denoised
-COPY --from=build /out/usr/share/denoised /usr/share/denoised
+COPY --from=build /out/usr/share/denoised /root-of-image/usr/share/denoised
+COPY LICENSE /root-of-image/usr/share/doc/denoised/copyright
+RUN /image-root.sh /usr/bin/denoised /root-of-image
 
+FROM scratch
+COPY --from=runtime /root-of-image /
 ARG REVISION=unknown
-ARG CREATED
 LABEL org.opencontainers.image.title="denoised" \
       org.opencontainers.image.description="Serves images from a class-conditional diffusion UNet over HTTP" \
       org.opencontainers.image.version="0.1.0" \
       org.opencontainers.image.revision="$REVISION" \
-      org.opencontainers.image.created="$CREATED" \
       org.opencontainers.image.licenses="MIT" \
       org.opencontainers.image.base.name="docker.io/library/debian:bookworm-slim"
 

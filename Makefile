@@ -8,6 +8,7 @@
 #   make test-drain      daemons stopped and replaced under load, 100 times each (10 minutes)
 #   make test-random     10,000 random requests    (REQUESTS= SEED=)
 #   make test-race       a mixed load, for SAN=thread  (SECONDS=60)
+#   make test-container  the Dockerfile's image, built and run without Docker (root, 3 minutes)
 #   make fuzz            coverage-guided fuzzing (FUZZ_SECONDS=60 a target)
 #   make lint            formatting, static analysis, include directions
 #   make bench           the comparison with PyTorch, ONNX Runtime and oneDNN (ARGS="--help")
@@ -42,6 +43,7 @@ TEST_PACKAGES := libcmocka-dev python3-pytest python3-requests python3-numpy pyt
 TRAIN_PACKAGES := python3-torch python3-numpy python3-matplotlib python3-tqdm python3-pil
 BENCH_PACKAGES := python3-torch python3-numpy python3-matplotlib python3-tqdm libdnnl-dev
 LINT_PACKAGES := clang-format clang-tidy clang
+CONTAINER_PACKAGES := debootstrap buildah podman runc qemu-user python3-pytest python3-requests
 CROSS_PACKAGES := gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user
 
 PKG_CFLAGS = $(shell pkg-config --cflags $(PKG_CONFIG_NAMES))
@@ -177,6 +179,8 @@ fuzz-deps:
 	@tools/install-packages.sh $(PACKAGES) clang libclang-rt-14-dev
 cross-deps:
 	@tools/install-packages.sh $(CROSS_PACKAGES) python3-pytest python3-numpy
+container-deps:
+	@tools/install-packages.sh $(CONTAINER_PACKAGES)
 lint-deps:
 	@tools/install-packages.sh $(LINT_PACKAGES)
 
@@ -238,7 +242,7 @@ $(BUILD)/tests/fuzz/fuzz_%: $(BUILD)/tests/fuzz/fuzz_%.o $(BUILD)/libapi.a $(BUI
 	$(Q)$(CC) $(LDFLAGS_ALL) -fsanitize=fuzzer -o $@ $^ $(LIBS_ALL)
 
 # Packages for tests: each folder's of its own, in the build folder.
-TEST_MODULES := $(patsubst %,$(BUILD)/%/node_modules/.package-lock.json,browser openai openapi)
+TEST_MODULES := $(patsubst %,$(BUILD)/%/node_modules/.package-lock.json,browser openai openapi kubernetes)
 $(TEST_MODULES): $(BUILD)/%/node_modules/.package-lock.json: tests/%/package-lock.json | test-deps
 	@mkdir -p $(BUILD)/$*
 	cp tests/$*/package.json tests/$*/package-lock.json $(BUILD)/$*/
@@ -256,8 +260,14 @@ NGINX := $(if $(shell PATH=$$PATH:/usr/sbin command -v nginx),,$(BUILD)/nginx/us
 $(BUILD)/nginx/usr/sbin/nginx: tools/unpack-package.sh | test-deps
 	tools/unpack-package.sh $(BUILD)/nginx nginx && touch $@
 
-test-python: $(BUILD)/denoised $(BUILD)/load $(PRELOADS) $(NGINX) $(BUILD)/openapi.json $(TEST_MODULES)
-	$(Q)PATH=$(CURDIR)/$(BUILD)/nginx/usr/sbin:$$PATH:/usr/sbin BROWSER_TEST_FOLDER=$(BUILD)/browser \
+# So are Prometheus and its promtool.
+PROMETHEUS := $(if $(shell command -v prometheus),,$(BUILD)/prometheus/usr/bin/prometheus)
+$(BUILD)/prometheus/usr/bin/prometheus: tools/unpack-package.sh | test-deps
+	tools/unpack-package.sh $(BUILD)/prometheus prometheus && touch $@
+
+test-python: $(BUILD)/denoised $(BUILD)/load $(PRELOADS) $(NGINX) $(PROMETHEUS) $(BUILD)/openapi.json $(TEST_MODULES)
+	$(Q)PATH=$(CURDIR)/$(BUILD)/nginx/usr/sbin:$(CURDIR)/$(BUILD)/prometheus/usr/bin:$$PATH:/usr/sbin \
+	    BROWSER_TEST_FOLDER=$(BUILD)/browser \
 	    DENOISED_BINARY=$(BUILD)/denoised DENOISED_OPENAPI=$(BUILD)/openapi.json \
 	    $(PYTHON) -m pytest -q -p no:cacheprovider $(PYTEST_ARGS) tests
 
@@ -288,6 +298,13 @@ SECONDS := 60
 test-race: $(BUILD)/denoised | test-deps
 	$(Q)MIX_SECONDS=$(SECONDS) DENOISED_BINARY=$(BUILD)/denoised \
 	    $(PYTHON) -m pytest -q -s -p no:cacheprovider tests/http/test_mixed_load.py
+
+# The Dockerfile's image, by container engines that need no daemon: as root, in a folder of the build folder that
+# lies in memory (4 GB) and is gone afterwards.
+.PHONY: test-container container-deps
+test-container: $(BUILD)/denoised | container-deps
+	$(Q)DENOISED_BINARY=$(BUILD)/denoised $(PYTHON) -m pytest -q -s -p no:cacheprovider $(PYTEST_ARGS) \
+	    tests/container/check_image.py
 
 # Where the shipped model comes from (hours) and how it is judged (minutes); models/mnist.md says with
 # which ARGS.

@@ -34,8 +34,38 @@ static int await(int fd, short events, uint64_t end_ns)
     }
 }
 
-/* Connect, ask and read the status of the answer. Returns 0, or an errno. */
-static int ask(const struct sockaddr *address, socklen_t bytes, uint64_t end_ns, int *status)
+struct answer {
+    int status;
+    char text[4096]; /* as much as fits: status line, headers, body */
+};
+
+/* Read to the end of the answer, so that the daemon does not see its client vanish. An answer that
+ * has said its status is one. Returns 0, or an errno. */
+static int read_answer(int fd, uint64_t end_ns, struct answer *answer)
+{
+    size_t got = 0, room = sizeof answer->text - 1;
+    int code = 0;
+    bool is_at_end = false;
+    while (code == 0 && !is_at_end && got < room) {
+        ssize_t n = recv(fd, answer->text + got, room - got, 0);
+        is_at_end = n == 0;
+        if (n > 0)
+            got += (size_t)n;
+        else if (n < 0)
+            code = errno == EAGAIN || errno == EINTR ? await(fd, POLLIN, end_ns) : errno;
+    }
+    answer->text[got] = '\0';
+    if (got < 12) /* "HTTP/1.1 200" */
+        return code != 0 ? code : EPROTO;
+    if (strncmp(answer->text, "HTTP/1.", 7) != 0 || strspn(answer->text + 9, "0123456789") != 3)
+        return EPROTO;
+    answer->status = atoi(answer->text + 9);
+    return 0;
+}
+
+/* Connect and ask. Returns 0, or an errno. */
+static int ask(const struct sockaddr *address, socklen_t bytes, uint64_t end_ns,
+               struct answer *answer)
 {
     int fd = socket(address->sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (fd < 0)
@@ -50,35 +80,21 @@ static int ask(const struct sockaddr *address, socklen_t bytes, uint64_t end_ns,
     /* The question fits into any socket's buffer. */
     if (code == 0 && send(fd, question, sizeof question - 1, MSG_NOSIGNAL) < 0)
         code = errno;
-    char line[13] = ""; /* "HTTP/1.1 200" */
-    size_t got = 0;
-    while (code == 0 && got < sizeof line - 1) {
-        ssize_t n = recv(fd, line + got, sizeof line - 1 - got, 0);
-        if (n > 0)
-            got += (size_t)n;
-        else if (n == 0)
-            code = EPROTO;
-        else if (errno == EAGAIN || errno == EINTR)
-            code = await(fd, POLLIN, end_ns);
-        else
-            code = errno;
-    }
-    if (code == 0 && (strncmp(line, "HTTP/1.", 7) != 0 || strspn(line + 9, "0123456789") != 3))
-        code = EPROTO;
-    *status = code == 0 ? atoi(line + 9) : 0;
+    if (code == 0)
+        code = read_answer(fd, end_ns, answer);
     close(fd);
     return code;
 }
 
-static int ask_unix(const char *path, uint64_t end_ns, int *status)
+static int ask_unix(const char *path, uint64_t end_ns, struct answer *answer)
 {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     snprintf(address.sun_path, sizeof address.sun_path, "%s", path);
-    return ask((const struct sockaddr *)&address, sizeof address, end_ns, status);
+    return ask((const struct sockaddr *)&address, sizeof address, end_ns, answer);
 }
 
 /* A daemon that listens on every address is asked on the loopback one. */
-static int ask_tcp(const char *listen, uint64_t end_ns, int *status)
+static int ask_tcp(const char *listen, uint64_t end_ns, struct answer *answer)
 {
     char host[256];
     const char *colon = strrchr(listen, ':');
@@ -96,24 +112,38 @@ static int ask_tcp(const char *listen, uint64_t end_ns, int *status)
         return rc == EAI_SYSTEM ? errno : EADDRNOTAVAIL;
     int code = EADDRNOTAVAIL;
     for (struct addrinfo *a = found; a && code != 0; a = a->ai_next)
-        code = ask(a->ai_addr, a->ai_addrlen, end_ns, status);
+        code = ask(a->ai_addr, a->ai_addrlen, end_ns, answer);
     freeaddrinfo(found);
     return code;
+}
+
+/* The body of an answer, which says why; of a stranger's no more than it shows. */
+static const char *find_reason(struct answer *answer)
+{
+    char *body = strstr(answer->text, "\r\n\r\n");
+    if (body == NULL)
+        return "";
+    body += 4;
+    for (char *c = body; *c != '\0'; c++)
+        if (*c < ' ' || *c > '~')
+            *c = ' ';
+    return body;
 }
 
 int cmd_health(const struct options *o)
 {
     uint64_t end_ns = clock_now_ns() + (uint64_t)o->timeout_s * UINT64_C(1000000000);
-    int status = 0;
-    int code = strncmp(o->listen, "unix:", 5) == 0 ? ask_unix(o->listen + 5, end_ns, &status)
-                                                   : ask_tcp(o->listen, end_ns, &status);
+    struct answer answer = {.status = 0};
+    int code = strncmp(o->listen, "unix:", 5) == 0 ? ask_unix(o->listen + 5, end_ns, &answer)
+                                                   : ask_tcp(o->listen, end_ns, &answer);
     if (code == EPROTO)
         fprintf(stderr, "denoised: %s: no HTTP is spoken there\n", o->listen);
     else if (code != 0)
         fprintf(stderr, "denoised: %s: %s\n", o->listen, strerror(code));
-    else if (status != 200)
-        fprintf(stderr, "denoised: %s: not ready, /readyz says %d\n", o->listen, status);
+    else if (answer.status != 200)
+        fprintf(stderr, "denoised: %s: not ready, /readyz says %d %s\n", o->listen, answer.status,
+                find_reason(&answer));
     else
         printf("ready\n");
-    return code == 0 && status == 200 ? 0 : 1;
+    return code == 0 && answer.status == 200 ? 0 : 1;
 }

@@ -92,6 +92,8 @@ struct metrics {
     uint64_t workers;
     uint64_t workers_busy;
     uint64_t connections;
+    uint64_t queue_rows_limit;
+    uint64_t connections_limit;
     uint64_t cache_bytes;
     uint64_t cache_entries;
     uint64_t models_retiring;

@@ -1,5 +1,8 @@
 #include <dirent.h>
+#include <stdbool.h>
 #include <stdio.h>
+#include <sys/resource.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "api/text.h"
@@ -105,6 +108,8 @@ static void put_requests(struct text *t, const struct metrics *m)
     put_integer(t, "http_connections_refused_total", "counter", m->connections_refused,
                 "Connections refused, of addresses that held as many as they may.");
     put_integer(t, "http_connections", "gauge", m->connections, "Connections open.");
+    put_integer(t, "http_connections_limit", "gauge", m->connections_limit,
+                "Connections held at once, at most.");
 }
 
 static void put_cache(struct text *t, const struct metrics *m)
@@ -124,12 +129,28 @@ static void put_cache(struct text *t, const struct metrics *m)
     put_integer(t, "cache_entries", "gauge", m->cache_entries, "Pictures kept.");
 }
 
+/* Shown at 0 too: of a series that begins with its first event, a rate does not see that one. */
+static bool is_always_shown(int outcome, int reason)
+{
+    switch (outcome) {
+    case OUTCOME_SUCCEEDED:
+        return reason == REASON_NONE;
+    case OUTCOME_FAILED:
+        return reason == REASON_INTERNAL || reason == REASON_OUT_OF_MEMORY;
+    case OUTCOME_CANCELED:
+        return reason == REASON_DISCONNECT || reason == REASON_DEADLINE || reason == REASON_CANCEL;
+    default:
+        return reason == REASON_QUEUE_FULL || reason == REASON_JOBS_FULL ||
+               reason == REASON_DEADLINE || reason == REASON_OUT_OF_MEMORY;
+    }
+}
+
 static void put_jobs(struct text *t, const struct metrics *m)
 {
     put_head(t, "jobs_total", "counter", "Sampling requests by their one outcome.");
     for (int o = 0; o < 4; o++) {
         for (int r = 0; r < REASON_COUNT; r++) {
-            if (m->jobs[o][r] || (o == OUTCOME_SUCCEEDED && r == REASON_NONE)) {
+            if (m->jobs[o][r] || is_always_shown(o, r)) {
                 text_printf(t, "denoised_jobs_total{outcome=\"%s\",reason=\"%s\"} %llu\n",
                             outcome_names[o], reason_names[r], (unsigned long long)m->jobs[o][r]);
             }
@@ -137,6 +158,8 @@ static void put_jobs(struct text *t, const struct metrics *m)
     }
     put_integer(t, "queue_jobs", "gauge", m->queue_jobs, "Sampling requests not yet answered.");
     put_integer(t, "queue_rows", "gauge", m->queue_rows, "Images admitted and not yet drawn.");
+    put_integer(t, "queue_rows_limit", "gauge", m->queue_rows_limit,
+                "Images admitted at most; beyond it requests are refused.");
     put_head(t, "queue_priority_rows", "gauge", "Images admitted and not yet drawn, by priority.");
     for (int p = 0; p < PRIORITIES; p++) {
         text_printf(t, "denoised_queue_priority_rows{priority=\"%s\"} %llu\n", priority_names[p],
@@ -284,6 +307,21 @@ static uint64_t count_open_fds(void)
     return n > 3 ? n - 3 : 0; /* ".", ".." and the directory itself */
 }
 
+/* The soft limit, as the kernel enforces it. */
+static unsigned long long max_fds(void)
+{
+    struct rlimit limit;
+    return getrlimit(RLIMIT_NOFILE, &limit) == 0 ? (unsigned long long)limit.rlim_cur : 0;
+}
+
+static double cpu_seconds(void)
+{
+    struct timespec used;
+    return clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &used) == 0
+               ? (double)used.tv_sec + (double)used.tv_nsec * 1e-9
+               : 0;
+}
+
 static void put_process(struct text *t, const struct metrics *m)
 {
     unsigned long long pages = 0;
@@ -300,10 +338,14 @@ static void put_process(struct text *t, const struct metrics *m)
                 "process_resident_memory_bytes %llu\n"
                 "# HELP process_open_fds Open file descriptors.\n"
                 "# TYPE process_open_fds gauge\nprocess_open_fds %llu\n"
+                "# HELP process_max_fds File descriptors at most.\n"
+                "# TYPE process_max_fds gauge\nprocess_max_fds %llu\n"
+                "# HELP process_cpu_seconds_total Processor time used.\n"
+                "# TYPE process_cpu_seconds_total counter\nprocess_cpu_seconds_total %.3f\n"
                 "# HELP process_start_time_seconds When the process started, in Unix time.\n"
                 "# TYPE process_start_time_seconds gauge\nprocess_start_time_seconds %.3f\n",
                 pages * (unsigned long long)sysconf(_SC_PAGESIZE),
-                (unsigned long long)count_open_fds(), m->start_time_s);
+                (unsigned long long)count_open_fds(), max_fds(), cpu_seconds(), m->start_time_s);
 }
 
 char *metrics_text(const struct metrics *m, const struct model_set *models, size_t *bytes)

@@ -7,7 +7,7 @@ import threading
 import pytest
 
 from tests.cli.conftest import DEADLINE_S
-from tests.http.conftest import Daemon
+from tests.http.conftest import Daemon, wait_for
 
 
 @pytest.fixture(scope="module")
@@ -19,8 +19,8 @@ def daemon(tmp_path_factory):
 
 @contextlib.contextmanager
 def answering(answer):
-    """The port of a server that sends `answer` to its one client, reads to the end, and keeps what
-    it has read in the list that comes with it."""
+    """The port of a server that sends `answer` to its one client and hangs up, but where the answer has
+    no end; and what it reads."""
     heard = []
     with socket.create_server(("127.0.0.1", 0)) as server:
         server.settimeout(DEADLINE_S)
@@ -30,7 +30,7 @@ def answering(answer):
             with connection:
                 heard.append(connection.recv(4096))
                 connection.sendall(answer)
-                if answer is SILENCE:
+                if answer in (SILENCE, OPEN):
                     heard.append(connection.recv(4096))
 
         thread = threading.Thread(target=serve)
@@ -40,6 +40,7 @@ def answering(answer):
 
 
 SILENCE = bytes()
+OPEN = b"HTTP/1.1 200 OK\r\n\r\n"
 
 
 def test_ready(run, daemon):
@@ -76,7 +77,8 @@ def test_unix_socket(run, tmp_path):
 
 
 @pytest.mark.parametrize("answer, why", [
-    (b"HTTP/1.1 503 Service Unavailable\r\n\r\n", "503"),
+    (b'HTTP/1.1 503 Service Unavailable\r\nA: b\r\n\r\n{"detail":"loading"}\n', '503 {"detail":"loading"} '),
+    (b"HTTP/1.1 503 Service Unavailable\r\n\r\n\x1b[31m" + 9999 * b"x", "503  [31mxx"),
     (b"HTTP/1.1 404 Not Found\r\n\r\n", "404"),
     (b"HTTP/1.1 2", "no HTTP"),
     (b"SSH-2.0-OpenSSH_9.2\r\n", "no HTTP"),
@@ -95,6 +97,20 @@ def test_silence_is_not_waited_for(run):
         done = run("health", "--listen", f"127.0.0.1:{port}", "--timeout-s", "1")
     assert done.returncode == 1 and "timed out" in done.stderr
     assert heard[1] == b"", "it hung up"
+
+
+def test_an_answer_without_an_end(run):
+    """A status is an answer, whether the server hangs up or not."""
+    with answering(OPEN) as (port, heard):
+        done = run("health", "--listen", f"127.0.0.1:{port}", "--timeout-s", "1")
+    assert (done.returncode, done.stdout) == (0, "ready\n")
+    assert heard[1] == b"", "it hung up"
+
+
+def test_the_daemon_sees_its_client_to_the_end(run, daemon):
+    assert run("health", "--listen", f"127.0.0.1:{daemon.port}").returncode == 0
+    probes = wait_for(lambda: [e for e in daemon.events() if e.get("path") == "/readyz"], "the log")
+    assert {e["remote"].rsplit(":", 1)[0] for e in probes} == {"127.0.0.1"}
 
 
 def test_nobody_there(run):

@@ -58,11 +58,14 @@ def test_compose_names_what_exists():
         for volume in service.get("volumes", []):
             source = volume.split(":")[0]
             if source.startswith("."):
-                assert (ROOT / "deploy" / source).is_file(), source
+                assert (ROOT / "deploy" / source).exists(), source
             else:
                 assert source in compose["volumes"], source
     known = serve_defaults()
-    assert set(services["denoised"]["environment"]) <= set(known)
+    environment = services["denoised"]["environment"]
+    assert set(environment) <= set(known)
+    assert int(services["denoised"]["stop_grace_period"].rstrip("s")) > int(environment["DENOISED_DRAIN_TIMEOUT_S"])
+    assert [name for name, service in services.items() if "8080:80" in service.get("ports", [])] == ["nginx"]
 
 
 def test_dockerfile_names_what_exists():
@@ -70,7 +73,7 @@ def test_dockerfile_names_what_exists():
     for name in re.findall(r"\bDENOISED_\w+", text):
         assert name in serve_defaults(), name
     allowed = [line[1:] for line in (ROOT / ".dockerignore").read_text().split() if line[0] == "!"]
-    assert all((ROOT / name).exists() for name in allowed)
+    assert all(list(ROOT.glob(name)) for name in allowed)
     assert "USER 10001:10001" in text and 'ENTRYPOINT ["/usr/bin/denoised"]' in text
 
 

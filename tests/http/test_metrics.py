@@ -10,6 +10,7 @@ step_duration_seconds_count steps_total evaluations_total wasted_steps_total
 wasted_evaluations_total cancel_latency_seconds_count images_total workers workers_busy
 last_step_timestamp_seconds ready http_connections http_connections_total
 http_not_modified_total queue_evaluations step_items_total handover_seconds_total
+queue_rows_limit http_connections_limit
 batch_limit cache_requests_total cache_evictions_total cache_bytes cache_entries""".split()
 
 
@@ -17,10 +18,27 @@ def test_every_name_is_there(daemon):
     daemon.get("/livez")  # a request is counted when it is over
     names = {key.split("{")[0] for key in daemon.metrics()}
     assert {"denoised_" + n for n in NAMES} <= names
-    assert {"process_resident_memory_bytes", "process_open_fds",
-            "process_start_time_seconds"} <= names
+    assert {"process_resident_memory_bytes", "process_open_fds", "process_max_fds",
+            "process_cpu_seconds_total", "process_start_time_seconds"} <= names
     text = daemon.get("/metrics")
     assert text.headers["Content-Type"] == "text/plain; version=0.0.4; charset=utf-8"
+
+
+def test_what_alerts_ask_for_is_there_before_it_happens(start_daemon):
+    """A rate does not see the first event of a series that begins with it."""
+    metrics = start_daemon().metrics()
+    for outcome, reason in (("failed", "internal"), ("failed", "out_of_memory"), ("rejected", "queue_full"),
+                            ("rejected", "jobs_full"), ("rejected", "deadline"), ("canceled", "deadline")):
+        assert metrics[f'denoised_jobs_total{{outcome="{outcome}",reason="{reason}"}}'] == 0
+
+
+def test_limits_and_costs(start_daemon):
+    daemon = start_daemon("--max-queue-rows", 300, "--max-connections", 20)
+    before = daemon.metrics()
+    assert before["denoised_queue_rows_limit"] == 300 and before["denoised_http_connections_limit"] == 20
+    assert before["process_open_fds"] < before["process_max_fds"]
+    daemon.post({"label": 1, "n": 8})
+    assert daemon.metrics()["process_cpu_seconds_total"] > before["process_cpu_seconds_total"] > 0
 
 
 def test_info(daemon):
