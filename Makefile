@@ -11,6 +11,8 @@
 #   make test-container  the Dockerfile's image, built and run without Docker (root, 3 minutes)
 #   make fuzz            coverage-guided fuzzing (FUZZ_SECONDS=60 a target)
 #   make lint            formatting, static analysis, include directions
+#   make overload        three times as many requests as can be served (2 minutes)
+#   make soak            mixed load with a model reload every minute (MINUTES=30)
 #   make bench           the comparison with PyTorch, ONNX Runtime and oneDNN (ARGS="--help")
 #   make train, evaluate  the model's origin and its figures    (ARGS="--help")
 #   make install         DESTDIR= PREFIX=/usr/local
@@ -204,8 +206,8 @@ test-unit: $(TEST_BIN)
 	$(Q)set -e; for t in $(TEST_BIN); do echo "  TEST  $$t"; $$t; done
 
 # The corpora are replayed with the ordinary compiler by every `make test`.
-FUZZ_LIBS := $(BUILD)/tests/fuzz/common.o $(BUILD)/libserver.a $(BUILD)/libapi.a $(BUILD)/libdenoise.a
-$(BUILD)/tests/fuzz/replay_%: $(BUILD)/tests/fuzz/fuzz_%.o $(BUILD)/tests/fuzz/replay.o $(FUZZ_LIBS)
+$(BUILD)/tests/fuzz/replay_%: $(BUILD)/tests/fuzz/fuzz_%.o $(BUILD)/tests/fuzz/replay.o \
+                              $(BUILD)/libapi.a $(BUILD)/libdenoise.a
 	@echo "  LINK  $@"
 	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS_ALL)
 
@@ -237,7 +239,7 @@ fuzz-run: $(FUZZ_NAMES:%=$(BUILD)/tests/fuzz/fuzz_%)
 	    $(BUILD)/tests/fuzz/fuzz_$$n -max_total_time=$(FUZZ_SECONDS) -timeout=10 -rss_limit_mb=2048 \
 	        -print_final_stats=1 -verbosity=0 $(BUILD)/corpus/$$n \
 	        tests/fuzz/corpus/$$n; done
-$(BUILD)/tests/fuzz/fuzz_%: $(BUILD)/tests/fuzz/fuzz_%.o $(FUZZ_LIBS)
+$(BUILD)/tests/fuzz/fuzz_%: $(BUILD)/tests/fuzz/fuzz_%.o $(BUILD)/libapi.a $(BUILD)/libdenoise.a
 	@echo "  LINK  $@"
 	$(Q)$(CC) $(LDFLAGS_ALL) -fsanitize=fuzzer -o $@ $^ $(LIBS_ALL)
 
@@ -336,6 +338,16 @@ $(BUILD)/load: $(patsubst %.c,$(BUILD)/%.o,$(wildcard tools/bench/load/*.c))
 bench-load: all $(BUILD)/load
 	@tools/install-packages.sh python3-tqdm python3-matplotlib python3-numpy wrk
 	$(PYTHON) -m tools.bench.load $(ARGS)
+
+# What is shown at length: docs/reliability.md says of each what it takes.
+.PHONY: overload soak
+overload: all $(BUILD)/load
+	@tools/install-packages.sh python3-tqdm wrk
+	$(PYTHON) -m tools.bench.load.overload $(ARGS)
+MINUTES ?= 30
+soak: all
+	@tools/install-packages.sh python3-tqdm python3-matplotlib
+	$(PYTHON) -m tools.soak --minutes $(MINUTES) $(ARGS)
 
 lint: lint-deps deps $(BUILD)/gen/openapi_json.h
 	$(Q)tests/lint/run.sh

@@ -6,6 +6,8 @@ import http.client
 import itertools
 import json
 import os
+import pathlib
+import signal
 import time
 import uuid
 
@@ -168,7 +170,7 @@ def documents(daemon):
 
 def reload(daemon):
     before = len(daemon.events())
-    daemon.signal(1)
+    daemon.signal(signal.SIGHUP)
     wait_for(lambda: [e for e in daemon.events()[before:] if e["event"].startswith("api_keys")],
              "the keys to be read", TIMEOUT_S)
 
@@ -281,3 +283,38 @@ def test_keys_are_read_again(start_faulty, tmp_path):
     headers = {"X-API-Key": "key-of-sixteen-characters-3"}
     ask(daemon, "POST", "/v1/samples", BODY, headers)
     ask(daemon, "POST", "/v1/samples", BODY, expect=(401,))
+
+
+def test_models_are_read_again(start_faulty):
+    """Whatever fails, a model serves: the old one, or all of the new one."""
+    daemon = start_faulty()
+    path = pathlib.Path(daemon.process.args[daemon.process.args.index("--model") + 1])
+
+    def digest():
+        return json.loads(ask(daemon, "GET", "/v1/models"))["data"][0]["digest"]
+
+    def change(daemon):
+        data = bytearray(path.read_bytes())
+        data[-4] ^= 1
+        path.with_suffix(".new").write_bytes(data)
+        path.with_suffix(".new").replace(path)
+        before = len(daemon.events())
+        daemon.signal(signal.SIGHUP)
+        wait_for(lambda: [e for e in daemon.events()[before:]
+                          if e["event"] in ("models_reloaded", "model_refused")],
+                 "the model to be read", TIMEOUT_S)
+
+    known = {digest()}
+    change(daemon)
+    known.add(digest())
+    before = settled(daemon)
+    for kind, stride in (("alloc", 1 if ALL else 29), ("open", 1), ("read", 1), ("mmap", 1)):
+        outcomes = Outcomes()
+        for n in itertools.count(1, stride):
+            if not outcomes.run(daemon, change, kind, n):
+                break
+            assert digest() in known and len(sync(daemon)) == 2
+        if ALL:
+            print(f"{kind:8} {dict(outcomes.counts)}")
+    after = settled(daemon)
+    assert after[0] - before[0] <= LEAK_BLOCKS and after[1] <= before[1], f"{before} -> {after}"

@@ -8,7 +8,8 @@
 #include "core/model/config.h"
 #include "core/model/safetensors.h"
 #include "core/nets/nets.h"
-#include "tests/fuzz/fuzz.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static const float *weight_of(void *context, const char *name, const int64_t *shape, int rank,
                               struct dn_error *err)

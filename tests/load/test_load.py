@@ -106,6 +106,18 @@ def test_statuses_are_counted(start_server):
     assert a["ok"] == 25 and a["refused"] == {"503": 24} and a["errors"] == 0
 
 
+def test_what_retry_after_says(start_server):
+    refusal = GOOD.replace(b"200 OK", b"503 Service Unavailable")
+    telling = [refusal, *(refusal.replace(b"Content-Type", b"Retry-After: %d\r\nContent-Type" % s)
+                          for s in (2, 4, 3))]
+    port = start_server(lambda _, n: telling[n] if n < 4 else GOOD)
+    told = load(port, "--arrivals", "constant", "--connections", 1)["classes"][0]["retry_after"]
+    assert (told["missing"], told["last_s"], told["s"]["mean"], told["s"]["max"]) == (1, 3, 3, 4)
+    assert 0 < told["last_at_s"] < DEADLINE_S
+    assert load(port)["classes"][0]["retry_after"] == {
+        "missing": 0, "last_s": 0, "last_at_s": 0, "s": None}
+
+
 def test_a_connection_may_be_closed_after_an_answer(start_server):
     closing = GOOD.replace(b"Content-Type", b"Connection: close\r\nContent-Type")
     (a,) = load(start_server(lambda *_: closing))["classes"]

@@ -76,6 +76,9 @@ static int parse_head(struct client *c)
     c->body_bytes = strtoull(length, NULL, 10);
     const char *connection = find_header(head, "Connection", value, sizeof value);
     c->keeps_alive = !connection || strcasecmp(connection, "close") != 0;
+    const char *retry = find_header(head, "Retry-After", value, sizeof value);
+    bool is_number = retry && strlen(retry) < 9 && strspn(retry, "0123456789") == strlen(retry);
+    c->retry_after_s = is_number ? (uint32_t)atoi(retry) : 0;
     const char *type = find_header(head, "Content-Type", value, sizeof value);
     c->is_png = type && strcmp(type, "image/png") == 0;
     return c->is_png || (type && strstr(type, "json")) ? 0 : -1;

@@ -41,6 +41,7 @@ struct client {
     size_t head_bytes;
     bool in_body;
     int status;
+    uint32_t retry_after_s; /* 0: not said */
     bool keeps_alive, is_png;
     uint64_t body_bytes, body_received;
     uint8_t first[8], last[8]; /* of the body */

@@ -9,6 +9,9 @@
  * that came meanwhile (no "coordinated omission"). Each arrival is one of the --request classes, by
  * weight. A request is due at its time even when all connections are busy; it then waits here.
  *
+ * Of refusals it says what Retry-After told: when the queue that the last one met was worked off is
+ * seconds_to_last_answer.
+ *
  * Writes one JSON object on standard output. Exit status: 0; 1 when something could not be done;
  * 2 for arguments not understood.
  */
@@ -40,6 +43,10 @@ struct class
         uint64_t count;
     } refused[MAX_STATUSES]; /* answers other than 200 */
     double *latencies_ms;    /* [n_ok], from when they were due */
+    /* Of the 429 and 503: [n_told] what Retry-After said; when the last came, and those without. */
+    double *retry_after_s;
+    uint64_t n_told, n_untold;
+    double last_told_at_s;
 };
 
 /* A request that is due or on its way. */
@@ -221,7 +228,8 @@ static int plan_requests(struct load *load)
                          load->accept, strlen(body), body);
         free(body);
         class->latencies_ms = calloc(load->n_arrivals + 1, sizeof(double));
-        if (n < 0 || !class->latencies_ms) {
+        class->retry_after_s = calloc(load->n_arrivals + 1, sizeof(double));
+        if (n < 0 || !class->latencies_ms || !class->retry_after_s) {
             class->request = n < 0 ? NULL : class->request;
             return -1;
         }
@@ -288,12 +296,26 @@ static void count_answer(struct class *class, int status, double latency_ms)
     class->refused[i].count++;
 }
 
+static void count_retry_after(struct class *class, uint32_t retry_after_s, double at_s)
+{
+    if (retry_after_s == 0) {
+        class->n_untold++;
+        return;
+    }
+    class->retry_after_s[class->n_told++] = retry_after_s;
+    class->last_told_at_s = at_s;
+}
+
 static void on_done(struct client *client, int status)
 {
     struct load *load = client->owner;
     const struct arrival *arrival = &load->at_work[client - load->clients];
-    uint64_t due_ns = load->began_ns + arrival->due_ns;
-    count_answer(arrival->class, status, 1e-6 * (double)(uv_hrtime() - due_ns));
+    uint64_t now_ns = uv_hrtime(), due_ns = load->began_ns + arrival->due_ns;
+    count_answer(arrival->class, status, 1e-6 * (double)(now_ns - due_ns));
+    if (status == 429 || status == 503) {
+        count_retry_after(arrival->class, client->retry_after_s,
+                          1e-9 * (double)(now_ns - load->began_ns));
+    }
     load->n_answered++;
     load->idle[load->n_idle++] = client;
     load_pump(load);
@@ -410,7 +432,12 @@ static void print_result(struct load *load)
         printf("}, \"unanswered\": %llu, \"ok_per_s\": %.4f, \"latency_ms\": ",
                (unsigned long long)(class->n_sent - n_answered), (double)class->n_ok / seconds);
         print_distribution(class->latencies_ms, class->n_ok);
-        printf("}");
+        double last_s = class->n_told ? class->retry_after_s[class->n_told - 1] : 0;
+        printf(
+            ", \"retry_after\": {\"missing\": %llu, \"last_s\": %g, \"last_at_s\": %.4f, \"s\": ",
+            (unsigned long long)class->n_untold, last_s, class->last_told_at_s);
+        print_distribution(class->retry_after_s, class->n_told);
+        printf("}}");
     }
     printf("], \"never_sent\": %zu}\n", load->n_arrivals - load->n_taken);
 }
@@ -420,6 +447,7 @@ static void load_free(struct load *load)
     for (size_t i = 0; i < load->n_classes; i++) {
         free(load->classes[i].request);
         free(load->classes[i].latencies_ms);
+        free(load->classes[i].retry_after_s);
     }
     free(load->arrivals);
     free(load->lags_ms);
