@@ -359,6 +359,7 @@ DATADIR := $(DESTDIR)$(PREFIX)/share/denoised
 DOCDIR := $(DESTDIR)$(PREFIX)/share/doc/denoised
 UNITDIR := $(DESTDIR)$(PREFIX)/lib/systemd/system
 CONFDIR := $(DESTDIR)/etc/denoised
+UNITS := $(addprefix systemd/denoised,.service .socket -admin.socket)
 SYSTEMD_VERSION ?= $(shell systemctl --version 2>/dev/null | awk 'NR == 1 {print $$2}')
 # Type=notify-reload is understood from 253 on.
 OLD_SYSTEMD = $(shell test "$(or $(SYSTEMD_VERSION),252)" -ge 253 || echo yes)
@@ -377,13 +378,13 @@ install: install-program
 	install -D -m 644 -t $(DOCDIR)/docs docs/*.md
 	install -D -m 644 -t $(DOCDIR)/models models/*.md
 	install -D -m 644 -t $(DOCDIR)/examples systemd/api-keys.conf deploy/nginx/denoised.conf
-	install -D -m 644 -t $(UNITDIR) systemd/denoised.service systemd/denoised.socket
+	install -D -m 644 -t $(UNITDIR) $(UNITS)
 	sed -i -e 's|@PREFIX@|$(PREFIX)|' $(if $(OLD_SYSTEMD),-e '$(NOTIFY_OLD)') \
 	    $(UNITDIR)/denoised.service
 	test -e $(CONFDIR)/denoised.env || install -D -m 644 systemd/denoised.env $(CONFDIR)/denoised.env
 
 uninstall:
-	rm -f $(BINDIR)/denoised $(UNITDIR)/denoised.service $(UNITDIR)/denoised.socket
+	rm -f $(BINDIR)/denoised $(patsubst systemd/%,$(UNITDIR)/%,$(UNITS))
 	rm -rf $(DATADIR) $(DOCDIR)
 	! cmp -s systemd/denoised.env $(CONFDIR)/denoised.env || rm $(CONFDIR)/denoised.env
 	! test -d $(CONFDIR) || rmdir --ignore-fail-on-non-empty $(CONFDIR)

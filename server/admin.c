@@ -18,14 +18,18 @@ int admin_open(struct server *server, char *error, size_t error_bytes)
 {
     const char *address = server->options->admin_listen;
     struct listener *l = &server->admin_listener;
-    if (!address) {
+    int rc = listen_take_passed(l, true, error, error_bytes);
+    if (rc == 0 && !address) {
         return 0;
     }
-    /* A Unix socket is nobody else's from its first moment on. No other thread makes files yet. */
-    mode_t mask = umask(S_IRWXG | S_IRWXO);
-    int rc = listen_open(l, address, error, error_bytes);
-    umask(mask);
-    if (rc != 0) {
+    if (rc == 0) {
+        /* A Unix socket is nobody else's from its first moment on. No other thread makes files yet.
+         */
+        mode_t mask = umask(S_IRWXG | S_IRWXO);
+        rc = listen_open(l, address, error, error_bytes);
+        umask(mask);
+    }
+    if (rc < 0) {
         return -1;
     }
     if (!l->is_local) {

@@ -13,7 +13,8 @@
 struct server;
 struct request;
 
-/* Listen where --admin-listen says, if it does. Returns 0, or -1 with a message. */
+/* Listen at the socket that was passed for it, or where --admin-listen says, if any. Returns 0, or
+ * -1 with a message. */
 int admin_open(struct server *server, char *error, size_t error_bytes);
 
 void admin_discover(struct request *r);

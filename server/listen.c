@@ -16,6 +16,7 @@
 
 #define BACKLOG 1024
 #define FIRST_PASSED_FD 3 /* sd_listen_fds(3) */
+#define ADMIN_NAME "admin"
 #define SOCKET_FLAGS (SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK)
 
 /* Does somebody accept connections at this Unix address? */
@@ -175,7 +176,23 @@ static bool take_socket(int fd)
            fcntl(fd, F_SETFD, FD_CLOEXEC) == 0 && fcntl(fd, F_SETFL, flags | O_NONBLOCK) == 0;
 }
 
-int listen_take_passed(struct listener *l, char *error, unsigned long error_bytes)
+/* Which of the `n` sockets is the admin's, or is not: its descriptor, -1 if none is, -2 if more
+ * than one is. */
+static int find_passed(int n, bool is_admin)
+{
+    const char *name = getenv("LISTEN_FDNAMES");
+    int found = -1;
+    for (int i = 0; i < n; i++) {
+        size_t bytes = name ? strcspn(name, ":") : 0;
+        if ((bytes == strlen(ADMIN_NAME) && memcmp(name, ADMIN_NAME, bytes) == 0) == is_admin) {
+            found = found == -1 ? FIRST_PASSED_FD + i : -2;
+        }
+        name = name && name[bytes] ? name + bytes + 1 : NULL;
+    }
+    return found;
+}
+
+int listen_take_passed(struct listener *l, bool is_admin, char *error, unsigned long error_bytes)
 {
     const char *count = getenv("LISTEN_FDS"), *pid = getenv("LISTEN_PID");
     char own_pid[24];
@@ -184,15 +201,21 @@ int listen_take_passed(struct listener *l, char *error, unsigned long error_byte
     if (!count || !pid || strcmp(pid, own_pid) != 0) {
         return 0; /* what is there is meant for another process */
     }
-    if (strcmp(count, "1") != 0) {
-        snprintf(error, error_bytes, "LISTEN_FDS is '%.16s': one socket is expected", count);
+    int n = strcmp(count, "1") == 0 ? 1 : strcmp(count, "2") == 0 ? 2 : 0;
+    int fd = find_passed(n, is_admin);
+    if (n == 0 || fd == -2) {
+        snprintf(error, error_bytes,
+                 "LISTEN_FDS is '%.16s': one socket, and one named " ADMIN_NAME ", are expected",
+                 count);
         return -1;
     }
-    l->fd = FIRST_PASSED_FD;
+    if (fd < 0) {
+        return 0;
+    }
+    l->fd = fd;
     l->is_passed = true;
-    if (!take_socket(l->fd) || write_url(l) != 0) {
-        snprintf(error, error_bytes, "descriptor %d is no stream socket that listens",
-                 FIRST_PASSED_FD);
+    if (!take_socket(fd) || write_url(l) != 0) {
+        snprintf(error, error_bytes, "descriptor %d is no stream socket that listens", fd);
         l->fd = -1;
         return -1;
     }

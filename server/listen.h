@@ -25,8 +25,9 @@ struct listener {
  * message in `error`. */
 int listen_open(struct listener *l, const char *address, char *error, unsigned long error_bytes);
 
-/* Take the socket that was passed. Returns 1, 0 when there is none, or -1 with a message. */
-int listen_take_passed(struct listener *l, char *error, unsigned long error_bytes);
+/* Take the socket that was passed: the one named "admin", or the other. Returns 1, 0 when there is
+ * none, or -1 with a message. */
+int listen_take_passed(struct listener *l, bool is_admin, char *error, unsigned long error_bytes);
 
 /* Close the socket, unless the HTTP library has it, and remove the name of one of our own. */
 void listen_close(struct listener *l);

@@ -98,6 +98,9 @@ static void server_drain(struct server *server)
     model_loads_stop(&server->loads);
     uv_timer_start(&server->stop_timer, on_drain_timeout,
                    (uint64_t)server->options->drain_timeout_s * 1000, 0);
+    if (server->admin_listener.is_passed) {
+        http_stop_accepting(server->admin_http);
+    }
     if (server->listener.is_passed) {
         http_stop_accepting(server->http);
         alarm_set(&server->alarms, &server->late_requests, LATE_REQUESTS_MS, on_late_requests);
@@ -317,7 +320,7 @@ static void close_handle(uv_handle_t *handle, void *arg)
 static int server_listen(struct server *server)
 {
     char error[256];
-    int rc = listen_take_passed(&server->listener, error, sizeof error);
+    int rc = listen_take_passed(&server->listener, false, error, sizeof error);
     if (rc > 0) {
         log_event(&server->log, LOG_INFO, "socket_passed", LOG_S("address", server->listener.url));
         return 0;

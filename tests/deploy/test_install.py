@@ -40,6 +40,7 @@ def test_everything_is_in_its_place(installed):
     own = PREFIX[1:]
     for name in ["bin/denoised", "share/denoised/models/mnist.safetensors",
                  "lib/systemd/system/denoised.service", "lib/systemd/system/denoised.socket",
+                 "lib/systemd/system/denoised-admin.socket",
                  "share/doc/denoised/README.md", "share/doc/denoised/openapi.yaml",
                  "share/doc/denoised/docs/determinism.md", "share/doc/denoised/models/mnist.md",
                  "share/doc/denoised/examples/denoised.conf", "share/doc/denoised/examples/api-keys.conf"]:
@@ -108,7 +109,7 @@ def units(tmp_path):
 
 def verify(units):
     done = analyze("verify", units / "denoised.service", units / "denoised.socket",
-                   SYSTEMD_UNIT_PATH=f"{units}:")
+                   units / "denoised-admin.socket", SYSTEMD_UNIT_PATH=f"{units}:")
     return [line for line in done.stderr.splitlines() if "denoised" in line] or done.returncode
 
 

@@ -241,6 +241,37 @@ def test_what_cannot_be_listened_on(tmp_path):
         assert "descriptor 3 " in failed[0]["reason"]
 
 
+@pytest.mark.parametrize("names", ["admin:denoised.socket", "denoised.socket:admin"])
+def test_the_admins_socket_is_known_by_its_name(start_daemon, names):
+    with listening() as first, listening() as second:
+        admin, other = (first, second) if names.startswith("admin") else (second, first)
+        daemon = start_daemon(passed=[first, second], variables={"LISTEN_FDNAMES": names})
+        assert daemon.port == other.getsockname()[1]
+        for server, path, status in ((admin, "/admin/models", 200), (admin, "/v1/models", 404),
+                                     (other, "/v1/models", 200), (other, "/admin/models", 404)):
+            with socket.create_connection(server.getsockname(), timeout=DEADLINE_S) as client:
+                assert ask(client, path)[0] == status, path
+        daemon.stop()
+
+
+def test_the_admins_socket_alone(start_daemon):
+    with listening() as admin:
+        daemon = start_daemon(passed=admin, variables={"LISTEN_FDNAMES": "admin"})
+        assert daemon.port != admin.getsockname()[1]
+        with socket.create_connection(admin.getsockname(), timeout=DEADLINE_S) as client:
+            assert ask(client, "/admin/models")[0] == 200
+        assert daemon.get("/v1/models").status_code == 200
+
+
+@pytest.mark.parametrize("names", ["a:b", "admin:admin", ""])
+def test_too_many_sockets(tmp_path, names):
+    with listening() as first, listening() as second:
+        daemon = Daemon(tmp_path, passed=[first, second], variables={"LISTEN_FDNAMES": names}, wait=False)
+        assert daemon.wait() == 1
+        failed = [e for e in daemon.events() if e["level"] == "error"]
+        assert "LISTEN_FDS is '2'" in failed[0]["reason"]
+
+
 # ---- leaving ------------------------------------------------------------------------------------
 
 def is_draining(daemon):

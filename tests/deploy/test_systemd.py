@@ -21,6 +21,8 @@ pytestmark = [
 # What a user's manager, or a container, cannot do.
 CANNOT = "[Service]\nDynamicUser=no\nProtectKernelLogs=no\nProtectKernelTunables=no\nProtectHome=no\n"
 
+UNITS = ["denoised.socket", "denoised-admin.socket", "denoised.service"]
+
 
 class Manager:
     def __init__(self):
@@ -32,7 +34,8 @@ class Manager:
         make("install", self.root)
         for path in (self.root / PREFIX[1:] / "lib/systemd/system").iterdir():
             text = path.read_text().replace(f"{PREFIX}/", f"{self.root}{PREFIX}/")
-            (self.units / path.name).write_text(text.replace("127.0.0.1:8080", f"{self.folder}/passed"))
+            (self.units / path.name).write_text(text.replace("127.0.0.1:8080", f"{self.folder}/passed")
+                                                .replace("/run/denoised-admin.sock", f"{self.folder}/admin"))
         self.environment = {**os.environ, "XDG_RUNTIME_DIR": str(self.folder / "run"),
                             "SYSTEMD_UNIT_PATH": f"{self.units}:"}
         (self.folder / "run").mkdir()
@@ -66,7 +69,7 @@ class Manager:
         return self.run("show", "-P", name, unit).stdout.strip()
 
     def stop(self):
-        self.run("stop", "denoised.socket", "denoised.service")
+        self.run("stop", *UNITS)
         self.process.terminate()
         self.process.wait(DEADLINE_S)
         shutil.rmtree(self.folder)
@@ -84,7 +87,7 @@ def manager():
 @pytest.fixture(autouse=True)
 def fresh(manager):
     yield
-    manager.run("stop", "denoised.socket", "denoised.service")
+    manager.run("stop", *UNITS)
     manager.run("reset-failed")
 
 
@@ -144,6 +147,15 @@ def test_a_restart_refuses_nobody(manager):
     for thread in threads:
         thread.join(DEADLINE_S)
     assert not failures and set(answers) == {200} and len(pids) == 4
+
+
+def test_the_admins_socket(manager):
+    manager.do("start", "denoised.socket", "denoised-admin.socket")
+    assert get(manager.folder / "admin", "/admin/models")[0] in (200, 503)  # which has started it
+    assert get(manager.folder / "passed", "/readyz")[0] == 200
+    assert get(manager.folder / "admin", "/admin/models")[0] == 200
+    assert (manager.folder / "admin").stat().st_mode & 0o777 == 0o600
+    assert not own_socket(manager).exists()
 
 
 def test_one_that_hangs_is_started_again(manager):

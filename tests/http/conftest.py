@@ -1,5 +1,6 @@
 """The real daemon on a free port, and what the tests need to talk to it."""
 
+import fcntl
 import json
 import os
 import pathlib
@@ -62,19 +63,23 @@ class Daemon:
 
     def __init__(self, folder, *arguments, listen="127.0.0.1:0", model=MODEL, wait=True,
                  log_format="json", variables=None, passed=None):
-        """`variables` are added to the environment, `passed` is a listening socket for it."""
+        """`variables` are added to the environment, `passed` is a listening socket for it, or a list."""
         self.log_path = pathlib.Path(folder) / "log"
         self.log = open(self.log_path, "wb")
         env = {k: v for k, v in os.environ.items() if not k.startswith("DENOISED_")}
         command = [BINARY, "serve", "--listen", listen, "--model", model, "--log-format", log_format,
                    *arguments]
         env.update(variables or {})
-        kept = ()
-        if passed:
-            kept = (passed.fileno(),)
-            command = ["bash", "-c", f'LISTEN_FDS=1 LISTEN_PID=$$ exec "$@" 3<&{kept[0]}', "bash", *command]
+        sockets = passed if isinstance(passed, list) else [passed] if passed else []
+        # Out of the way of the descriptors that they become.
+        kept = [fcntl.fcntl(s, fcntl.F_DUPFD_CLOEXEC, 64) for s in sockets]
+        if kept:
+            moves = " ".join(f"{3 + i}<&{fd} {fd}<&-" for i, fd in enumerate(kept))
+            command = ["bash", "-c", f'LISTEN_FDS={len(kept)} LISTEN_PID=$$ exec "$@" {moves}', "bash", *command]
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=self.log, env=env,
                                         pass_fds=kept)
+        for fd in kept:
+            os.close(fd)
         self.line = None
         if wait:
             self.await_line()
