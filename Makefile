@@ -206,8 +206,8 @@ test-unit: $(TEST_BIN)
 	$(Q)set -e; for t in $(TEST_BIN); do echo "  TEST  $$t"; $$t; done
 
 # The corpora are replayed with the ordinary compiler by every `make test`.
-$(BUILD)/tests/fuzz/replay_%: $(BUILD)/tests/fuzz/fuzz_%.o $(BUILD)/tests/fuzz/replay.o \
-                              $(BUILD)/libapi.a $(BUILD)/libdenoise.a
+FUZZ_LIBS := $(BUILD)/tests/fuzz/common.o $(BUILD)/libserver.a $(BUILD)/libapi.a $(BUILD)/libdenoise.a
+$(BUILD)/tests/fuzz/replay_%: $(BUILD)/tests/fuzz/fuzz_%.o $(BUILD)/tests/fuzz/replay.o $(FUZZ_LIBS)
 	@echo "  LINK  $@"
 	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS_ALL)
 
@@ -239,7 +239,7 @@ fuzz-run: $(FUZZ_NAMES:%=$(BUILD)/tests/fuzz/fuzz_%)
 	    $(BUILD)/tests/fuzz/fuzz_$$n -max_total_time=$(FUZZ_SECONDS) -timeout=10 -rss_limit_mb=2048 \
 	        -print_final_stats=1 -verbosity=0 $(BUILD)/corpus/$$n \
 	        tests/fuzz/corpus/$$n; done
-$(BUILD)/tests/fuzz/fuzz_%: $(BUILD)/tests/fuzz/fuzz_%.o $(BUILD)/libapi.a $(BUILD)/libdenoise.a
+$(BUILD)/tests/fuzz/fuzz_%: $(BUILD)/tests/fuzz/fuzz_%.o $(FUZZ_LIBS)
 	@echo "  LINK  $@"
 	$(Q)$(CC) $(LDFLAGS_ALL) -fsanitize=fuzzer -o $@ $^ $(LIBS_ALL)
 

@@ -1,4 +1,4 @@
-/* What model.c and step.c, the two files behind denoise.h, share. */
+/* What model.c, limits.c and step.c, the files behind denoise.h, share. */
 #ifndef CORE_MODEL_PRIVATE_H
 #define CORE_MODEL_PRIVATE_H
 

@@ -8,8 +8,7 @@
 #include "core/model/config.h"
 #include "core/model/safetensors.h"
 #include "core/nets/nets.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+#include "tests/fuzz/fuzz.h"
 
 static const float *weight_of(void *context, const char *name, const int64_t *shape, int rank,
                               struct dn_error *err)

@@ -1,12 +1,15 @@
-"""Seeds of the fuzz corpora: small good model files and files broken in one way each.
+"""Seeds of the fuzz corpora: small good files and texts, and some that are broken in one way each.
 
     /usr/bin/python3 -m tests.fuzz.make_corpus
 """
 
+import hashlib
 import json
 import pathlib
 import struct
 import zlib
+
+from tests.fuzz import seeds
 
 CORPUS = pathlib.Path(__file__).parent / "corpus"
 CONFIG = {
@@ -73,6 +76,7 @@ def model(config=None, change=None):
     if change:
         change(header, data)
     text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)  # the data must be aligned
     return struct.pack("<Q", len(text)) + text + bytes(data)
 
 
@@ -188,6 +192,11 @@ def model_files():
 def main():
     write("safetensors", model_files())
     write("png", png_files())
+    write("json", seeds.json_files("sha256:" + hashlib.sha256(model()).hexdigest()))
+    write("url", seeds.url_files())
+    write("headers", seeds.header_files())
+    write("keys", seeds.key_files())
+    write("options", seeds.option_files())
 
 
 if __name__ == "__main__":

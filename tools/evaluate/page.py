@@ -118,8 +118,13 @@ def plot(results, real):
             axis.errorbar([r.evaluations for r in line], [scale * r.mean(figure) for r in line],
                           spread, marker="o", ms=4, capsize=2, label=name)
         axis.axhline(scale * real[figure], color="0.5", ls="--", lw=0.9, label="real test digits")
+        counts = sorted({r.evaluations for line in lines.values() for r in line})
         axis.set(xscale="log", xlabel="evaluations of the network an image")
+        axis.set_xticks(counts, labels=map(str, counts))
+        axis.set_xticks([], minor=True)
     axes[0].set(yscale="log", ylabel="FD to the training digits")
+    for ticks in (axes[0].yaxis.set_major_formatter, axes[0].yaxis.set_minor_formatter):
+        ticks("{x:g}")
     axes[1].set(ylabel="CA %")
     axes[0].legend(frameon=False, fontsize=7)
     fig.tight_layout()
