@@ -8,7 +8,7 @@
 #   make test-drain      daemons stopped and replaced under load, 100 times each (10 minutes)
 #   make test-random     10,000 random requests    (REQUESTS= SEED=)
 #   make test-race       a mixed load, for SAN=thread  (SECONDS=60)
-#   make test-container  the Dockerfile's image, built and run without Docker (root, 3 minutes)
+#   make test-container  the Dockerfile's image, built and run without Docker (root, 3 to 5 minutes)
 #   make fuzz            coverage-guided fuzzing (FUZZ_SECONDS=60 a target)
 #   make lint            formatting, static analysis, include directions
 #   make overload        three times as many requests as can be served (2 minutes)
@@ -161,7 +161,7 @@ $(BUILD)/.flags: FORCE
 	@mkdir -p $(BUILD); echo '$(FLAGS_NOW)' | cmp -s - $@ || echo '$(FLAGS_NOW)' > $@
 
 # What prints the revision is compiled again when there is a new one.
-$(patsubst %.c,$(BUILD)/%.o,$(shell grep -l DENOISED_REVISION server/*.c)): $(BUILD)/.revision
+$(patsubst %.c,$(BUILD)/%.o,$(shell grep -sl DENOISED_REVISION server/*.c)): $(BUILD)/.revision
 $(BUILD)/.revision: FORCE
 	@mkdir -p $(BUILD); echo '$(REVISION)' | cmp -s - $@ || echo '$(REVISION)' > $@
 
@@ -267,7 +267,13 @@ PROMETHEUS := $(if $(shell command -v prometheus),,$(BUILD)/prometheus/usr/bin/p
 $(BUILD)/prometheus/usr/bin/prometheus: tools/unpack-package.sh | test-deps
 	tools/unpack-package.sh $(BUILD)/prometheus prometheus && touch $@
 
-test-python: $(BUILD)/denoised $(BUILD)/load $(PRELOADS) $(NGINX) $(PROMETHEUS) $(BUILD)/openapi.json $(TEST_MODULES)
+# Of docker-compose only the schema of its files is wanted.
+COMPOSE_SPEC := $(BUILD)/docker-compose/usr/lib/python3/dist-packages/compose/config/compose_spec.json
+$(COMPOSE_SPEC): tools/unpack-package.sh | test-deps
+	tools/unpack-package.sh $(BUILD)/docker-compose docker-compose && touch $@
+
+test-python: $(BUILD)/denoised $(BUILD)/load $(PRELOADS) $(NGINX) $(PROMETHEUS) $(COMPOSE_SPEC) \
+             $(BUILD)/openapi.json $(TEST_MODULES)
 	$(Q)PATH=$(CURDIR)/$(BUILD)/nginx/usr/sbin:$(CURDIR)/$(BUILD)/prometheus/usr/bin:$$PATH:/usr/sbin \
 	    BROWSER_TEST_FOLDER=$(BUILD)/browser \
 	    DENOISED_BINARY=$(BUILD)/denoised DENOISED_OPENAPI=$(BUILD)/openapi.json \

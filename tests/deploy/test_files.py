@@ -1,11 +1,13 @@
 """The deployment files: nginx accepts them where it is installed, and what they name exists."""
 
+import json
 import os
 import pathlib
 import re
 import shutil
 import subprocess
 
+import jsonschema
 import pytest
 import yaml
 
@@ -48,6 +50,17 @@ def test_nginx_accepts_the_configuration(tmp_path):
 def test_nginx_check_can_fail(tmp_path):
     text = (ROOT / "deploy/nginx/denoised.conf").read_text()
     assert nginx_check(tmp_path, text.replace("proxy_cache_lock on;", "proxy_cache_lok on;")).returncode
+
+
+def test_compose_is_of_its_schema():
+    """Docker's own, as Debian's docker-compose has it; `make test-python` unpacks that."""
+    found = list((BINARY.parent / "docker-compose").rglob("compose_spec.json"))
+    assert len(found) == 1
+    check = jsonschema.Draft7Validator(json.loads(found[0].read_text()))
+    compose = yaml.safe_load((ROOT / "deploy/compose.yaml").read_text())
+    assert [error.message for error in check.iter_errors(compose)] == []
+    compose["services"]["denoised"]["read_onli"] = True
+    assert ["read_onli" in error.message for error in check.iter_errors(compose)] == [True]
 
 
 def test_compose_names_what_exists():
