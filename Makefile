@@ -5,7 +5,7 @@
 #   make test            every test that belongs to each change
 #   make test-cross      the part of them that runs on other processors, emulated
 #   make test-faults     every call of the daemon fails once, in turn (5 minutes)
-#   make test-drain      daemons stopped and replaced under load, 100 times each (10 minutes)
+#   make test-drain      daemons stopped and replaced under load, 100 times each (5 minutes)
 #   make test-random     10,000 random requests    (REQUESTS= SEED=)
 #   make test-race       a mixed load, for SAN=thread  (SECONDS=60)
 #   make test-container  the Dockerfile's image, built and run without Docker (root, 3 to 5 minutes)
@@ -279,7 +279,7 @@ test-python: $(BUILD)/denoised $(BUILD)/load $(PRELOADS) $(NGINX) $(PROMETHEUS) 
 	    DENOISED_BINARY=$(BUILD)/denoised DENOISED_OPENAPI=$(BUILD)/openapi.json \
 	    $(PYTHON) -m pytest -q -p no:cacheprovider $(PYTEST_ARGS) tests
 
-# Daemons that are stopped, and replaced, under load; `make test` does a few of each. 100 take about 10
+# Daemons that are stopped, and replaced, under load; `make test` does a few of each. 100 take about 5
 # minutes on two processors.
 RUNS ?= 100
 SEED ?= 1
