@@ -13,7 +13,7 @@ struct dn_row {
     struct dn_row_params params;
     struct dn_sampling sampling;
     const struct dn_sampler_ops *ops;
-    float values[]; /* x, x0, eps, history, noise; then the timestep list */
+    float values[]; /* x, x0, eps, noise, history; then the timestep list */
 };
 
 struct dn_workspace {
@@ -55,18 +55,19 @@ static int check_params(const struct dn_model *model, const struct dn_row_params
 int dn_row_new(struct dn_row **out, const struct dn_model *model,
                const struct dn_row_params *params, struct dn_error *err)
 {
-    enum { ARRAYS = 5 };
     size_t size = model->size;
     int rc = check_params(model, params, err);
 
     *out = NULL;
     if (rc)
         return rc;
+    const struct dn_sampler_ops *ops = dn_sampler_ops(params->sampler);
+    size_t n_values = (4 + ops->n_history) * size;
     struct dn_row *row =
-        malloc(sizeof *row + ARRAYS * size * sizeof(float) + params->steps * sizeof(int));
+        malloc(sizeof *row + n_values * sizeof(float) + params->steps * sizeof(int));
     if (!row)
         return dn_fail(err, DN_ENOMEM, "out of memory");
-    int *ks = (int *)(void *)(row->values + ARRAYS * size);
+    int *ks = (int *)(void *)(row->values + n_values);
     const struct dn_step_list *list = dn_model_step_list(model, params->steps);
     if (list)
         memcpy(ks, list->timesteps, params->steps * sizeof *ks);
@@ -74,7 +75,7 @@ int dn_row_new(struct dn_row **out, const struct dn_model *model,
         dn_schedule_trailing(model->info.timesteps, (int)params->steps, ks);
     row->model = model;
     row->params = *params;
-    row->ops = dn_sampler_ops(params->sampler);
+    row->ops = ops;
     row->sampling = (struct dn_sampling){.schedule = &model->schedule,
                                          .size = size,
                                          .ks = ks,
@@ -86,8 +87,8 @@ int dn_row_new(struct dn_row **out, const struct dn_model *model,
                                          .x = row->values,
                                          .x0 = row->values + size,
                                          .eps = row->values + 2 * size,
-                                         .history = row->values + 3 * size,
-                                         .noise = row->values + 4 * size};
+                                         .noise = row->values + 3 * size,
+                                         .history = row->values + 4 * size};
     dn_noise(row->sampling.x, size, params->seed, params->index, 0);
     /* Before the first step the noise stands for the image. */
     memcpy(row->sampling.x0, row->sampling.x, size * sizeof(float));

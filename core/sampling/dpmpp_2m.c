@@ -43,5 +43,6 @@ const struct dn_sampler_ops dn_sampler_dpmpp_2m = {
              .title = "DPM-Solver++(2M)",
              .source = "Lu et al. 2022, arXiv 2211.01095",
              .order = 2},
+    .n_history = 1,
     .advance = advance,
 };

@@ -8,6 +8,8 @@ static const struct dn_sampler_ops *const table[DN_SAMPLER_COUNT] = {
     [DN_SAMPLER_DDIM] = &dn_sampler_ddim,
     [DN_SAMPLER_DPMPP_2M] = &dn_sampler_dpmpp_2m,
     [DN_SAMPLER_CONSISTENCY] = &dn_sampler_consistency,
+    [DN_SAMPLER_UNIPC] = &dn_sampler_unipc,
+    [DN_SAMPLER_IPNDM] = &dn_sampler_ipndm,
 };
 
 const struct dn_sampler_ops *dn_sampler_ops(enum dn_sampler sampler)

@@ -29,8 +29,8 @@ struct dn_sampling {
     float *x;       /* the sample at the present noise level, fp32 in every precision */
     float *x0;      /* the estimate of the clean image of the last step */
     float *eps;     /* the noise estimate that goes with it */
-    float *history; /* x0 of the step before (multistep samplers) */
-    float *noise;   /* scratch of stochastic samplers */
+    float *history; /* [n_history * size] what a multistep sampler remembers of steps before */
+    float *noise;   /* scratch */
 };
 
 /* alpha-bar at a step's own noise level and at the one it goes to. */
@@ -40,12 +40,13 @@ struct dn_levels {
 
 struct dn_sampler_ops {
     struct dn_sampler_info info;
+    size_t n_history; /* arrays of `size` floats that it remembers */
     /* From x, x0 and eps to the next x. */
     void (*advance)(struct dn_sampling *s, const struct dn_levels *levels);
 };
 
 extern const struct dn_sampler_ops dn_sampler_ddpm, dn_sampler_ddim, dn_sampler_dpmpp_2m,
-    dn_sampler_consistency;
+    dn_sampler_consistency, dn_sampler_unipc, dn_sampler_ipndm;
 
 const struct dn_sampler_ops *dn_sampler_ops(enum dn_sampler sampler);
 

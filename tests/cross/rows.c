@@ -161,7 +161,7 @@ void rows_print_small(const struct dn_kernels *kernels)
         rows[i] = row_new(&model, &(struct dn_row_params){.seed = 5,
                                                           .index = i,
                                                           .label = i % 3,
-                                                          .steps = 2 + i % 2,
+                                                          .steps = 3 + i % 2,
                                                           .sampler = sampler,
                                                           .guidance_scale = i % 2 ? 1.0 : 2.5,
                                                           .eta = has_eta ? 0.5 : 0.0});

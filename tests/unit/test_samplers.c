@@ -22,7 +22,7 @@ struct run {
     struct dn_schedule schedule;
     struct dn_sampling sampling;
     int ks[MAX_STEPS];
-    float arrays[6][SIZE]; /* x, x0, eps, history, noise, the model's output */
+    float arrays[8][SIZE]; /* x, x0, eps, noise, three of history, the model's output */
 };
 
 static void begin(struct run *r, const char *betas, double beta_start, double beta_end,
@@ -39,8 +39,8 @@ static void begin(struct run *r, const char *betas, double beta_start, double be
                                        .x = r->arrays[0],
                                        .x0 = r->arrays[1],
                                        .eps = r->arrays[2],
-                                       .history = r->arrays[3],
-                                       .noise = r->arrays[4]};
+                                       .noise = r->arrays[3],
+                                       .history = r->arrays[4]};
     for (int i = 0; i < SIZE; i++)
         r->sampling.x[i] = (float)i / SIZE;
 }
@@ -70,7 +70,7 @@ static void linspace(struct run *r, int n)
 static void finish(struct run *r, enum dn_sampler sampler)
 {
     struct dn_sampling *s = &r->sampling;
-    float *output = r->arrays[5];
+    float *output = r->arrays[7];
     while (s->step < s->n_steps) {
         double t = s->ks[s->step];
         for (int i = 0; i < SIZE; i++)
@@ -168,6 +168,45 @@ static void the_cosine_schedule_reproduces_the_reference(void **state)
     expect(&r, 78.5809, 0.102319);
 }
 
+static void unipc_reproduces_the_reference(void **state)
+{
+    (void)state;
+    struct run r;
+    begin(&r, "linear", 1e-4, 0.02, "epsilon", false);
+    linspace(&r, 10);
+    r.sampling.final_alpha_bar = r.schedule.alpha_bar[0];
+    finish(&r, DN_SAMPLER_UNIPC);
+    expect(&r, 189.232, 0.2464);
+
+    begin(&r, "linear", 1e-4, 0.02, "v_prediction", false);
+    linspace(&r, 10);
+    r.sampling.final_alpha_bar = r.schedule.alpha_bar[0];
+    finish(&r, DN_SAMPLER_UNIPC);
+    expect(&r, 77.872, 0.1014);
+}
+
+/* From the formula in its own coordinates, x / a against s / a, in fp64. */
+static void ipndm_reproduces_the_formula(void **state)
+{
+    (void)state;
+    struct run r;
+    begin(&r, "linear", 1e-4, 0.02, "epsilon", false);
+    trailing(&r, 10);
+    finish(&r, DN_SAMPLER_IPNDM);
+    expect(&r, 186.0178, 0.242211);
+
+    begin(&r, "linear", 1e-4, 0.02, "v_prediction", true);
+    trailing(&r, 10);
+    r.sampling.final_alpha_bar = r.schedule.alpha_bar[0];
+    finish(&r, DN_SAMPLER_IPNDM);
+    expect(&r, 84.4432, 0.109952);
+
+    begin(&r, "linear", 1e-4, 0.02, "v_prediction", false);
+    trailing(&r, 12);
+    finish(&r, DN_SAMPLER_IPNDM);
+    expect(&r, 74.9607, 0.097605);
+}
+
 static double distance(const struct run *a, const struct run *b)
 {
     double worst = 0;
@@ -229,8 +268,8 @@ static double gaussian_error(enum dn_sampler sampler, int n)
         ab = dn_sampling_alpha_bar(s, s->step);
         double slope = sqrt(ab * (1 - ab)) * (1 - d * d) / (ab * d * d + 1 - ab);
         for (int i = 0; i < SIZE; i++)
-            r.arrays[5][i] = (float)(slope * s->x[i]);
-        dn_sampling_step(s, dn_sampler_ops(sampler), r.arrays[5]);
+            r.arrays[7][i] = (float)(slope * s->x[i]);
+        dn_sampling_step(s, dn_sampler_ops(sampler), r.arrays[7]);
     }
     for (int i = 0; i < SIZE; i++)
         worst = fmax(worst, fabs(s->x[i] - gain * i / SIZE));
@@ -243,16 +282,21 @@ static double gaussian_error(enum dn_sampler sampler, int n)
 static void deterministic_samplers_converge(void **state)
 {
     (void)state;
-    double ddim[] = {gaussian_error(DN_SAMPLER_DDIM, 10), gaussian_error(DN_SAMPLER_DDIM, 40),
-                     gaussian_error(DN_SAMPLER_DDIM, 160)};
-    double dpm[] = {gaussian_error(DN_SAMPLER_DPMPP_2M, 10),
-                    gaussian_error(DN_SAMPLER_DPMPP_2M, 40),
-                    gaussian_error(DN_SAMPLER_DPMPP_2M, 160)};
-    print_message("  ddim %.2e %.2e %.2e  dpmpp_2m %.2e %.2e %.2e\n", ddim[0], ddim[1], ddim[2],
-                  dpm[0], dpm[1], dpm[2]);
-    assert_true(ddim[1] < 0.35 * ddim[0] && ddim[2] < 0.35 * ddim[1]);
-    assert_true(dpm[1] < 0.1 * dpm[0] && dpm[2] < dpm[1]);
-    assert_true(dpm[0] < ddim[0] && dpm[1] < ddim[1] && dpm[2] < ddim[2]);
+    static const enum dn_sampler samplers[] = {DN_SAMPLER_DDIM, DN_SAMPLER_DPMPP_2M,
+                                               DN_SAMPLER_UNIPC, DN_SAMPLER_IPNDM};
+    double errors[4][3];
+    for (int i = 0; i < 4; i++) {
+        for (int j = 0; j < 3; j++)
+            errors[i][j] = gaussian_error(samplers[i], (int[]){10, 40, 160}[j]);
+        print_message("  %-9s %.2e %.2e %.2e\n", dn_sampler_info(samplers[i])->name, errors[i][0],
+                      errors[i][1], errors[i][2]);
+    }
+    assert_true(errors[0][1] < 0.35 * errors[0][0] && errors[0][2] < 0.35 * errors[0][1]);
+    for (int i = 1; i < 4; i++) {
+        assert_true(errors[i][1] < 0.1 * errors[i][0] && errors[i][2] < errors[i][1]);
+        for (int j = 0; j < 3; j++)
+            assert_true(errors[i][j] < errors[0][j]);
+    }
 }
 
 static void the_last_step_is_exactly_x0(void **state)
@@ -281,13 +325,13 @@ static void consistency_noises_the_estimate_again(void **state)
     s->seed = 77;
     s->index = 3;
     dn_noise(noise, SIZE, 77, 3, 1);
-    memset(r.arrays[5], 0, sizeof r.arrays[5]);
-    dn_sampling_step(s, dn_sampler_ops(DN_SAMPLER_CONSISTENCY), r.arrays[5]);
+    memset(r.arrays[7], 0, sizeof r.arrays[7]);
+    dn_sampling_step(s, dn_sampler_ops(DN_SAMPLER_CONSISTENCY), r.arrays[7]);
     double alpha_bar = r.schedule.alpha_bar[399];
     for (int i = 0; i < SIZE; i++)
         assert_true(fabs(s->x[i] - (sqrt(alpha_bar) * s->x0[i] + sqrt(1 - alpha_bar) * noise[i])) <
                     1e-6);
-    dn_sampling_step(s, dn_sampler_ops(DN_SAMPLER_CONSISTENCY), r.arrays[5]);
+    dn_sampling_step(s, dn_sampler_ops(DN_SAMPLER_CONSISTENCY), r.arrays[7]);
     assert_memory_equal(s->x, s->x0, sizeof noise);
     dn_schedule_deinit(&r.schedule);
 }
@@ -324,6 +368,8 @@ int main(void)
         cmocka_unit_test(ddim_reproduces_the_reference),
         cmocka_unit_test(trailing_spacing_goes_to_the_next_entry),
         cmocka_unit_test(dpmpp_2m_reproduces_the_reference),
+        cmocka_unit_test(unipc_reproduces_the_reference),
+        cmocka_unit_test(ipndm_reproduces_the_formula),
         cmocka_unit_test(the_cosine_schedule_reproduces_the_reference),
         cmocka_unit_test(first_order_dpmpp_is_ddim),
         cmocka_unit_test(ddpm_is_ddim_with_eta_one),

@@ -31,7 +31,7 @@ def config(sampling, training):
 
 def base_config(state):
     """Of a checkpoint of tools.train."""
-    return config({"samplers": ["ddpm", "ddim", "dpmpp_2m"],
+    return config({"samplers": ["ddpm", "ddim", "dpmpp_2m", "unipc", "ipndm"],
                    "default": {"sampler": "dpmpp_2m", "steps": 20, "guidance_scale": 1.5}},
                   {"data": "MNIST, 60000 training images", "step": state["step"],
                    "epochs": round(state["epoch"], 2), "hours": round(state["seconds"] / 3600, 2),
