@@ -10,7 +10,8 @@
 Each SETTINGS is words NAME=VALUE,VALUE,... (model, sampler, steps, guidance_scale, eta) and stands
 for every combination of its values; what it does not name is the model's default. Each seed's
 --count images are one measurement; several seeds give a mean and a spread. Images and figures are kept in
-~/.cache/denoised/evaluator/pieces, so what was cut short goes on where it was.
+~/.cache/denoised/evaluator/pieces, so what was cut short goes on where it was; the folder may be
+deleted.
 """
 
 import argparse

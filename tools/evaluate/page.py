@@ -24,7 +24,8 @@ MEANING = {
     "KID": "unbiased squared maximum mean discrepancy to the training digits, cubic kernel, mean "
            "of 100 subsets of 1,000",
     "density, coverage": "how many of the balls around real digits (to the 5th neighbour) hold a "
-                         "generated one: over 5 on average, and the share that holds one at all",
+                         "generated one: over 5 on average, and the share that holds one at all; "
+                         "as many real digits as the images of a seed, in the real row too",
     "MEM": "median distance to the nearest training image, in pixels and in features, over the "
            "same of the real test digits: well below 1 is a sign of copies, or of digits all alike",
     "CAS": "what a network that learned from generated digits alone reads of the real test digits",
