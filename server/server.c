@@ -71,6 +71,7 @@ static void on_last_answers_timeout(uv_timer_t *timer)
 static void server_stop_now(struct server *server, const char *why)
 {
     server_enter(server, SERVER_STOPPING);
+    model_loads_stop(&server->loads); /* of one that did not come to drain */
     if (!server->scheduler) {
         return; /* on_loaded() goes on from here */
     }

@@ -300,9 +300,12 @@ def test_a_client_that_leaves_does_not_stop_a_load(start_admin, file):
     wait_for(lambda: "other" in names(admin.daemon), "the model")
 
 
-def test_loads_in_turn_and_the_end_of_the_daemon(start_admin, file):
-    """Loads at the same time are done one after the other; SIGTERM answers those that wait."""
-    admin = start_admin("--workers", 1)
+@pytest.mark.parametrize("is_leaving", [False, True])
+def test_loads_in_turn_and_the_end_of_the_daemon(start_admin, file, is_leaving):
+    """Loads at the same time are done one after the other; SIGTERM answers those that wait, and so
+    does a second one, while the daemon is about to leave. (The slow kernels take longer to measure
+    all files than the last answers have to go.)"""
+    admin = start_admin("--workers", 1, "--isa", "scalar", "--drain-delay-s", 3600 if is_leaving else 0)
     paths = [file(f"m{i}", i) for i in range(8)]
     url, answers = admin.daemon.admin_url + "/admin/models", []
 
@@ -314,6 +317,9 @@ def test_loads_in_turn_and_the_end_of_the_daemon(start_admin, file):
         thread.start()
     wait_for(lambda: events(admin.daemon, "model_loaded"), "the first")
     admin.daemon.signal()
+    if is_leaving:
+        wait_for(lambda: admin.daemon.get("/readyz").status_code == 503, "the first signal")
+        admin.daemon.signal()
     for thread in threads:
         thread.join(DEADLINE_S)
     assert admin.daemon.wait() == 0
