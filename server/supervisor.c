@@ -77,12 +77,15 @@ void supervisor_reloading(struct supervisor *s)
 
 /* ---- the watchdog --------------------------------------------------------------------------- */
 
-/* Does it do what it is there for? Steps advance, or there is nothing to step. */
+/* Does it do what it is there for? Steps advance, or there was nothing to step: rows that were not
+ * there at the last look may have come a moment ago. */
 static bool is_advancing(struct supervisor *s)
 {
     const struct metrics *m = &s->server->metrics;
-    bool advances = m->steps != s->steps || m->queue_rows == 0;
+    bool has_rows = m->queue_rows > 0;
+    bool advances = m->steps != s->steps || !has_rows || !s->had_rows;
     s->steps = m->steps;
+    s->had_rows = has_rows;
     return advances;
 }
 

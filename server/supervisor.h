@@ -26,6 +26,7 @@ struct supervisor {
     uint64_t opened_ms;   /* of uv_now() */
     uv_timer_t timer;
     uint64_t steps; /* at the last look */
+    bool had_rows;  /* then */
     bool is_stalled;
 };
 
