@@ -98,7 +98,10 @@ static struct sample *sample_find_other(const struct sample *s, const struct dra
     return (struct sample *)o;
 }
 
-/* It leaves: the next of those who wait for the same picture takes its place. */
+static void on_late(struct ticket *t);
+
+/* It leaves: the next of those who wait for the same picture takes its place, and its ticket, for
+ * the rows are still drawn in the name of the client that asked first. */
 static void sample_pass_flight(struct sample *s)
 {
     struct drawing *d = s->flight.drawing;
@@ -110,6 +113,7 @@ static void sample_pass_flight(struct sample *s)
     if (heir) {
         heir->is_collapsed = false;
         cache_begin_flight(s->request->server->cache, &heir->flight, heir->etag, d);
+        ticket_move(&heir->ticket, &s->ticket, &s->request->server->gate, on_late);
     }
 }
 

@@ -186,6 +186,28 @@ def test_rows_in_flight(start_with_keys):
     check_problem(never, 400, "invalid-request", "/n")
 
 
+def test_rows_in_flight_stay_while_others_wait_for_the_picture(start_with_keys):
+    """Who asked first and leaves has the row in flight as long as it is drawn, for whomever."""
+    daemon = start_with_keys(f"ada {ADA}\nbob {BOB}\n", "--max-rows-in-flight", 1, "--workers", 1, "--isa", "scalar")
+
+    def ask(key):
+        client = daemon.connect()
+        client.sendall(b"GET /v1/samples/7.png?seed=6&sampler=ddpm&steps=1000&guidance_scale=1 HTTP/1.1\r\n"
+                       b"Host: x\r\nX-API-Key: %s\r\n\r\n" % key.encode())
+        return client
+
+    first = ask(ADA)
+    wait_for(lambda: daemon.metric("queue_jobs") == 1, "the first to be let in")
+    second = ask(BOB)
+    wait_for(lambda: daemon.metric("http_connections") >= 3, "the second")
+    first.close()
+    wait_for(lambda: [e for e in daemon.events() if e.get("aborted")], "the first to leave")
+    assert daemon.metric("queue_jobs") == 1  # the second had joined
+    check_problem(daemon.post(ONE, headers=bearer(ADA)), 429, "quota-exceeded")
+    second.close()
+    wait_for(lambda: daemon.post(ONE, headers=bearer(ADA)).status_code == 200, "both to leave")
+
+
 def test_what_is_refused_otherwise_does_not_count(start_with_keys):
     daemon = start_with_keys(f"ada {ADA} rows-per-minute=6\n", "--max-queue-rows", 2,
                              "--max-rows-per-request", 2)
