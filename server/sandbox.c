@@ -40,10 +40,12 @@ int sandbox_enter(bool may_unlink)
 
 #else
 
-/* A call goes through if (argument & mask) == value; with mask 0, always. */
+/* A call goes through if (argument & mask) == value; with mask 0, always. Of an argument only the
+ * lower half counts, as for the kernel, but for a pointer, whose upper half must be 0. */
 struct rule {
     int call;
     uint32_t argument, mask, value;
+    bool is_pointer;
 };
 
 #define ALLOW(name)                                                                                \
@@ -53,6 +55,10 @@ struct rule {
 #define ALLOW_IF(name, i, m, v)                                                                    \
     {                                                                                              \
         .call = SYS_##name, .argument = (i), .mask = (m), .value = (v)                             \
+    }
+#define ALLOW_IF_NULL(name, i)                                                                     \
+    {                                                                                              \
+        .call = SYS_##name, .argument = (i), .mask = WHOLE, .is_pointer = true                     \
     }
 #define WHOLE UINT32_MAX
 #define WRITING (O_ACCMODE | O_CREAT | O_TRUNC | O_APPEND | (O_TMPFILE & ~O_DIRECTORY))
@@ -118,7 +124,6 @@ static const struct rule rules[] = {
     ALLOW(getcpu),
     ALLOW(gettid),
     ALLOW(getpid),
-    ALLOW(tgkill), /* abort() */
     ALLOW(exit),
     ALLOW(exit_group),
     ALLOW(restart_syscall),
@@ -138,7 +143,7 @@ static const struct rule rules[] = {
     ALLOW(geteuid),
     ALLOW(getgid),
     ALLOW(getegid),
-    ALLOW_IF(prlimit64, 2, WHOLE, 0), /* to read a limit */
+    ALLOW_IF_NULL(prlimit64, 2), /* to read a limit */
 
 #ifdef __x86_64__ /* calls that newer processors never had */
     ALLOW(epoll_wait),
@@ -153,7 +158,7 @@ static const struct rule rules[] = {
 };
 #define N_RULES (sizeof rules / sizeof *rules)
 #define NEWEST 450 /* set_mempolicy_home_node of Linux 5.17; the same number on every processor */
-#define MAX_INSTRUCTIONS (8 + 6 * (N_RULES + 2))
+#define MAX_INSTRUCTIONS (8 + 8 * (N_RULES + 3))
 
 static const struct rule unlink_rules[] = {
 #ifdef SYS_unlink
@@ -195,9 +200,13 @@ static void emit_rule(struct program *p, const struct rule *rule)
         emit_return_if(p, BPF_JEQ, (uint32_t)rule->call, SECCOMP_RET_ALLOW);
         return;
     }
-    emit(p, BPF_JMP | BPF_JEQ | BPF_K, (uint32_t)rule->call, 0, 5);
-    /* The arguments' lower halves: all that the kernel reads of these. Little-endian. */
-    emit_load(p, offsetof(struct seccomp_data, args) + 8 * rule->argument);
+    size_t argument = offsetof(struct seccomp_data, args) + 8 * rule->argument; /* little-endian */
+    emit(p, BPF_JMP | BPF_JEQ | BPF_K, (uint32_t)rule->call, 0, rule->is_pointer ? 7 : 5);
+    if (rule->is_pointer) {
+        emit_load(p, argument + 4);
+        emit(p, BPF_JMP | BPF_JEQ | BPF_K, 0, 0, 4);
+    }
+    emit_load(p, argument);
     emit(p, BPF_ALU | BPF_AND | BPF_K, rule->mask, 0, 0);
     emit_return_if(p, BPF_JEQ, rule->value, SECCOMP_RET_ALLOW);
     emit_load(p, CALL_OFFSET);
@@ -206,6 +215,7 @@ static void emit_rule(struct program *p, const struct rule *rule)
 int sandbox_enter(bool may_unlink)
 {
     struct program p = {.length = 0};
+    const struct rule own_signals = ALLOW_IF(tgkill, 0, WHOLE, (uint32_t)getpid()); /* abort() */
     emit_load(&p, offsetof(struct seccomp_data, arch));
     emit(&p, BPF_JMP | BPF_JEQ | BPF_K, ARCH, 1, 0);
     emit(&p, BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS, 0, 0);
@@ -213,6 +223,7 @@ int sandbox_enter(bool may_unlink)
     for (size_t i = 0; i < N_RULES; i++) {
         emit_rule(&p, &rules[i]);
     }
+    emit_rule(&p, &own_signals);
     for (size_t i = 0; may_unlink && i < sizeof unlink_rules / sizeof *unlink_rules; i++) {
         emit_rule(&p, &unlink_rules[i]);
     }

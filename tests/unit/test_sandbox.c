@@ -13,6 +13,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/ptrace.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -48,12 +49,26 @@ static int check_allowed(void)
     if (!big)
         return 4;
     free(big);
-    return 0;
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_STACK, &limit) != 0)
+        return 5;
+    return raise(0) == 0 ? 0 : 6; /* as abort() does */
 }
 
 static int refused(long rc)
 {
     return rc == -1 && errno == EPERM;
+}
+
+/* A pointer whose lower half is that of NULL. */
+static int can_set_a_limit(void)
+{
+    struct rlimit *limit =
+        mmap((void *)(uintptr_t)(UINT64_C(7) << 32), 4096, PROT_READ | PROT_WRITE,
+             MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
+    if (limit == MAP_FAILED || getrlimit(RLIMIT_CORE, limit) != 0)
+        return 1;
+    return !refused(syscall(SYS_prlimit64, 0, RLIMIT_CORE, limit, NULL));
 }
 
 static int check_forbidden(void)
@@ -77,12 +92,15 @@ static int check_forbidden(void)
     void *page = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (page == MAP_FAILED || !refused(mprotect(page, 4096, PROT_READ | PROT_EXEC)))
         return 15;
-    if (!refused(ptrace(PTRACE_TRACEME, 0, NULL, NULL)) || !refused(kill(getppid(), 0)))
+    if (!refused(ptrace(PTRACE_TRACEME, 0, NULL, NULL)) || !refused(kill(getppid(), 0)) ||
+        !refused(syscall(SYS_tgkill, getpid() + 1, getpid() + 1, 0)))
         return 16;
     if (syscall(SYS_clone3, NULL, 0) != -1 || errno != ENOSYS)
         return 17;
     if (syscall(100000) != -1 || errno != ENOSYS) /* of some later kernel */
         return 18;
+    if (can_set_a_limit())
+        return 19;
     return 0;
 }
 
