@@ -191,6 +191,7 @@ static void on_warm(void *arg, int rc)
         return;
     }
     server->state = SERVER_READY;
+    /* Not before: workers that warm up go through the models. */
     model_set_publish(&server->models, server->options, &server->api);
     /* At a socket that is others' as well nobody is told that a model is being loaded: another
      * daemon may serve, and if none does, clients wait in the socket's queue. */
@@ -265,7 +266,6 @@ static void on_loaded(uv_work_t *work, int status)
     for (size_t i = 0; i < server->models.n_served; i++) {
         scheduler_add_model(server->scheduler, server->models.served[i]);
     }
-    model_set_publish(&server->models, options, &server->api);
     log_models(server);
     if (server->state >= SERVER_DRAINING) {
         server_check_idle(server);

@@ -46,8 +46,8 @@ def start_admin(start_daemon, tmp_path):
     digits = tmp_path / "digits.safetensors"
     shutil.copy(MODEL, digits)
 
-    def start(*arguments):
-        return Admin(start_daemon("--admin-listen", "127.0.0.1:0", *arguments, model=str(digits)))
+    def start(*arguments, **more):
+        return Admin(start_daemon("--admin-listen", "127.0.0.1:0", *arguments, model=str(digits), **more))
 
     return start
 
@@ -145,6 +145,15 @@ def test_models_come_and_go_without_losing_a_request(start_admin, file):
     assert {digest for digest, _ in answers} == digests
     assert len(set(answers)) == len(digests), "the same model drew other images"
     wait_for(lambda: daemon.metric("models_retiring") == 0, "the models to leave")
+
+
+def test_models_that_warm_up_are_left_alone(start_admin, file):
+    """Workers measure them then. (With the slow kernels that takes long enough to be met.)"""
+    admin = start_admin("--workers", 2, "--isa", "scalar", "--model", file("other"), wait=False)
+    wait_for(lambda: admin.unload("other").status_code == 200, "the model to be unloaded")
+    order = [e["event"] for e in admin.daemon.events() if e["event"] in ("ready", "model_unloaded")]
+    assert order == ["ready", "model_unloaded"]
+    admin.daemon.await_line()
 
 
 def test_a_model_that_is_at_work_retires(start_admin, file):
