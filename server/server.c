@@ -362,7 +362,7 @@ int server_run(struct server *server)
     (void)proxies_rc;
     metrics_init(&server->metrics);
     server->metrics.queue_rows_limit = (uint64_t)server->options->max_queue_rows;
-    server->metrics.connections_limit = (uint64_t)server->options->max_connections;
+    server->metrics.connections_limit = server->max_connections;
     model_loads_init(&server->loads, server);
     uv_timer_init(&server->loop, &server->stop_timer);
     server->stop_timer.data = server;

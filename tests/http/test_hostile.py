@@ -11,8 +11,10 @@ import struct
 import subprocess
 
 import pytest
+import requests
 
-from .conftest import BINARY, DEADLINE_S, ENDLESS, MODEL, SANITIZED, read_response, wait_for
+from .conftest import (BINARY, DEADLINE_S, ENDLESS, MODEL, SANITIZED, parse_metrics, read_response,
+                       wait_for)
 from .test_protocol import unix_get
 
 SO_ATTACH_FILTER = 26  # asm-generic/socket.h
@@ -166,6 +168,8 @@ def test_connections_are_no_more_than_descriptors(tmp_path):
     for client in clients:  # in the order in which they came, as others leave
         assert read_response(client.makefile("rb"))[0] == 200
         client.close()
+    metrics = parse_metrics(requests.get(f"http://127.0.0.1:{port}/metrics", timeout=DEADLINE_S).text)
+    assert metrics["denoised_http_connections_limit"] == 12
     process.terminate()
     assert process.wait(DEADLINE_S) == 0
     process.stdout.close()
