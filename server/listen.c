@@ -235,12 +235,12 @@ int listen_open(struct listener *l, const char *address, char *error, unsigned l
 
 void listen_close(struct listener *l)
 {
-    if (l->fd >= 0) {
-        close(l->fd);
-        l->fd = -1;
-    }
     if (l->unix_path[0]) {
         unlink(l->unix_path);
         l->unix_path[0] = '\0';
+    }
+    if (l->fd >= 0) {
+        close(l->fd);
+        l->fd = -1;
     }
 }

@@ -29,7 +29,7 @@ int listen_open(struct listener *l, const char *address, char *error, unsigned l
  * none, or -1 with a message. */
 int listen_take_passed(struct listener *l, bool is_admin, char *error, unsigned long error_bytes);
 
-/* Close the socket, unless the HTTP library has it, and remove the name of one of our own. */
+/* Remove the name of a socket of our own, and close it, unless the HTTP library has it. */
 void listen_close(struct listener *l);
 
 #endif

@@ -391,12 +391,14 @@ int server_run(struct server *server)
     }
 
     server->finished = true;
+    /* A Unix socket's name goes before the socket: another daemon may take it as soon as nobody
+     * listens, and would lose its own. */
+    listen_close(&server->listener);
+    listen_close(&server->admin_listener);
     http_close(server->http);
     http_close(server->admin_http);
     jobs_close(server->jobs);
     cache_close(server->cache);
-    listen_close(&server->listener);
-    listen_close(&server->admin_listener);
     supervisor_close(&server->supervisor);
     uv_walk(&server->loop, close_handle, NULL);
     while (uv_run(&server->loop, UV_RUN_DEFAULT) != 0) {

@@ -25,6 +25,14 @@ with open(BINARY, "rb") as f:
 DEADLINE_S = 120
 
 
+def preloaded(**variables):
+    """The environment of a daemon with preload.c, which the variables tell what to do."""
+    library = os.path.join(os.path.dirname(os.path.abspath(BINARY)), "tests/http/preload.so")
+    # The sanitizers insist on being first, but need not.
+    return {"LD_PRELOAD": library, **variables,
+            "ASAN_OPTIONS": "verify_asan_link_order=0:" + os.environ.get("ASAN_OPTIONS", "")}
+
+
 def wait_for(condition, what, deadline_s=DEADLINE_S):
     """Poll until condition() is truthy and return it; fail after the deadline."""
     pause = threading.Event()

@@ -2,6 +2,7 @@
  * Preloaded into a daemon under test, to bring about what no request can:
  *
  *     HOLD_MODELS=FILE  a model is not opened before this process gets a lock on FILE
+ *     HOLD_UNLINK=FILE  nor is a file removed
  *     NO_SEEDS=1        the system has no random numbers when a seed is to be drawn
  *
  * Without these variables it changes nothing.
@@ -20,12 +21,25 @@
 #define EXPORTED __attribute__((visibility("default")))
 
 typedef int open_function(const char *path, int flags, ...);
+typedef int unlink_function(const char *path);
 typedef ssize_t getrandom_function(void *out, size_t bytes, unsigned flags);
 
 static int has_suffix(const char *path, const char *suffix)
 {
     size_t bytes = strlen(path), suffix_bytes = strlen(suffix);
     return bytes >= suffix_bytes && strcmp(path + bytes - suffix_bytes, suffix) == 0;
+}
+
+/* Wait for a lock on the file that the variable names, if it is set. */
+static void hold(const char *variable)
+{
+    open_function *next = (open_function *)(uintptr_t)dlsym(RTLD_NEXT, "open");
+    const char *path = getenv(variable);
+    int fd = path ? next(path, O_RDWR) : -1;
+    if (fd >= 0) {
+        flock(fd, LOCK_EX);
+        close(fd);
+    }
 }
 
 EXPORTED int open(const char *path, int flags, ...)
@@ -35,15 +49,17 @@ EXPORTED int open(const char *path, int flags, ...)
     va_start(args, flags);
     mode_t mode = flags & (O_CREAT | O_TMPFILE) ? va_arg(args, mode_t) : 0;
     va_end(args);
-    const char *hold = getenv("HOLD_MODELS");
-    if (hold && has_suffix(path, ".safetensors")) {
-        int fd = next(hold, O_RDWR);
-        if (fd >= 0) {
-            flock(fd, LOCK_EX);
-            close(fd);
-        }
+    if (has_suffix(path, ".safetensors")) {
+        hold("HOLD_MODELS");
     }
     return next(path, flags, mode);
+}
+
+EXPORTED int unlink(const char *path)
+{
+    unlink_function *next = (unlink_function *)(uintptr_t)dlsym(RTLD_NEXT, "unlink");
+    hold("HOLD_UNLINK");
+    return next(path);
 }
 
 /* A seed is the one thing of 8 bytes that is asked for without a traceparent. */

@@ -22,7 +22,7 @@ import pytest
 import requests
 
 from . import contract, wire
-from .conftest import BINARY, ENDLESS, MODEL, Daemon, wait_for
+from .conftest import BINARY, ENDLESS, MODEL, Daemon, preloaded, wait_for
 from .schema import invalid_values
 from .test_verify import change
 
@@ -39,7 +39,6 @@ class World:
 
     def __init__(self, folder):
         self.folder, self.daemons = folder, {}
-        self.preload = os.path.join(os.path.dirname(os.path.abspath(BINARY)), "tests/http/preload.so")
 
     def start(self, name, *arguments, **more):
         folder = self.folder / name
@@ -47,11 +46,6 @@ class World:
         self.daemons[name] = Daemon(folder, "--admin-listen", f"unix:{folder}/admin.sock",
                                     *map(str, arguments), **more)
         return self.daemons[name]
-
-    def preloaded(self, **variables):
-        # The sanitizers insist on being first, but need not.
-        return {"LD_PRELOAD": self.preload, **variables,
-                "ASAN_OPTIONS": "verify_asan_link_order=0:" + os.environ.get("ASAN_OPTIONS", "")}
 
     def address(self, name, target="/"):
         if name not in self.daemons:
@@ -86,7 +80,7 @@ class World:
         fcntl.flock(self.hold, fcntl.LOCK_EX)
         path = str(self.folder / "loading.sock")
         daemon = self.start("loading", "--seccomp", "off", listen="unix:" + path, wait=False,
-                            variables=self.preloaded(HOLD_MODELS=self.hold.name))
+                            variables=preloaded(HOLD_MODELS=self.hold.name))
         daemon.path = path
 
         def answers():
@@ -98,7 +92,7 @@ class World:
         wait_for(answers, "the loading daemon to listen")
 
     def start_seedless(self):
-        self.start("seedless", variables=self.preloaded(NO_SEEDS="1"))
+        self.start("seedless", variables=preloaded(NO_SEEDS="1"))
 
     def ask(self, method, target, headers=(), body=None, name="plain"):
         answer = wire.ask(self.address(name, target), method, target, headers, body)
