@@ -12,7 +12,6 @@ comes back is held against the document (contract.py). So a new response needs a
 What a parameter needs beside it goes into COMPANIONS.
 """
 
-import fcntl
 import json
 import os
 import shutil
@@ -22,7 +21,7 @@ import pytest
 import requests
 
 from . import contract, wire
-from .conftest import BINARY, ENDLESS, MODEL, Daemon, preloaded, wait_for
+from .conftest import BINARY, ENDLESS, MODEL, Daemon, Hold, preloaded, wait_for
 from .schema import invalid_values
 from .test_verify import change
 
@@ -75,12 +74,10 @@ class World:
         self.start("keyed", "--api-keys-file", keys, "--metrics-need-key", "on")
 
     def start_loading(self):
-        """It waits for a lock to open its model, which is a call that the sandbox refuses."""
-        self.hold = open(self.folder / "hold", "w", encoding="utf-8")
-        fcntl.flock(self.hold, fcntl.LOCK_EX)
+        self.hold = Hold(self.folder / "hold")
         path = str(self.folder / "loading.sock")
-        daemon = self.start("loading", "--seccomp", "off", listen="unix:" + path, wait=False,
-                            variables=preloaded(HOLD_MODELS=self.hold.name))
+        daemon = self.start("loading", listen="unix:" + path, wait=False,
+                            variables=preloaded(HOLD_MODELS=self.hold.path))
         daemon.path = path
 
         def answers():
@@ -112,8 +109,7 @@ class World:
 
     def stop(self):
         if "loading" in self.daemons:
-            fcntl.flock(self.hold, fcntl.LOCK_UN)
-            self.hold.close()
+            self.hold.release()
             self.daemons["loading"].await_line()
         for daemon in self.daemons.values():
             daemon.stop()

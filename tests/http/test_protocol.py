@@ -1,6 +1,5 @@
 """HTTP itself: connections, slow clients, HEAD, request ids, the listening socket, the log."""
 
-import fcntl
 import http.client
 import json
 import os
@@ -12,7 +11,7 @@ import time
 import pytest
 import requests
 
-from .conftest import DEADLINE_S, Daemon, preloaded, read_response, wait_for
+from .conftest import DEADLINE_S, Daemon, Hold, preloaded, read_response, wait_for
 from .test_errors import check_problem
 
 JSON_ROUTES = ["/", "/v1/models", "/v1/models/mnist", "/v1/capabilities", "/livez", "/readyz",
@@ -280,21 +279,16 @@ def test_unix_socket(start_daemon, tmp_path):
 def test_a_unix_socket_goes_after_its_name(start_daemon, tmp_path):
     """Else the next daemon takes the name of one that nobody listens at, and loses it again."""
     path = str(tmp_path / "d.sock")
-    with open(tmp_path / "hold", "wb") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        daemon = start_daemon("--seccomp", "off", listen="unix:" + path,
-                              variables=preloaded(HOLD_UNLINK=lock.name))
-        daemon.signal()
-        inode = os.stat(lock.name).st_ino
-
-        def is_waiting():
-            with open("/proc/locks", encoding="ascii") as locks:
-                return any("->" in line and f":{inode} " in line for line in locks)
-
-        wait_for(is_waiting, "it to be about to remove the name")
+    hold = Hold(tmp_path / "hold")
+    daemon = start_daemon(listen="unix:" + path, variables=preloaded(HOLD_UNLINK=hold.path))
+    daemon.signal()
+    try:
+        hold.await_daemon()  # about to remove the name
         connection = UnixConnection(path)
         connection.connect()
         connection.close()
+    finally:
+        hold.release()
     assert daemon.wait() == 0
     assert not os.path.exists(path)
 
