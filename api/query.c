@@ -2,8 +2,30 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "api/unicode.h"
+
+char *query_split_target(char *target)
+{
+    size_t scheme_bytes = strncasecmp(target, "http://", 7) == 0    ? 7
+                          : strncasecmp(target, "https://", 8) == 0 ? 8
+                                                                    : 0;
+    size_t authority_bytes = scheme_bytes ? strcspn(target + scheme_bytes, "/?") : 0;
+    if (authority_bytes > 0) { /* without one it is no URL of HTTP (RFC 9110, 4.2.1) */
+        char *rest = target + scheme_bytes + authority_bytes;
+        if (*rest != '/') {
+            *--rest = '/'; /* an empty path; there was a byte of the authority */
+        }
+        memmove(target, rest, strlen(rest) + 1);
+    }
+    char *mark = strchr(target, '?');
+    if (!mark) {
+        return NULL;
+    }
+    *mark = '\0';
+    return mark + 1;
+}
 
 static int hex_digit(char c)
 {

@@ -1,6 +1,6 @@
 /*
- * The query of a URL and percent-encoding, read strictly: a bad escape, a NUL, a control character
- * or bytes that are not UTF-8 are errors. Any thread.
+ * A request's target, the query of a URL and percent-encoding, read strictly: a bad escape, a NUL,
+ * a control character or bytes that are not UTF-8 are errors. Any thread.
  */
 #ifndef API_QUERY_H
 #define API_QUERY_H
@@ -19,6 +19,10 @@ struct query {
         const char *value;
     } pairs[QUERY_MAX_PAIRS];
 };
+
+/* Cut a request's target (RFC 9112, 3.2) in place, so that it is its path alone; scheme and
+ * authority of the absolute form are passed over. Returns its query, which may be NULL. */
+char *query_split_target(char *target);
 
 /* Read "a=1&b=2" (NULL or "" is an empty query). Each key occurs once. The caller frees with
  * query_free, after an error as well. Returns 0, or -1 with *problem filled. */

@@ -7,6 +7,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "api/query.h"
 #include "api/unicode.h"
 #include "server/clients.h"
 #include "server/handlers.h"
@@ -108,11 +109,7 @@ static struct request *request_new(struct http *http, struct MHD_Connection *mhd
     r->connection = c;
     r->started_ns = uv_hrtime();
     r->route.id = -1;
-    char *mark = strchr(r->path, '?');
-    if (mark) {
-        *mark = '\0';
-        r->query = mark + 1;
-    }
+    r->query = query_split_target(r->path);
     return r;
 }
 

@@ -54,10 +54,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static const char *const methods[] = {"GET", "HEAD", "POST", "DELETE", "OPTIONS", "BREW"};
     char *path = fuzz_text(data, size), label[64] = "1";
-    char *raw = strchr(path, '?');
-    if (raw) {
-        *raw++ = '\0';
-    }
+    char *raw = query_split_target(path);
+    fuzz_check(!strchr(path, '?'), "a path has no query");
     for (size_t i = 0; i < 2 * sizeof methods / sizeof *methods; i++) {
         struct route_match match;
         bool is_admin = i % 2;

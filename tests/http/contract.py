@@ -70,9 +70,12 @@ def _pattern(path):
 
 
 def find_operations(target):
-    """{method: operation} of all that a request's target has, HEAD with GET's where it has none of its
-    own; empty where there is nothing."""
-    path = target.partition("?")[0]
+    """{method: operation} of all that a request's target has, whether or not it names the host; HEAD with
+    GET's where it has none of its own; empty where there is nothing."""
+    origin = re.match(r"https?://[^/?]+", target, re.IGNORECASE)
+    path = target[origin.end() if origin else 0:].partition("?")[0]
+    if origin and not path:
+        path = "/"
     found = {o.method: o for o in OPERATIONS if _pattern(o.path).fullmatch(path)}
     if "GET" in found:
         found.setdefault("HEAD", found["GET"])

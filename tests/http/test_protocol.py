@@ -11,6 +11,7 @@ import time
 import pytest
 import requests
 
+from . import contract, wire
 from .conftest import DEADLINE_S, Daemon, Hold, preloaded, read_response, wait_for
 from .test_errors import check_problem
 
@@ -105,6 +106,23 @@ def test_http_1_0(daemon):
     client.close()
 
 
+@pytest.mark.parametrize("target,status,media_type", [
+    ("http://x/livez", 200, "application/json"),
+    ("HTTP://user@[::1]:80/livez", 200, "application/json"),
+    ("https://x", 200, "application/json"),
+    ("http://x/v1/samples/7.png?seed=1&steps=1", 200, "image/png"),
+    ("http://x?seed=1", 400, "application/problem+json"),
+    ("http://x/nope", 404, "application/problem+json"),
+    ("http:///livez", 404, "application/problem+json"),
+    ("ftp://x/livez", 404, "application/problem+json"),
+    ("/http://x/livez", 404, "application/problem+json")])
+def test_absolute_targets(daemon, target, status, media_type):
+    """RFC 9112, 3.2.2; whose name a request was for plays no part."""
+    answer = wire.ask((daemon.host, daemon.port), "GET", target)
+    contract.check_answer("GET", target, answer.status, answer.headers, answer.body)
+    assert (answer.status, answer.headers["Content-Type"]) == (status, media_type)
+
+
 def test_a_post_without_length(daemon):
     client = daemon.connect()
     client.sendall(b"POST /v1/samples HTTP/1.1\r\nHost: x\r\n\r\n")
@@ -185,15 +203,17 @@ def test_a_slow_request_is_cut_off(start_daemon):
 
 def test_work_is_not_under_the_clients_limits(start_daemon):
     daemon = start_daemon("--request-timeout-s", 1, "--keepalive-timeout-s", 1)
-    body = {"label": 3, "n": 64, "steps": 40, "sampler": "ddpm"}
-    took_s = daemon.post(body).elapsed.total_seconds()
-    body["steps"] = min(1000, int(40 * 3 / took_s) + 1)
-    begin = time.monotonic()
-    client = daemon.send_post(body)
-    status, _, answer = read_response(client.makefile("rb"))
-    assert status == 200 and len(json.loads(answer)["images"]) == 64
-    assert time.monotonic() - begin > 1.5, "it was too quick to show anything"
-    client.close()
+    body = {"label": 3, "n": 64, "steps": 25, "sampler": "ddpm"}
+    took_ms = 0
+    while took_ms < 1500:  # as the daemon says; what takes less shows nothing
+        body["steps"] *= 2
+        client = daemon.send_post(body)
+        status, _, answer = read_response(client.makefile("rb"))
+        assert status == 200, answer
+        answer = json.loads(answer)
+        assert len(answer["images"]) == 64
+        took_ms = answer["timings"]["queue_ms"] + answer["timings"]["sample_ms"]
+        client.close()
 
 
 def test_an_idle_connection_is_closed(start_daemon):
