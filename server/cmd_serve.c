@@ -8,6 +8,7 @@
 #include "server/server.h"
 
 #define POOL_MAX 1024 /* libuv's */
+#define POOL_MORE 2   /* threads than workers */
 
 /* Have what the daemon needs, or say what is missing. */
 static int take_resources(struct server *server)
@@ -15,7 +16,7 @@ static int take_resources(struct server *server)
     char error[128];
     uint32_t wanted = server->max_connections;
     if (resources_take_descriptors(&server->max_connections, error, sizeof error) != 0 ||
-        resources_check_threads(server->n_workers + 1, error, sizeof error) != 0) {
+        resources_check_threads(server->n_workers + POOL_MORE, error, sizeof error) != 0) {
         log_event(&server->log, LOG_ERROR, "resources_failed", LOG_S("reason", error));
         return -1;
     }
@@ -52,13 +53,13 @@ int cmd_serve(const struct options *options)
         .n_workers =
             options->workers > 0 ? (uint32_t)options->workers : (uint32_t)processors.usable,
     };
-    if (server.n_workers > POOL_MAX - 1) {
-        server.n_workers = POOL_MAX - 1;
+    if (server.n_workers > POOL_MAX - POOL_MORE) {
+        server.n_workers = POOL_MAX - POOL_MORE;
     }
-    /* One more than workers, which reads models while they step. libuv reads it when the first work
-     * is queued. */
+    /* Two more than workers: one reads models while they step, one makes renderings. libuv reads it
+     * when the first work is queued. */
     char pool[16];
-    snprintf(pool, sizeof pool, "%u", server.n_workers + 1);
+    snprintf(pool, sizeof pool, "%u", server.n_workers + POOL_MORE);
     if (setenv("UV_THREADPOOL_SIZE", pool, 1) != 0) {
         log_event(&server.log, LOG_ERROR, "resources_failed", LOG_S("reason", "out of memory"));
         return 1;

@@ -3,8 +3,11 @@
 #include <assert.h>
 #include <stdlib.h>
 
+#include "server/drawing.h"
 #include "server/request.h"
 #include "server/server.h"
+
+#define RETRY_AFTER_S "1" /* each takes a fraction of that */
 
 struct rendering {
     struct observer observer; /* first: keeps the drawing */
@@ -13,15 +16,19 @@ struct rendering {
     struct request *request; /* NULL once the client has left */
     const struct form *form;
     size_t image_idx;
+    bool is_waiting;
     struct rendition made;
     int rc;
+    TAILQ_ENTRY(rendering) link;
 };
 
-/* On a thread of the pool, which takes it in turn with the steps. */
-static void rendering_work(uv_work_t *work)
+static void renderings_next(struct server *server);
+
+static void rendering_free(struct rendering *g)
 {
-    struct rendering *g = work->data;
-    g->rc = rendition_make(&g->made, g->observer.drawing, g->form, g->image_idx);
+    rendition_free(&g->made);
+    drawing_detach(&g->observer, REASON_NONE);
+    free(g);
 }
 
 static void rendering_leave(struct rendering *g)
@@ -30,6 +37,29 @@ static void rendering_leave(struct rendering *g)
     g->request = NULL;
     r->holder = NULL;
     request_resume(r);
+}
+
+static void rendering_unqueue(struct rendering *g)
+{
+    TAILQ_REMOVE(&g->server->renderings.waiting, g, link);
+    g->server->renderings.n_waiting--;
+    g->is_waiting = false;
+}
+
+/* What was asked for is drawn: no job is refused, and none is counted. */
+static void rendering_refuse(struct request *r, enum problem_kind kind, const char *text)
+{
+    struct problem problem;
+    problem_set(&problem, kind, "%s", text);
+    request_reply_problem(r, &problem);
+    request_add_header(r, MHD_HTTP_HEADER_RETRY_AFTER, RETRY_AFTER_S);
+}
+
+/* On a thread of the pool. */
+static void rendering_work(uv_work_t *work)
+{
+    struct rendering *g = work->data;
+    g->rc = rendition_make(&g->made, g->observer.drawing, g->form, g->image_idx);
 }
 
 static void rendering_after(uv_work_t *work, int status)
@@ -45,17 +75,35 @@ static void rendering_after(uv_work_t *work, int status)
         }
         rendering_leave(g);
     }
-    rendition_free(&g->made);
-    drawing_detach(&g->observer, REASON_NONE);
-    free(g);
-    server->n_renderings--;
+    rendering_free(g);
+    server->renderings.is_working = false;
+    renderings_next(server);
     server_check_idle(server);
+}
+
+static void renderings_next(struct server *server)
+{
+    struct rendering *g = TAILQ_FIRST(&server->renderings.waiting);
+    if (!g || server->renderings.is_working) {
+        return;
+    }
+    rendering_unqueue(g);
+    server->renderings.is_working = true;
+    g->work.data = g;
+    int rc = uv_queue_work(&server->loop, &g->work, rendering_work, rendering_after);
+    assert(rc == 0); /* fails only without a callback */
+    (void)rc;
 }
 
 static void on_gone(struct request *r)
 {
+    struct rendering *g = r->holder;
     r->gone = true;
-    rendering_leave(r->holder);
+    rendering_leave(g);
+    if (g->is_waiting) {
+        rendering_unqueue(g);
+        rendering_free(g);
+    }
 }
 
 static void on_ended(struct observer *o)
@@ -65,8 +113,19 @@ static void on_ended(struct observer *o)
 
 static const struct observer_ops rendering_ops = {.ended = on_ended};
 
+void renderings_init(struct renderings *g)
+{
+    *g = (struct renderings){.n_waiting = 0};
+    TAILQ_INIT(&g->waiting);
+}
+
 void rendering_start(struct request *r, struct drawing *d, const struct form *form, size_t i)
 {
+    struct renderings *all = &r->server->renderings;
+    if (all->n_waiting >= RENDERINGS_WAITING_MAX) {
+        rendering_refuse(r, PROBLEM_QUEUE_FULL, "Too many results of jobs are being encoded now.");
+        return;
+    }
     struct rendering *g = calloc(1, sizeof *g);
     if (!g || request_watch(r, on_gone) != 0) {
         free(g);
@@ -79,13 +138,30 @@ void rendering_start(struct request *r, struct drawing *d, const struct form *fo
         .request = r,
         .form = form,
         .image_idx = i,
+        .is_waiting = true,
     };
-    g->work.data = g;
     drawing_attach(d, &g->observer);
     r->holder = g;
     request_suspend(r);
-    int rc = uv_queue_work(&r->server->loop, &g->work, rendering_work, rendering_after);
-    assert(rc == 0); /* fails only without a callback */
-    (void)rc;
-    r->server->n_renderings++;
+    TAILQ_INSERT_TAIL(&all->waiting, g, link);
+    all->n_waiting++;
+    renderings_next(r->server);
+}
+
+void renderings_stop(struct renderings *all)
+{
+    struct rendering *g, *next;
+    for (g = TAILQ_FIRST(&all->waiting); g; g = next) {
+        next = TAILQ_NEXT(g, link);
+        rendering_unqueue(g);
+        rendering_refuse(g->request, PROBLEM_DRAINING,
+                         "The server finishes its work and shuts down.");
+        rendering_leave(g);
+        rendering_free(g);
+    }
+}
+
+bool renderings_are_idle(const struct renderings *all)
+{
+    return !all->is_working && all->n_waiting == 0;
 }

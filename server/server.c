@@ -27,7 +27,7 @@ static void server_finish(struct server *server)
 
 static bool workers_are_idle(const struct server *server)
 {
-    return scheduler_is_idle(server->scheduler) && server->n_renderings == 0;
+    return scheduler_is_idle(server->scheduler) && renderings_are_idle(&server->renderings);
 }
 
 void server_check_idle(struct server *server)
@@ -78,6 +78,7 @@ static void server_stop_now(struct server *server, const char *why)
     log_event(&server->log, LOG_WARN, "stopping", LOG_S("reason", why),
               LOG_I("jobs_canceled", scheduler_jobs(server->scheduler)));
     scheduler_cancel_all(server->scheduler, REASON_SHUTDOWN);
+    renderings_stop(&server->renderings);
     uv_timer_start(&server->stop_timer, on_last_answers_timeout, LAST_ANSWERS_MS, 0);
     server_check_idle(server);
 }
@@ -364,6 +365,7 @@ int server_run(struct server *server)
     server->metrics.queue_rows_limit = (uint64_t)server->options->max_queue_rows;
     server->metrics.connections_limit = server->max_connections;
     model_loads_init(&server->loads, server);
+    renderings_init(&server->renderings);
     uv_timer_init(&server->loop, &server->stop_timer);
     server->stop_timer.data = server;
     gate_init(&server->gate, server);

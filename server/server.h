@@ -27,6 +27,7 @@
 #include "server/models.h"
 #include "server/options.h"
 #include "server/proxies.h"
+#include "server/rendering.h"
 #include "server/scheduler.h"
 #include "server/supervisor.h"
 
@@ -70,7 +71,7 @@ struct server {
     struct alarm_list alarms;
     struct jobs *jobs;
     struct cache *cache;
-    size_t n_renderings;   /* on their way: rendering.h */
+    struct renderings renderings;
     uint64_t frames_bytes; /* of films that are being drawn */
     uv_signal_t sigterm, sigint, sighup;
     uv_timer_t stop_timer;      /* the delay of the drain, its limit, then the last answers' */

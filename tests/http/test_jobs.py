@@ -464,3 +464,41 @@ def test_cancelling_one_leaves_its_equals_alone(start_daemon):
     assert other["images"][0]["digest"] == json.loads(answers[0][2])["images"][0]["digest"]
     for client in (request, *gets[1:]):
         client.close()
+
+
+def crowd(daemon):
+    """A job whose grid takes long to encode, and more who want it than may wait."""
+    job = finish(daemon, create(daemon, {"label": 7, "n": 80, "steps": 1, "guidance_scale": 1,
+                                         "scale": 32}).json()["id"])
+    head = f"GET {job['links']['grid']} HTTP/1.1\r\nHost: x\r\n\r\n".encode()
+    clients = [daemon.connect() for _ in range(100)]
+    for client in clients:
+        client.sendall(head)
+    return job["links"]["grid"], clients
+
+
+def test_renderings_are_bounded(start_daemon):
+    """One is made at a time, some wait; more are refused, until those that wait leave."""
+    daemon = start_daemon("--workers", "1")
+    grid, clients = crowd(daemon)
+    refused = wait_for(lambda: [a for a in [daemon.get(grid)] if a.status_code != 200], "a refusal")[0]
+    check_problem(refused, 503, "queue-full")
+    assert refused.headers["Retry-After"] == "1"
+    assert not any(value for name, value in daemon.metrics().items()
+                   if name.startswith('denoised_jobs_total{outcome="rejected"'))
+    assert daemon.post(SMALL).status_code == 200  # steps have a thread of their own
+    for client in clients:
+        client.close()
+    wait_for(lambda: daemon.get(grid).status_code == 200, "room for a rendering")
+
+
+def test_who_waits_for_a_rendering_is_told_of_the_end(start_daemon):
+    daemon = start_daemon("--workers", "1")
+    grid, clients = crowd(daemon)
+    wait_for(lambda: daemon.get(grid).status_code == 503, "a refusal")
+    daemon.signal()
+    wait_for(lambda: any(e["event"] == "draining" for e in daemon.events()), "the drain")
+    daemon.signal()
+    bodies = [read_response(client.makefile("rb"))[2] for client in clients]
+    assert any(b"problem:draining" in body for body in bodies)
+    assert daemon.wait() == 0
