@@ -397,28 +397,59 @@ static uint64_t ahead_in_lane(const struct lane *lane, uint64_t evaluations)
     return minimum(sum, lane->left);
 }
 
-uint64_t fair_clock_ahead(const struct fair_clock *clock, const struct fair_share *share,
+struct work {
+    uint64_t evaluations;
+    double seconds;
+};
+
+static void work_add(struct work *work, const struct fair_queue *q, uint64_t evaluations)
+{
+    work->evaluations += evaluations;
+    work->seconds += (double)evaluations * q->evaluation_s;
+}
+
+double fair_clock_ahead_s(const struct fair_clock *clock, const struct fair_share *share,
                           enum priority priority, uint64_t evaluations)
 {
-    uint64_t ahead = 0, lower = 0;
+    struct work ahead = {.evaluations = 0}, lower = {.evaluations = 0};
     for (const struct lane *lane = share->lanes; lane; lane = lane->share_next) {
-        ahead += lane->priority == priority ? ahead_in_lane(lane, evaluations) : 0;
+        if (lane->priority == priority) {
+            work_add(&ahead, lane->queue, ahead_in_lane(lane, evaluations));
+        }
     }
     /* The others go first until they had as much as this client will have had then. */
-    uint64_t end = share_start(share, clock, priority) + ahead + evaluations;
+    uint64_t end = share_start(share, clock, priority) + ahead.evaluations + evaluations;
     const struct fair_queue *q;
     LIST_FOREACH(q, &clock->queues, link)
     {
         for (int p = 0; p < PRIORITIES; p++) {
-            ahead += p < (int)priority ? q->bands[p].left : 0;
-            lower += p > (int)priority ? q->bands[p].left : 0;
+            work_add(&ahead, q, p < (int)priority ? q->bands[p].left : 0);
+            work_add(&lower, q, p > (int)priority ? q->bands[p].left : 0);
         }
         for (const struct lane *lane = q->bands[priority].lanes; lane; lane = lane->next) {
             uint64_t had = lane->share->had[priority];
-            ahead += lane->share != share && had < end ? minimum(lane->left, end - had) : 0;
+            bool goes_first = lane->share != share && had < end;
+            work_add(&ahead, q, goes_first ? minimum(lane->left, end - had) : 0);
         }
     }
-    return ahead + minimum(lower, (ahead + evaluations) / (FAIR_PRIORITY_SHARE - 1));
+    uint64_t owed = (ahead.evaluations + evaluations) / (FAIR_PRIORITY_SHARE - 1);
+    if (lower.evaluations > owed) {
+        lower.seconds = lower.seconds * (double)owed / (double)lower.evaluations;
+    }
+    return ahead.seconds + lower.seconds;
+}
+
+double fair_clock_left_s(const struct fair_clock *clock)
+{
+    struct work left = {.evaluations = 0};
+    const struct fair_queue *q;
+    LIST_FOREACH(q, &clock->queues, link)
+    {
+        for (int p = 0; p < PRIORITIES; p++) {
+            work_add(&left, q, q->bands[p].left);
+        }
+    }
+    return left.seconds;
 }
 
 /* ---- beginning and end ---------------------------------------------------------------------- */

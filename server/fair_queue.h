@@ -65,6 +65,7 @@ struct fair_queue {
     struct fair_clock *clock;
     LIST_ENTRY(fair_queue) link;
     size_t n_jobs;
+    double evaluation_s; /* that one of this model takes a worker: its owner's, at first 0 */
     struct fair_band bands[PRIORITIES];
 };
 
@@ -108,8 +109,12 @@ void fair_queue_shrink(struct fair_queue *q, const struct job *job, uint64_t eva
 /* Call `act` with every job, which may leave, and the queue may go with the last one. */
 void fair_queue_each(struct fair_queue *q, void (*act)(void *arg, struct job *job), void *arg);
 
-/* Evaluations of all models that go before those of a new job. */
-uint64_t fair_clock_ahead(const struct fair_clock *clock, const struct fair_share *share,
+/* Seconds that one worker would take for what goes before a new job's evaluations, of all models.
+ */
+double fair_clock_ahead_s(const struct fair_clock *clock, const struct fair_share *share,
                           enum priority priority, uint64_t evaluations);
+
+/* Seconds that one worker would take for all that is left. */
+double fair_clock_left_s(const struct fair_clock *clock);
 
 #endif

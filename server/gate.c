@@ -8,17 +8,13 @@
 
 /* ---- cost ----------------------------------------------------------------------------------- */
 
-/* Seconds that a worker takes for an evaluation, by all that it has done; 0 before it has. */
-static double evaluation_s(const struct metrics *m)
-{
-    return m->batch_evaluations.sum > 0 ? m->step_seconds.sum / m->batch_evaluations.sum : 0;
-}
-
 /* Is the time too short? Returns 0 or -1 with the problem. */
 static int check_time(const struct gate *g, const struct ticket *t, struct client *client,
                       const struct sample_params *p, struct problem *problem)
 {
-    double each_s = evaluation_s(&g->server->metrics);
+    /* What was measured before the first step is too little to say that something cannot be. */
+    const struct served_model *m = model_set_find(&g->server->models, p->model);
+    double each_s = m->has_stepped ? m->queue.jobs.evaluation_s : 0;
     double all_s = each_s * (double)t->evaluations / g->server->n_workers;
     double one_s = each_s * (double)t->evaluations / t->rows; /* its steps follow one another */
     double own_ms = 1e3 * (all_s > one_s ? all_s : one_s);
@@ -28,9 +24,8 @@ static int check_time(const struct gate *g, const struct ticket *t, struct clien
         problem_add(problem, "/timeout_ms", "too short");
         return -1;
     }
-    uint64_t ahead = scheduler_evaluations_ahead(g->server->scheduler, client_share(client),
-                                                 p->priority, t->evaluations);
-    double ahead_ms = 1e3 * each_s * (double)ahead / g->server->n_workers;
+    double ahead_ms = 1e3 * scheduler_ahead_s(g->server->scheduler, client_share(client),
+                                              p->priority, t->evaluations);
     if (own_ms + ahead_ms > p->timeout_ms) {
         problem_set(problem, PROBLEM_DEADLINE_BUSY,
                     "This takes about %.0f ms, after %.0f ms for what is before it.", own_ms,

@@ -47,7 +47,6 @@ struct scheduler {
     struct job *finish_head, *finish_tail; /* with all rows drawn, waiting for a worker */
     size_t n_jobs;
     uint64_t queue_rows, queue_evaluations;
-    double evaluation_s; /* of one worker, smoothed */
     void (*ready)(void *arg, int rc);
     void *ready_arg;
     uint32_t n_warming;
@@ -265,8 +264,9 @@ static void after_step(struct scheduler *s, struct worker *w)
     s->metrics->last_step_timestamp_s = (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
     if (w->n_steps > 0) {
         /* A tenth of the newest: follows a change of load within a second, not each hiccup. */
-        s->evaluation_s =
-            0.9 * s->evaluation_s + 0.1 * seconds / ((double)w->evaluations * w->n_steps);
+        w->model->has_stepped = true;
+        double *evaluation_s = &w->model->queue.jobs.evaluation_s;
+        *evaluation_s = 0.9 * *evaluation_s + 0.1 * seconds / ((double)w->evaluations * w->n_steps);
     }
     fair_queue_settle(&w->model->queue.jobs, w);
     /* From the last to the first, because each job goes to the front of its class. */
@@ -298,7 +298,7 @@ static void warm_end(struct scheduler *s)
     {
         if (s->warm_error == 0) {
             served_model_set_limit(m, s->n_workers);
-            s->evaluation_s = m->evaluation_s > s->evaluation_s ? m->evaluation_s : s->evaluation_s;
+            m->queue.jobs.evaluation_s = m->evaluation_s;
         }
     }
     s->ready(s->ready_arg, s->warm_error);
@@ -556,6 +556,7 @@ int scheduler_open(struct scheduler **out, const struct options *options, uint32
 void scheduler_add_model(struct scheduler *s, struct served_model *m)
 {
     fair_queue_init(&m->queue.jobs, &s->clock);
+    m->queue.jobs.evaluation_s = m->evaluation_s;
     TAILQ_INSERT_TAIL(&s->models, m, link);
 }
 
@@ -660,14 +661,15 @@ bool scheduler_is_idle(const struct scheduler *s)
 
 uint32_t scheduler_eta_s(const struct scheduler *s)
 {
-    double seconds = (double)s->queue_evaluations * s->evaluation_s / s->n_workers;
+    double seconds = fair_clock_left_s(&s->clock) / s->n_workers;
     return seconds < 1 ? 1 : seconds > 1e9 ? 1000000000 : (uint32_t)ceil(seconds);
 }
 
-uint64_t scheduler_evaluations_ahead(const struct scheduler *s, const struct fair_share *share,
-                                     enum priority priority, uint64_t evaluations)
+double scheduler_ahead_s(const struct scheduler *s, const struct fair_share *share,
+                         enum priority priority, uint64_t evaluations)
 {
-    return fair_clock_ahead(&s->clock, share ? share : &s->everyone, priority, evaluations);
+    share = share ? share : &s->everyone;
+    return fair_clock_ahead_s(&s->clock, share, priority, evaluations) / s->n_workers;
 }
 
 void scheduler_close(struct scheduler *s)

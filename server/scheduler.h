@@ -55,11 +55,12 @@ size_t scheduler_jobs(const struct scheduler *s);
 /* No job is left and no worker is at work. */
 bool scheduler_is_idle(const struct scheduler *s);
 
-/* Evaluations that go before those of a new job: of `share`, NULL allowed, in this priority. */
-uint64_t scheduler_evaluations_ahead(const struct scheduler *s, const struct fair_share *share,
-                                     enum priority priority, uint64_t evaluations);
+/* Seconds until a new job of so many evaluations is begun: of `share`, NULL allowed, in this
+ * priority, by what steps of each model took lately. */
+double scheduler_ahead_s(const struct scheduler *s, const struct fair_share *share,
+                         enum priority priority, uint64_t evaluations);
 
-/* Seconds until all admitted work is done, by what steps took lately. At least 1. */
+/* Seconds until all admitted work is done, by the same. At least 1. */
 uint32_t scheduler_eta_s(const struct scheduler *s);
 
 /* No job may be left. NULL allowed. */

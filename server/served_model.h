@@ -41,7 +41,7 @@ struct served_model {
     struct dn_workspace **workspaces; /* [n_workers] */
     struct batch_seconds *measured;   /* [n_workers] */
     uint32_t batch_limit;             /* the most evaluations in one step; at first max_batch */
-    double evaluation_s;              /* in a batch of that size */
+    double evaluation_s;              /* in a batch of that size, when it was measured */
 
     /* the set's */
     int64_t loaded_s;       /* when it began to serve, in Unix time */
@@ -50,8 +50,9 @@ struct served_model {
 
     /* the scheduler's */
     struct model_queue queue;
-    uint64_t n_rows;                                   /* admitted and not yet drawn */
-    uint64_t n_images;                                 /* drawn, also by those that it replaced */
+    bool has_stepped;  /* for a request: its queue's evaluation_s is of the work as it is */
+    uint64_t n_rows;   /* admitted and not yet drawn */
+    uint64_t n_images; /* drawn, also by those that it replaced */
     void (*let_go)(struct served_model *m, void *arg); /* set once it is retired */
     void *let_go_arg;
     TAILQ_ENTRY(served_model) link;

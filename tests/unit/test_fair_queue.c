@@ -30,6 +30,7 @@ static void open_fixture(struct fixture *f)
     f->worker.batch = &f->row;
     fair_clock_init(&f->clock);
     fair_queue_init(&f->queue, &f->clock);
+    f->queue.evaluation_s = 1;
 }
 
 static void add(struct fixture *f, struct job *job, struct fair_share *share,
@@ -302,7 +303,7 @@ static void test_what_goes_before(void **state)
     struct fair_share a = {.lanes = NULL}, b = {.lanes = NULL}, c = {.lanes = NULL};
     struct job urgent, own, mine, theirs, few, low;
     open_fixture(&f);
-    assert_int_equal(fair_clock_ahead(&f.clock, &a, PRIORITY_NORMAL, 100), 0);
+    assert_int_equal(fair_clock_ahead_s(&f.clock, &a, PRIORITY_NORMAL, 100), 0);
     add(&f, &urgent, &b, PRIORITY_HIGH, 1, 150);
     add(&f, &own, &a, PRIORITY_NORMAL, 1, 200);
     add(&f, &theirs, &b, PRIORITY_NORMAL, 8, 1000);
@@ -310,14 +311,14 @@ static void test_what_goes_before(void **state)
     add(&f, &low, &c, PRIORITY_LOW, 1, 1000);
     /* 150 of high priority, 200 of its own, as many of one client's as it will have had itself, 60
      * of the other's; and an eighth of all for the low one. */
-    uint64_t ahead = fair_clock_ahead(&f.clock, &a, PRIORITY_NORMAL, 300);
+    uint64_t ahead = (uint64_t)fair_clock_ahead_s(&f.clock, &a, PRIORITY_NORMAL, 300);
     uint64_t without_low = 150 + 200 + (200 + 300) + 60;
     assert_int_equal(ahead, without_low + (without_low + 300) / (FAIR_PRIORITY_SHARE - 1));
     add(&f, &mine, &a, PRIORITY_NORMAL, 1, 300);
     run_until_done(&f, &mine, 1);
     assert_in_range(f.done, ahead + 300 - TURN, ahead + 300 + TURN);
     /* A high one waits for nothing but its own eighths to the others. */
-    ahead = fair_clock_ahead(&f.clock, &c, PRIORITY_HIGH, 70);
+    ahead = (uint64_t)fair_clock_ahead_s(&f.clock, &c, PRIORITY_HIGH, 70);
     assert_int_equal(ahead, 10);
     fair_queue_each(&f.queue, drop, &f);
     close_fixture(&f);
@@ -334,6 +335,7 @@ static void test_two_models(void **state)
     g = (struct fixture){.now_ns = 1000};
     g.worker.batch = &g.row;
     fair_queue_init(&g.queue, &f.clock);
+    g.queue.evaluation_s = 100; /* a slow one */
     add(&f, &one, &a, PRIORITY_NORMAL, 4, 100);
     add(&g, &two, &b, PRIORITY_NORMAL, 4, 100);
     step(&f, 10);
@@ -341,7 +343,9 @@ static void test_two_models(void **state)
     assert_false(fair_queue_goes_before(&f.queue, &g.queue));
     /* The other client's 10 are done, and it goes on until it had 200 as well. The 400 of its own
      * are more, and wait. */
-    assert_int_equal(fair_clock_ahead(&f.clock, &b, PRIORITY_NORMAL, 200), 190);
+    assert_int_equal(fair_clock_ahead_s(&f.clock, &b, PRIORITY_NORMAL, 200), 190);
+    assert_int_equal(fair_clock_ahead_s(&f.clock, &b, PRIORITY_NORMAL, 500), 390 + 100 * 400);
+    assert_int_equal(fair_clock_left_s(&f.clock), 390 + 100 * 400);
     drop(&g, &two);
     add(&g, &low, &a, PRIORITY_LOW, 4, 100);
     assert_false(fair_queue_goes_before(&g.queue, &f.queue));

@@ -291,6 +291,35 @@ static void test_rows_are_spread_and_shared(void **state)
     close_fixture(&f);
 }
 
+/* Another model's steps say nothing of this one's. */
+static void test_each_model_has_its_own_estimate(void **state)
+{
+    (void)state;
+    struct fixture f;
+    struct dn_error err;
+    struct served_model *slow;
+    struct test_job t = {.n_done = 0}, u = {.n_done = 0};
+    open_fixture(&f, 1, 4);
+    f.model->queue.jobs.evaluation_s = 1;
+    assert_int_equal(served_model_open(&slow, MODEL, &f.options, 1, &err), 0);
+    slow->evaluation_s = 1000;
+    scheduler_add_model(f.scheduler, slow);
+    submit(&f, &t, &ops, 1, 5, 1);
+    assert_int_equal(scheduler_eta_s(f.scheduler), 5);
+    struct served_model *fast = f.model;
+    f.model = slow;
+    submit(&f, &u, &ops, 1, 7, 1);
+    f.model = fast;
+    assert_int_equal(scheduler_eta_s(f.scheduler), 5 + 7000);
+    scheduler_cancel(f.scheduler, &u.job, REASON_DISCONNECT);
+    uv_run(&f.loop, UV_RUN_DEFAULT);
+    check_succeeded(&t);
+    assert_true(f.model->queue.jobs.evaluation_s < 1); /* it follows */
+    assert_float_equal(slow->queue.jobs.evaluation_s, 1000, 0);
+    close_fixture(&f);
+    served_model_free(slow);
+}
+
 #define CROWD 6
 
 struct crowd {
@@ -341,6 +370,7 @@ int main(void)
         cmocka_unit_test(test_a_canceled_batch_comes_back_after_its_step),
         cmocka_unit_test(test_a_small_job_joins_at_the_next_step),
         cmocka_unit_test(test_rows_are_spread_and_shared),
+        cmocka_unit_test(test_each_model_has_its_own_estimate),
         cmocka_unit_test(test_small_jobs_do_not_starve_a_large_one),
     };
     setenv("UV_THREADPOOL_SIZE", "2", 1); /* before libuv's first work */
