@@ -3,6 +3,7 @@
 #include <malloc.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "api/unicode.h"
 #include "server/http.h"
@@ -22,10 +23,23 @@ static void give_memory_back(void)
 
 /* ---- the end of one ------------------------------------------------------------------------- */
 
+/* Do both paths name one file, as far as can be seen now? Its links of other names are other
+ * models.
+ */
+static bool is_same_file(const char *a, const char *b)
+{
+    const char *slash_a = strrchr(a, '/'), *slash_b = strrchr(b, '/');
+    struct stat file_a, file_b;
+    return strcmp(a, b) == 0 ||
+           (strcmp(slash_a ? slash_a + 1 : a, slash_b ? slash_b + 1 : b) == 0 &&
+            stat(a, &file_a) == 0 && stat(b, &file_b) == 0 && file_a.st_dev == file_b.st_dev &&
+            file_a.st_ino == file_b.st_ino);
+}
+
 static struct served_model *served_from(const struct model_set *set, const char *path)
 {
     for (size_t i = 0; i < set->n_served; i++) {
-        if (strcmp(set->served[i]->path, path) == 0) {
+        if (is_same_file(set->served[i]->path, path)) {
             return set->served[i];
         }
     }
@@ -165,7 +179,7 @@ static int check_place(const struct server *server, const struct model_load *loa
     const struct model_set *set = &server->models;
     const char *name = served_model_info(load->opened)->name;
     int place = model_set_find_name(set, name);
-    if (place >= 0 && strcmp(set->served[place]->path, load->path) != 0) {
+    if (place >= 0 && !is_same_file(set->served[place]->path, load->path)) {
         problem_set(problem, PROBLEM_MODEL_EXISTS, "A model named %s is served from %s.", name,
                     set->served[place]->path);
     } else if (model_name_is_alias(server->options->model_aliases, name)) {

@@ -2,6 +2,7 @@
 
 import http.client
 import json
+import os
 import shutil
 import socket
 import stat
@@ -194,6 +195,22 @@ def test_a_path_that_is_served_is_read_again(start_admin, file):
     change(other, 0.75)
     assert reload(admin.daemon) == {"unchanged": 1, "replaced": 1}  # SIGHUP knows it as well
     assert admin.models()[0]["reload_error"] is None
+
+
+def test_a_file_is_known_by_any_path(start_daemon, tmp_path):
+    digits = tmp_path / "digits.safetensors"
+    shutil.copy(MODEL, digits)
+    admin = Admin(start_daemon("--admin-listen", "127.0.0.1:0", "--workers", 1,
+                               model=os.path.relpath(digits)))
+    same = admin.load(digits)
+    assert same.status_code == 200 and same.json()["result"] == "unchanged"
+    new = change(digits, 0.5)
+    answer = admin.load(digits)
+    assert answer.status_code == 200 and answer.json()["result"] == "replaced"
+    assert [m["digest"] for m in admin.models()] == [new]
+    # A link to it that has another name is another model.
+    (tmp_path / "link.safetensors").symlink_to(digits)
+    assert admin.load(tmp_path / "link.safetensors").status_code == 201
 
 
 def test_names_are_one_models(start_admin, file, tmp_path):
