@@ -284,10 +284,19 @@ static void server_enter_sandbox(struct server *server)
     }
 }
 
-static int server_open_signals(struct server *server)
+/* To the pool's threads, which begin while they are held back, signals never go. */
+static void hold_signals(int how)
 {
     sigset_t watched;
     sigemptyset(&watched);
+    sigaddset(&watched, SIGTERM);
+    sigaddset(&watched, SIGINT);
+    sigaddset(&watched, SIGHUP);
+    pthread_sigmask(how, &watched, NULL);
+}
+
+static int server_open_signals(struct server *server)
+{
     struct {
         uv_signal_t *handle;
         int signum;
@@ -301,10 +310,7 @@ static int server_open_signals(struct server *server)
         if (uv_signal_start(signals[i].handle, signals[i].run, signals[i].signum) != 0) {
             return -1;
         }
-        sigaddset(&watched, signals[i].signum);
     }
-    /* What cmd_serve() held back, or who started us. */
-    sigprocmask(SIG_UNBLOCK, &watched, NULL);
     return 0;
 }
 
@@ -389,6 +395,7 @@ int server_run(struct server *server)
         server_enter_sandbox(server); /* before it reads what others wrote */
         server->load.data = server;
         uv_queue_work(&server->loop, &server->load, load_work, on_loaded);
+        hold_signals(SIG_UNBLOCK); /* that cmd_serve() held back, or who started us */
         uv_run(&server->loop, UV_RUN_DEFAULT);
     }
 
@@ -402,6 +409,7 @@ int server_run(struct server *server)
     jobs_close(server->jobs);
     cache_close(server->cache);
     supervisor_close(&server->supervisor);
+    hold_signals(SIG_BLOCK); /* without their handlers they would end the process */
     uv_walk(&server->loop, close_handle, NULL);
     while (uv_run(&server->loop, UV_RUN_DEFAULT) != 0) {
         /* what failed before the loop ran has stopped it already, which ends its first run */

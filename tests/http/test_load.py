@@ -140,6 +140,14 @@ def test_an_idle_daemon_stops_at_once(start_daemon):
     kept.close()
 
 
+def test_signals_until_the_last_moment(start_daemon):
+    for _ in range(5):
+        daemon = start_daemon("--workers", 1)
+        while daemon.process.poll() is None:
+            daemon.signal(signal.SIGTERM)
+        assert daemon.wait() == 0
+
+
 def test_a_signal_from_before_the_start_is_obeyed():
     """The first process of a container has no default action to end it: what comes early must wait."""
     def signaled():
