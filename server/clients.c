@@ -205,6 +205,13 @@ void clients_add_headers(struct request *r)
 
 /* ---- the file ------------------------------------------------------------------------------- */
 
+/* It has keys in it. */
+static void text_free(char *text, size_t bytes)
+{
+    explicit_bzero(text, bytes);
+    free(text);
+}
+
 /* The whole file. Returns 0, the caller frees; or -1 with a message. */
 static int read_file(const char *path, char **text, size_t *bytes, char *error)
 {
@@ -231,7 +238,7 @@ static int read_file(const char *path, char **text, size_t *bytes, char *error)
         n = read(fd, *text + *bytes, (size_t)st.st_size - *bytes);
         if (n < 0) {
             snprintf(error, CLIENTS_ERROR_BYTES, "%s: %s", path, strerror(errno));
-            free(*text);
+            text_free(*text, (size_t)st.st_size);
             goto out;
         }
     }
@@ -312,7 +319,7 @@ out:
     if (rc != 0) {
         snprintf(error, CLIENTS_ERROR_BYTES, "%.256s: %s", options->api_keys_file, fault);
     }
-    free(text);
+    text_free(text, bytes);
     return rc;
 }
 

@@ -255,6 +255,20 @@ def test_reload(start_with_keys):
     busy.close()
 
 
+def test_the_files_text_does_not_stay_in_memory(start_with_keys):
+    padding = "# of the allocator's own notes\n" * 100
+    daemon = start_with_keys(f"{padding}ada {ADA}\n")
+    for i in range(2):
+        with open(f"/proc/{daemon.process.pid}/maps") as maps:
+            heap = [line.split()[0] for line in maps if line.rstrip().endswith("[heap]")]
+        for low, high in (map(lambda text: int(text, 16), part.split("-")) for part in heap):
+            with open(f"/proc/{daemon.process.pid}/mem", "rb") as memory:
+                memory.seek(low)
+                assert ADA.encode() not in memory.read(high - low)
+        if i == 0:
+            reload(daemon, f"{padding}ada {ADA}\nbob {BOB}\n", "api_keys")
+
+
 def test_sighup_without_a_file_changes_nothing(start_daemon):
     daemon = start_daemon()
     daemon.signal(signal.SIGHUP)
