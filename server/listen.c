@@ -60,7 +60,7 @@ static int listen_unix(struct listener *l, const char *path, char *error, size_t
     return 0;
 }
 
-/* Split HOST:PORT into `host` (brackets removed, may be empty) and the port's text. */
+/* Split HOST:PORT into `host` (brackets removed) and the port's text. */
 static const char *split_host_port(const char *address, char *host, size_t host_bytes)
 {
     const char *colon = strrchr(address, ':');
@@ -136,8 +136,7 @@ static int listen_tcp(struct listener *l, const char *address, char *error, size
                                    .ai_socktype = SOCK_STREAM,
                                    .ai_flags = AI_PASSIVE | AI_NUMERICSERV};
     struct addrinfo *found;
-    bool any = !*host || strcmp(host, "*") == 0;
-    int rc = getaddrinfo(any ? NULL : host, port, &hints, &found);
+    int rc = getaddrinfo(strcmp(host, "*") == 0 ? NULL : host, port, &hints, &found);
     if (rc != 0) {
         snprintf(error, error_bytes, "%s", gai_strerror(rc));
         return -1;

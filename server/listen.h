@@ -1,6 +1,6 @@
 /*
- * The listening socket: HOST:PORT (IPv4, [IPv6], a name, or nothing for all addresses; port 0 picks
- * a free one) or unix:PATH; or one that whoever started the daemon has opened for it, as
+ * The listening socket: HOST:PORT (IPv4, [IPv6], a name, or * for all addresses; port 0 picks a
+ * free one) or unix:PATH; or one that whoever started the daemon has opened for it, as
  * sd_listen_fds(3) says. Start-up only; looking up a name may block.
  *
  * A socket that was passed is not the daemon's alone: clients queue at it before the daemon starts
