@@ -167,23 +167,6 @@ def test_the_watchdog_is_fed_while_steps_advance(start_daemon, tmp_path):
     manager.close()
 
 
-def test_rows_that_have_just_come_are_no_stall(start_daemon, tmp_path):
-    """A look at the steps may fall between the arrival of a row and its first step."""
-    manager = Manager(str(tmp_path / "notify"))
-    daemon = start_daemon(variables={**manager.variables, "WATCHDOG_USEC": str(STALL_US)})
-    workers = StoppedWorkers(daemon.process.pid)
-    try:
-        manager.forget()
-        manager.await_("WATCHDOG")  # a look at an idle daemon; the next one is half an interval away
-        client = daemon.send_post(ENDLESS)
-        manager.await_("WATCHDOG")
-        wait_for(lambda: [e for e in daemon.events() if e["event"] == "stalled"], "the stall to be seen")
-    finally:
-        workers.go_on()
-    client.close()
-    manager.close()
-
-
 @pytest.mark.parametrize("variables", [{}, {"WATCHDOG_USEC": "x"}, {"WATCHDOG_USEC": "-5"},
                                        {"WATCHDOG_USEC": "1000", "WATCHDOG_PID": "1"}])
 def test_no_watchdog(start_daemon, tmp_path, variables):
