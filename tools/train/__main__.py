@@ -3,9 +3,11 @@
     /usr/bin/python3 -m tools.train                  train, or go on from the last checkpoint
     /usr/bin/python3 -m tools.train --export FILE    write the EMA weights as a model file
 
-One run folder holds checkpoint.pt (model, EMA, optimizer, position), loss.csv, loss.png and a grid
-of samples per epoch. Every batch is a pure function of (seed, step), so a run that was killed and
-resumed sees exactly the batches of one that was not.
+One run folder holds checkpoint.pt (model, averages, optimizer, position), loss.csv, loss.png, a
+grid of samples per epoch, and the averages as model files every --snapshot-every epochs. Every
+batch is a pure function of (seed, step), so a run that was killed and resumed sees exactly the
+batches of one that was not. Options may change at a --resume; the checkpoint lists the step and the
+recipe of each change.
 """
 
 import argparse
@@ -26,6 +28,11 @@ from tools.train.run import commit_id, load_digits, open_log, save, to_uint8, up
 from tools.train.unet import UNet
 
 NULL_LABEL = 10
+NOT_RECIPE = ("run", "resume", "export", "threads", "max_steps", "snapshot_every")
+
+
+def numbers(text):
+    return [float(w) for w in text.split(",")]
 
 
 def parse():
@@ -40,12 +47,18 @@ def parse():
     p.add_argument("--warmup", type=int, default=500, help="steps of linear warm-up")
     p.add_argument("--weight-decay", type=float, default=0.01)
     p.add_argument("--clip", type=float, default=1.0, help="gradient norm limit")
-    p.add_argument("--ema", type=float, default=0.9995)
+    p.add_argument("--ema", type=numbers, default=[0.9995],
+                   help="decays of the averages of the weights; the first is what is drawn and "
+                        "exported (default: 0.9995)")
+    p.add_argument("--weighting", choices=diffusion.WEIGHTINGS, default="v",
+                   help="of the loss over noise levels (default: %(default)s)")
     p.add_argument("--label-drop", type=float, default=0.1)
     p.add_argument("--seed", type=int, default=1)
     p.add_argument("--fp32", action="store_true", help="no bf16 autocast")
     p.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     p.add_argument("--max-steps", type=int, default=None, help="stop early after this many steps")
+    p.add_argument("--snapshot-every", type=int, default=0, metavar="EPOCHS",
+                   help="write every average as a model file (default: never)")
     p.add_argument("--export", type=pathlib.Path, metavar="FILE",
                    help="write the checkpoint's EMA weights as a model file and leave")
     return p.parse_args()
@@ -84,30 +97,42 @@ def main():
     images, labels = load_digits(device)
     torch.manual_seed(args.seed)
     net = UNet().to(device)
-    ema = UNet().to(device)
-    ema.load_state_dict(net.state_dict())
+    averages = {decay: UNet().to(device) for decay in args.ema}
     optimizer = torch.optim.AdamW(net.parameters(), lr=args.lr, betas=(0.9, 0.99),
                                   weight_decay=args.weight_decay)
-    step, seconds = 0, 0.0
+    step, seconds, recipes, state = 0, 0.0, [], {"averages": {}, "ema": net.state_dict()}
     if args.resume:
         state = torch.load(checkpoint, map_location=device)
         net.load_state_dict(state["model"])
-        ema.load_state_dict(state["ema"])
         optimizer.load_state_dict(state["optimizer"])
-        step, seconds = state["step"], state["seconds"]
+        step, seconds, recipes = state["step"], state["seconds"], state["recipes"]
+    for decay, average in averages.items():  # a new one begins where the checkpoint's first is
+        average.load_state_dict(state["averages"].get(decay, state["ema"]))
+    ema = averages[args.ema[0]]
 
     per_epoch = len(images) // args.batch
     total = args.epochs * per_epoch
     last = min(total, args.max_steps or total)
-    recipe = {k: v for k, v in vars(args).items() if k not in ("run", "resume", "export", "threads")}
+    recipe = {k: v for k, v in vars(args).items() if k not in NOT_RECIPE}
+    if not recipes or recipes[-1]["recipe"] != recipe:
+        recipes.append({"from_step": step, "recipe": recipe})
     commit = commit_id()  # of the code that runs, whatever is committed meanwhile
     csv_path = args.run / "loss.csv"
     log = csv.writer(open_log(csv_path, "step,epoch,loss,lr,seconds", step))
 
     def keep():
-        save(checkpoint, {"model": net.state_dict(), "ema": ema.state_dict(),
-                          "optimizer": optimizer.state_dict(), "step": step, "epoch": step / per_epoch,
-                          "seconds": seconds, "recipe": recipe, "commit": commit})
+        state = {"model": net.state_dict(), "ema": ema.state_dict(),
+                 "averages": {decay: a.state_dict() for decay, a in averages.items()},
+                 "optimizer": optimizer.state_dict(), "step": step, "epoch": step / per_epoch,
+                 "seconds": seconds, "recipes": recipes, "commit": commit}
+        save(checkpoint, state)
+        return state
+
+    def write_snapshots(state):
+        for decay, weights in state["averages"].items():
+            export(state | {"ema": weights},
+                   args.run / f"epoch-{step // per_epoch:03d}-ema-{decay}.safetensors",
+                   base_config(state))
 
     bar = tqdm(total=last, initial=step, unit="step", smoothing=0.02, mininterval=1)
     window, order, saved_at = [], None, time.monotonic()
@@ -132,13 +157,14 @@ def main():
         lr = learning_rate(step, total, args)
         for group in optimizer.param_groups:
             group["lr"] = lr
-        loss = diffusion.v_loss(net, images[index], label, k, noise, autocast)
+        loss = diffusion.v_loss(net, images[index], label, k, noise, autocast, args.weighting)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(net.parameters(), args.clip)
         optimizer.step()
         step += 1
-        update_average(ema, net, args.ema, step)
+        for decay, average in averages.items():
+            update_average(average, net, decay, step)
         seconds += time.monotonic() - began
 
         window.append(loss.item())
@@ -149,8 +175,10 @@ def main():
             log.writerow([step, f"{step / per_epoch:.3f}", f"{mean:.5f}", f"{lr:.3g}", f"{seconds:.0f}"])
             bar.set_postfix(epoch=f"{step / per_epoch:.2f}", loss=f"{mean:.4f}")
         if step % per_epoch == 0 or step == last:
-            keep()
+            state = keep()
             saved_at = time.monotonic()
+            if args.snapshot_every and step // per_epoch % args.snapshot_every == 0:
+                write_snapshots(state)
             plots.loss_curve(csv_path, args.run / "loss.png")
             sample_grid(ema, args.run / f"grid-{step // per_epoch:03d}.png", device)
         elif time.monotonic() - saved_at > 120:

@@ -34,7 +34,7 @@ from tools.train.unet import UNet
 
 NULL_LABEL = 10
 # The timesteps of a sample in 1, 2 and 4 evaluations; all of them are LEVELS.
-SCHEDULES = {1: [999], 2: [999, 399], 4: [999, 599, 399, 199]}
+SCHEDULES = {1: [999], 2: [999, 499], 4: [999, 799, 699, 499]}
 NOT_RECIPE = ("run", "base", "trajectories", "resume", "generate", "export",
               "threads", "max_steps")
 

@@ -21,14 +21,21 @@ def network_time(k):
     return (k.double() + 1).div(T).float()
 
 
-def v_loss(net, x0, label, k, noise, autocast):
-    """Mean squared error of v = a eps - s x0 (Salimans & Ho 2022) at timesteps k [N]."""
+WEIGHTINGS = ("v", "min-snr")
+
+
+def v_loss(net, x0, label, k, noise, autocast, weighting="v"):
+    """Mean squared error of v = a eps - s x0 (Salimans & Ho 2022) at timesteps k [N]. On x0 that is
+    a weight of SNR + 1; "min-snr" makes it min(SNR, 5) (Hang et al. 2023)."""
     abar = alphas_cumprod()[k].to(x0.device)
     a = abar.sqrt().float()[:, None, None, None]
     s = (1 - abar).sqrt().float()[:, None, None, None]
     with autocast:
         v = net(a * x0 + s * noise, network_time(k).to(x0.device), label)
-    return (v.float() - (a * noise - s * x0)).square().mean()
+    error = (v.float() - (a * noise - s * x0)).square()
+    if weighting == "min-snr":
+        error = error * torch.minimum(a**2, 5 * s**2)  # min(SNR, 5) / (SNR + 1)
+    return error.mean()
 
 
 def level(k):

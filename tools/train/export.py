@@ -35,7 +35,7 @@ def base_config(state):
                    "default": {"sampler": "dpmpp_2m", "steps": 20, "guidance_scale": 1.5}},
                   {"data": "MNIST, 60000 training images", "step": state["step"],
                    "epochs": round(state["epoch"], 2), "hours": round(state["seconds"] / 3600, 2),
-                   "commit": state["commit"], "recipe": state["recipe"]})
+                   "commit": state["commit"], "recipes": state["recipes"]})
 
 
 def consistency_config(state, schedules):
