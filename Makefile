@@ -14,7 +14,7 @@
 #   make overload        three times as many requests as can be served (2 minutes)
 #   make soak            mixed load with a model reload every minute (MINUTES=30)
 #   make bench           the comparison with PyTorch, ONNX Runtime and oneDNN (ARGS="--help")
-#   make train, evaluate  the model's origin and its figures    (ARGS="--help")
+#   make train, train-fast, evaluate  the models' origin and their figures  (ARGS="--help")
 #   make install         DESTDIR= PREFIX=/usr/local
 #   SAN=address,undefined | SAN=thread   builds and tests with sanitizers, in build-SAN/
 #   CC=clang             any C17 compiler
@@ -314,10 +314,12 @@ test-container: $(BUILD)/denoised | container-deps
 	$(Q)DENOISED_BINARY=$(BUILD)/denoised $(PYTHON) -m pytest -q -s -p no:cacheprovider $(PYTEST_ARGS) \
 	    tests/container/check_image.py
 
-# Where the shipped model comes from (hours) and how it is judged (minutes); models/mnist.md says with
+# Where the shipped models come from (hours) and how they are judged (minutes); models/*.md say with
 # which ARGS.
 train: train-deps
 	$(PYTHON) -m tools.train $(ARGS)
+train-fast: train-deps
+	$(PYTHON) -m tools.train.consistency $(ARGS)
 evaluate: all train-deps
 	$(PYTHON) -m tools.evaluate $(ARGS)
 
@@ -402,4 +404,4 @@ clean:
 -include $(CROSS_OBJ:.o=.d)
 -include $(CORE_OBJ:.o=.d) $(API_OBJ:.o=.d) $(SERVER_OBJ:.o=.d) $(TEST_BIN:%=%.d) $(TEST_LIB_OBJ:.o=.d)
 
-.PHONY: all deps test-deps train-deps fuzz-deps cross-deps bench-deps lint-deps run bench bench-load train evaluate test test-unit test-python test-fuzz-corpus test-cross test-random test-race fuzz fuzz-run lint install-program install uninstall clean FORCE
+.PHONY: all deps test-deps train-deps fuzz-deps cross-deps bench-deps lint-deps run bench bench-load train train-fast evaluate test test-unit test-python test-fuzz-corpus test-cross test-random test-race fuzz fuzz-run lint install-program install uninstall clean FORCE
