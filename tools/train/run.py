@@ -45,7 +45,7 @@ def commit_id():
 @torch.no_grad()
 def update_average(ema, net, limit, step):
     """Move the average of the weights towards net, after `step` steps; while the run is young it
-    spans its last third or so, not the limit's 1 / (1 - limit) steps."""
+    spans half of the steps so far, not the 1 / (1 - limit) that it spans later."""
     decay = min(limit, (1 + step) / (3 + step))
     for e, p in zip(ema.parameters(), net.parameters()):
         e.lerp_(p, 1 - decay)
