@@ -14,7 +14,7 @@
 #   make overload        three times as many requests as can be served (2 minutes)
 #   make soak            mixed load with a model reload every minute (MINUTES=30)
 #   make bench           the comparison with PyTorch, ONNX Runtime and oneDNN (ARGS="--help")
-#   make train, train-fast, evaluate  the models' origin and their figures  (ARGS="--help")
+#   make train, train-fast, evaluate, evaluate-history  the models' origin and their figures  (ARGS="--help")
 #   make install         DESTDIR= PREFIX=/usr/local
 #   SAN=address,undefined | SAN=thread   builds and tests with sanitizers, in build-SAN/
 #   CC=clang             any C17 compiler
@@ -322,6 +322,8 @@ train-fast: train-deps
 	$(PYTHON) -m tools.train.consistency $(ARGS)
 evaluate: all train-deps
 	$(PYTHON) -m tools.evaluate $(ARGS)
+evaluate-history: all train-deps
+	$(PYTHON) -m tools.evaluate.history $(ARGS)
 
 # The comparison with the peers: docs/performance.md. Their own install scripts are not run.
 BENCH_BIN := $(addprefix $(BUILD)/tools/bench/,onednn_convs \
@@ -404,4 +406,4 @@ clean:
 -include $(CROSS_OBJ:.o=.d)
 -include $(CORE_OBJ:.o=.d) $(API_OBJ:.o=.d) $(SERVER_OBJ:.o=.d) $(TEST_BIN:%=%.d) $(TEST_LIB_OBJ:.o=.d)
 
-.PHONY: all deps test-deps train-deps fuzz-deps cross-deps bench-deps lint-deps run bench bench-load train train-fast evaluate test test-unit test-python test-fuzz-corpus test-cross test-random test-race fuzz fuzz-run lint install-program install uninstall clean FORCE
+.PHONY: all deps test-deps train-deps fuzz-deps cross-deps bench-deps lint-deps run bench bench-load train train-fast evaluate evaluate-history test test-unit test-python test-fuzz-corpus test-cross test-random test-race fuzz fuzz-run lint install-program install uninstall clean FORCE

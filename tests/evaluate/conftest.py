@@ -1,8 +1,11 @@
 """Evaluators, drawn digits, and a hundred of those in the place of the real ones."""
 
+import json
+import struct
+
 import pytest
 
-from tests.cli.conftest import BINARY
+from tests.cli.conftest import BINARY, MODEL
 from tools import mnist
 from tools.evaluate.generate import Program, Settings
 from tools.evaluate.network import SHIPPED_MLP, Evaluator
@@ -45,3 +48,16 @@ def small_digits(drawn, cache, monkeypatch):
     sets = {"train": (images[::2], labels[::2]), "t10k": (images[1::2], labels[1::2])}
     monkeypatch.setattr(mnist, "load", sets.__getitem__)
     return sets
+
+
+def shipped_model_with(path, change):
+    """Write the shipped model with its config changed: change(config)."""
+    data = MODEL.read_bytes()
+    (length,) = struct.unpack_from("<Q", data)
+    header = json.loads(data[8:8 + length])
+    config = json.loads(header["__metadata__"]["denoised.config"])
+    change(config)
+    header["__metadata__"]["denoised.config"] = json.dumps(config)
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 64 + 56)
+    path.write_bytes(struct.pack("<Q", len(text)) + text + data[8 + length:])

@@ -1,13 +1,11 @@
 """Settings as words, what the program makes of them, and results that are kept."""
 
-import json
 import os
-import struct
 
 import numpy as np
 import pytest
 
-from tests.cli.conftest import MODEL
+from tests.evaluate.conftest import shipped_model_with
 from tools.evaluate import pieces
 from tools.evaluate.generate import Program, Settings, parse_settings
 
@@ -30,17 +28,10 @@ def test_bad_settings(bad):
 
 def few_step_model(path):
     """The shipped model with the config of one that has guidance trained in."""
-    data = MODEL.read_bytes()
-    (length,) = struct.unpack_from("<Q", data)
-    header = json.loads(data[8:8 + length])
-    config = json.loads(header["__metadata__"]["denoised.config"])
-    config["sampling"] = {"samplers": ["consistency"], "timesteps": {"1": [999], "2": [999, 399]},
-                          "fixed_guidance_scale": 1.5,
-                          "default": {"sampler": "consistency", "steps": 2, "guidance_scale": 1.5}}
-    header["__metadata__"]["denoised.config"] = json.dumps(config)
-    text = json.dumps(header).encode()
-    text += b" " * (-len(text) % 64 + 56)
-    path.write_bytes(struct.pack("<Q", len(text)) + text + data[8 + length:])
+    sampling = {"samplers": ["consistency"], "timesteps": {"1": [999], "2": [999, 399]},
+                "fixed_guidance_scale": 1.5,
+                "default": {"sampler": "consistency", "steps": 2, "guidance_scale": 1.5}}
+    shipped_model_with(path, lambda config: config.update(sampling=sampling))
     return str(path)
 
 

@@ -13,7 +13,7 @@ from PIL import Image
 from tests.cli.conftest import BINARY
 from tools.evaluate import __main__ as tool
 from tools.evaluate import cas, network, page
-from tools.evaluate.protocol import FIGURES, Protocol, Result
+from tools.evaluate.protocol import FIGURES, QUICK, Protocol, Result
 
 
 @pytest.fixture
@@ -28,6 +28,27 @@ def test_test_digits_score_the_floor(protocol, small_digits):
         assert found[figure] == pytest.approx(real[figure], rel=1e-9, abs=1e-6), figure
     assert real["rfd"] == real["memory_pixels"] == 1 and 0 < real["coverage"] <= 1
     assert set(found["ca_by_label"]) == set("0123456789")
+
+
+def test_floor_of_fewer_digits(protocol, small_digits):
+    """FD grows as digits become fewer, so the floor does; what does not depend on it stays."""
+    real, fewer = protocol.real(50), protocol.real(20)
+    assert fewer["count"] == 20 and fewer["fd_train"] > real["fd_train"] and fewer["rfd"] > 1
+    assert fewer["ca"] == real["ca"] and fewer["kid"] == real["kid"]
+
+
+def test_quick_figures_are_the_same(protocol, small_digits, monkeypatch):
+    whole, real = protocol.figures(*small_digits["train"]), protocol.real(50)
+    quick = Protocol(quick=True)
+    monkeypatch.setattr(quick.mlp, "forward", None)
+    monkeypatch.setattr(quick, "nearest_training", None)
+    found = quick.figures(*small_digits["train"])
+    assert [f for f in FIGURES if f in found] == list(QUICK)
+    assert {f: whole[f] for f in QUICK} == {f: found[f] for f in QUICK}
+    assert {f: real[f] for f in QUICK} == {f: quick.real(50)[f] for f in QUICK}
+    header, rows = page.table([Result("quick", [1], [found], found)], quick.real(50))
+    assert "KID x1000" not in header and "coverage" in header
+    assert all(len(row) == len(header) for row in rows)
 
 
 def test_copies_are_found(protocol, small_digits):

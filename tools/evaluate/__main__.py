@@ -15,7 +15,6 @@ deleted.
 """
 
 import argparse
-import dataclasses
 import json
 import pathlib
 import shlex
@@ -28,7 +27,7 @@ from tools.evaluate import cas
 from tools.evaluate.generate import DEFAULT_BINARY, Program, Settings, parse_settings
 from tools.evaluate.network import SHIPPED
 from tools.evaluate.page import markdown, page
-from tools.evaluate.protocol import MOST, Protocol, Result
+from tools.evaluate.protocol import MOST, Protocol, measure
 
 
 def settings_list(text):
@@ -58,6 +57,8 @@ def parse(argv=None):
     p.add_argument("--seed", type=in_range(0, 2**53 - 100), default=1)
     p.add_argument("--cas", type=in_range(0, 100), default=0, metavar="N",
                    help=f"train N networks on {cas.COUNT} generated images too, which takes long")
+    p.add_argument("--quick", action="store_true",
+                   help="CA, FD, density and coverage alone, which are quick")
     p.add_argument("--images", type=pathlib.Path, metavar="FILE.npy",
                    help="uint8 [N,28,28] to measure instead of drawing some")
     p.add_argument("--labels", help="of --images: FILE.npy, or a comma-separated list that is "
@@ -69,6 +70,8 @@ def parse(argv=None):
                    help="weights made by tools.evaluate.train (default: the shipped ones)")
     p.add_argument("--json", type=pathlib.Path, metavar="FILE", help="write the figures as JSON")
     p.add_argument("--markdown", type=pathlib.Path, metavar="FILE", help="write the table")
+    p.add_argument("--plot", type=pathlib.Path, metavar="FILE.png",
+                   help="draw FD and CA against evaluations of the network")
     p.add_argument("--page", type=pathlib.Path, metavar="FILE.html",
                    help="write a page with the table, a plot, and pictures of each setting")
     args = p.parse_args(argv)
@@ -115,11 +118,6 @@ def read_images(args):
     return [(images[part], labels[part]) for part in order]
 
 
-def measure(protocol, pieces, seeds, name, **about):
-    return Result(name, seeds, [protocol.figures(*piece) for piece in pieces],
-                  protocol.together(pieces), **about)
-
-
 def add_cas(result, pieces, trainings):
     images, labels = (np.concatenate(arrays) for arrays in zip(*pieces))
     result.cas, result.cas_count = cas.scores(images, labels, trainings), len(images)
@@ -129,7 +127,7 @@ def results(args, protocol, program):
     """Each setting's result, and the first piece of its images, one after the other."""
     if args.images:
         pieces = read_images(args)
-        result = measure(protocol, pieces, [], args.images.name)
+        result = measure(protocol, pieces, [], name=args.images.name)
         if args.cas:
             add_cas(result, pieces, args.cas)
         yield result, pieces[0]
@@ -140,8 +138,7 @@ def results(args, protocol, program):
         bar.set_description(drawing.name())
         seeds = list(range(args.seed, args.seed + args.seeds))
         pieces = [program.draw(settings, args.count, seed) for seed in seeds]
-        result = measure(protocol, pieces, seeds, drawing.name(), evaluations=drawing.evaluations,
-                         drawing=dataclasses.asdict(drawing))
+        result = measure(protocol, pieces, seeds, drawing)
         if args.cas:
             n = cas.COUNT // args.count
             add_cas(result, [program.draw(settings, args.count, args.seed + i) for i in range(n)],
@@ -163,9 +160,16 @@ def facts(protocol, real, found, argv):
     return out
 
 
+def write_plot(path, found, real):
+    from tools.evaluate import plots  # matplotlib
+
+    if curve := plots.evaluations(found, real):
+        path.write_bytes(curve)
+
+
 def main():
     args = parse()
-    protocol = Protocol(args.evaluator)
+    protocol = Protocol(args.evaluator, quick=args.quick)
     found, sections = [], []
     program = Program(args.binary, ["--threads", str(args.threads)] if args.threads else [])
     for result, piece in results(args, protocol, program):
@@ -180,6 +184,8 @@ def main():
                 r.as_json() for r in found]}, indent=1) + "\n")
         if args.markdown:
             args.markdown.write_text(markdown(found, real))
+        if args.plot:
+            write_plot(args.plot, found, real)
         if args.page:
             args.page.write_text(page(found, real, sections, described))
     sys.stdout.write(markdown(found, real))

@@ -25,6 +25,9 @@ class Settings:
     guidance_scale: float | None = None
     eta: float | None = None
 
+    def of_model(self, model):
+        return dataclasses.replace(self, model=model)
+
     def flags(self):
         pairs = dataclasses.asdict(self).items()
         return [text for name, value in pairs if value is not None

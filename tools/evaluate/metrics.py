@@ -42,8 +42,8 @@ def frechet_distance(a, b):
     eigenvalues = np.linalg.eigvalsh((inside + inside.T) / 2)
     cross = np.sqrt(np.maximum(eigenvalues, 0)).sum()
     difference = a.mean - b.mean
-    return float(difference @ difference + np.trace(a.covariance) + np.trace(b.covariance)
-                 - 2 * cross)
+    distance = difference @ difference + np.trace(a.covariance) + np.trace(b.covariance) - 2 * cross
+    return max(0.0, float(distance))  # which may round to just below
 
 
 def accuracy(predicted, labels):

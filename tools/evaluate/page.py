@@ -19,8 +19,8 @@ MEANING = {
     "CA mlp": "the same by a second evaluator of another architecture, which makes other mistakes",
     "FD": "Fr\u00e9chet distance of the cnn's features, standardised by the training set, to the "
           "60,000 training and to the 10,000 test digits; it grows as the images of a seed become "
-          "fewer",
-    "rFD": "FD train over that of the real test digits: 1 is as near as other real digits are",
+          "fewer, in the real row too",
+    "rFD": "FD train over that of all real test digits: 1 is as near as other real digits are",
     "KID": "unbiased squared maximum mean discrepancy to the training digits, cubic kernel, mean "
            "of 100 subsets of 1,000",
     "density, coverage": "how many of the balls around real digits (to the 5th neighbour) hold a "
@@ -37,8 +37,9 @@ def number(value, digits, spread=None):
     return text if spread is None else f"{text} \u00b1{spread:.{digits}f}"
 
 
-def _cells(mean, spread):
-    for figure, digits in DIGITS.items():
+def _cells(figures, mean, spread):
+    for figure in figures:
+        digits = DIGITS[figure]
         scale = 100 if figure.startswith("ca") else 1
         s = spread(figure)
         yield number(scale * mean(figure), digits, None if s is None else scale * s)
@@ -60,14 +61,16 @@ def table(results, real):
             return r.spread(figure)
         return spread
 
-    header = ["images by", "evaluations", "images", *FIGURES.values(), "FD train, all", "CAS %"]
+    figures = results[0].figures()
+    header = ["images by", "evaluations", "images", *(FIGURES[f] for f in figures),
+              "FD train, all", "CAS %"]
     rows = [[r.name, str(r.evaluations or ""), f"{len(r.each)} x {r.each[0]['count']}",
-             *_cells(r.mean, spread_of(r)),
+             *_cells(figures, r.mean, spread_of(r)),
              number(r.together["fd_train"], 3) if len(r.each) > 1 else "", _cas(r.cas)]
             for r in results]
-    rows.append(["real test digits", "", str(real["count"]),
-                 *_cells(real.__getitem__, lambda _: None), "", _cas([real["ca"]])])
-    used = [i for i in range(len(header)) if i < 3 + len(FIGURES) or any(r[i] for r in rows[:-1])]
+    rows.append(["real test digits", "", f"1 x {real['count']}",
+                 *_cells(figures, real.__getitem__, lambda _: None), "", _cas([real["ca"]])])
+    used = [i for i in range(len(header)) if i < 3 + len(figures) or any(r[i] for r in rows[:-1])]
     return [header[i] for i in used], [[r[i] for i in used] for r in rows]
 
 
@@ -92,47 +95,6 @@ def sheet(rows, scale=2, gap=1):
         for x, image in enumerate(row):
             out[y * tall + gap:(y + 1) * tall, x * wide + gap:(x + 1) * wide] = image
     return _png(Image.fromarray(out.repeat(scale, 0).repeat(scale, 1)))
-
-
-def plot(results, real):
-    """FD and CA against evaluations as a PNG; a line for each model, sampler and guidance scale.
-    None where there are not two to compare."""
-    lines = {}
-    for r in results:
-        if r.drawing:
-            d = r.drawing
-            eta = f", eta {d['eta']:g}" if d["eta"] else ""
-            name = f"{d['model']}, {d['sampler']}, guidance {d['guidance_scale']:g}{eta}"
-            lines.setdefault(name, []).append(r)
-    if sum(map(len, lines.values())) < 2:
-        return None
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot as plt
-
-    fig, axes = plt.subplots(1, 2, figsize=(11, 4.2), dpi=100)
-    for axis, figure, scale in zip(axes, ("fd_train", "ca"), (1, 100)):
-        for name, line in lines.items():
-            line = sorted(line, key=lambda r: r.evaluations)
-            spread = [scale * (r.spread(figure) or 0) for r in line]
-            axis.errorbar([r.evaluations for r in line], [scale * r.mean(figure) for r in line],
-                          spread, marker="o", ms=4, capsize=2, label=name)
-        axis.axhline(scale * real[figure], color="0.5", ls="--", lw=0.9, label="real test digits")
-        counts = sorted({r.evaluations for line in lines.values() for r in line})
-        axis.set(xscale="log", xlabel="evaluations of the network an image")
-        axis.set_xticks(counts, labels=map(str, counts))
-        axis.set_xticks([], minor=True)
-    axes[0].set(yscale="log", ylabel="FD to the training digits")
-    for ticks in (axes[0].yaxis.set_major_formatter, axes[0].yaxis.set_minor_formatter):
-        ticks("{x:g}")
-    axes[1].set(ylabel="CA %")
-    axes[0].legend(frameon=False, fontsize=7)
-    fig.tight_layout()
-    out = io.BytesIO()
-    fig.savefig(out, format="png")
-    plt.close(fig)
-    return out.getvalue()
 
 
 def _picture(png, about):
@@ -182,7 +144,9 @@ img{max-width:100%;image-rendering:pixelated}dt{font-weight:600}dd{margin:0 0 .4
 def page(results, real, sections, facts):
     """The page. sections: (images, labels, training, index, far) of a seed of each result; facts:
     name -> text, of what made the figures."""
-    curve = plot(results, real)
+    from tools.evaluate import plots  # matplotlib
+
+    curve = plots.evaluations(results, real)
     parts = [f"<!doctype html><html lang=en><meta charset=utf-8><title>Figures of {len(results)} "
              f"settings</title><style>{STYLE}</style><h1>Generated digits, measured</h1>",
              _rows(*table(results, real)),

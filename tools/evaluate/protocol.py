@@ -25,11 +25,14 @@ FIGURES = {
     "kid": "KID x1000", "density": "density", "coverage": "coverage",
     "memory_pixels": "MEM pixels", "memory_features": "MEM features",
 }
+QUICK = ("ca", "fd_train", "fd_test", "rfd", "density", "coverage")
 
 
 class Protocol:
-    def __init__(self, evaluator=SHIPPED, second=SHIPPED_MLP):
-        self.cnn, self.mlp = Evaluator(evaluator), Evaluator(second)
+    """quick: no more than the figures of QUICK."""
+
+    def __init__(self, evaluator=SHIPPED, second=SHIPPED_MLP, quick=False):
+        self.cnn, self.mlp, self.quick = Evaluator(evaluator), Evaluator(second), quick
         self.reference = reference.load(self.cnn)
         self.train_images, self.train_labels = mnist.load("train")
         self.test_images, self.test_labels = mnist.load("t10k")
@@ -70,39 +73,49 @@ class Protocol:
         return keep("real-far", key, lambda: {"far": self._far(
             self.test_images, self.reference.test_features)})["far"]
 
+    def _slow_figures(self, images, labels, features):
+        kid, kid_error = kernel_distance(features, self.reference.train_features)
+        far = self._far(images, features)
+        ratio = far / self.real_far
+        return {"ca_mlp": accuracy(reference.seen(self.mlp, images)[1], labels),
+                "kid": 1000 * kid, "kid_standard_error": 1000 * kid_error,
+                "far_pixels": float(far[0]), "far_features": float(far[1]),
+                "memory_pixels": float(ratio[0]), "memory_features": float(ratio[1])}
+
     def figures(self, images, labels):
         """Every figure of FIGURES of up to MOST images, CA by label, and CA's interval."""
         def make():
             raw, predicted = reference.seen(self.cnn, images)
             features = raw * self.reference.scale
-            kid, kid_error = kernel_distance(features, self.reference.train_features)
             density, coverage = self._density_coverage(features)
-            far = self._far(images, features)
-            ratio = far / self.real_far
             return {**reference.agreement(predicted, labels),
-                    "ca_mlp": accuracy(reference.seen(self.mlp, images)[1], labels),
                     **reference.distances(features, self.reference),
-                    "kid": 1000 * kid, "kid_standard_error": 1000 * kid_error,
-                    "density": density, "coverage": coverage, "far_pixels": float(far[0]),
-                    "far_features": float(far[1]), "memory_pixels": float(ratio[0]),
-                    "memory_features": float(ratio[1])}
+                    "density": density, "coverage": coverage,
+                    **({} if self.quick else self._slow_figures(images, labels, features))}
 
-        key = {"evaluators": [self.cnn.sha256, self.mlp.sha256], "train": self._train_digest,
-               "test": digest(self.test_images), "images": digest(images), "labels": digest(labels)}
+        key = {"evaluators": [e.sha256 for e in (self.cnn, self.mlp)], "quick": self.quick,
+               "train": self._train_digest, "test": digest(self.test_images),
+               "images": digest(images), "labels": digest(labels)}
         return keep_json("figures", key, make)
 
     def real(self, count):
-        """The floor of each figure: the test digits measured like `count` generated ones."""
-        test = self.reference.test_features
-        kid, kid_error = kernel_distance(test, self.reference.train_features)
-        density, coverage = self._density_coverage(self._sample(test, count))
-        return {"count": len(test), "ca": self.reference.test_accuracy,
-                "ca_mlp": accuracy(reference.seen(self.mlp, self.test_images)[1], self.test_labels),
-                "fd_train": self.reference.floor, "fd_test": 0.0, "rfd": 1.0, "kid": 1000 * kid,
-                "kid_standard_error": 1000 * kid_error, "density": density, "coverage": coverage,
-                "expected_coverage": expected_coverage(count, count, BALLS),
-                "far_pixels": float(self.real_far[0]), "far_features": float(self.real_far[1]),
-                "memory_pixels": 1.0, "memory_features": 1.0}
+        """The floor of each figure: the test digits measured like `count` generated ones. What
+        depends on how many there are is of as many test digits, the rest of all."""
+        def make():
+            test = self.reference.test_features
+            some = test if count == len(test) else self._sample(test, count)
+            density, coverage = self._density_coverage(some)
+            found = {"count": count, "ca": self.reference.test_accuracy,
+                     **reference.distances(some, self.reference),
+                     "density": density, "coverage": coverage,
+                     "expected_coverage": expected_coverage(count, count, BALLS)}
+            if not self.quick:
+                found |= self._slow_figures(self.test_images, self.test_labels, test)
+            return found
+
+        key = {"evaluators": [e.sha256 for e in (self.cnn, self.mlp)], "quick": self.quick,
+               "train": self._train_digest, "test": digest(self.test_images), "count": count}
+        return keep_json("real", key, make)
 
     def together(self, pieces):
         """CA and FD of the images of all seeds as one set: [(images, labels), ...]."""
@@ -131,6 +144,9 @@ class Result:
     cas: list = dataclasses.field(default_factory=list)  # accuracies, one a training
     cas_count: int = 0  # the images trained on
 
+    def figures(self):
+        return [f for f in FIGURES if f in self.each[0]]
+
     def mean(self, figure):
         return float(np.mean([f[figure] for f in self.each]))
 
@@ -140,5 +156,15 @@ class Result:
         return float(np.std(values, ddof=1)) if len(values) > 1 else None
 
     def as_json(self):
-        return {**dataclasses.asdict(self), "mean": {f: self.mean(f) for f in FIGURES},
-                "spread": {f: self.spread(f) for f in FIGURES}}
+        return {**dataclasses.asdict(self), "mean": {f: self.mean(f) for f in self.figures()},
+                "spread": {f: self.spread(f) for f in self.figures()}}
+
+
+def measure(protocol, pieces, seeds, drawing=None, name=None):
+    """The Result of a Drawing, or of images called `name`: [(images, labels), ...], one a seed."""
+    result = Result(name, seeds, [protocol.figures(*piece) for piece in pieces],
+                    protocol.together(pieces))
+    if drawing:
+        result.name, result.evaluations = drawing.name(), drawing.evaluations
+        result.drawing = dataclasses.asdict(drawing)
+    return result
