@@ -46,8 +46,8 @@ def drawn_axes(monkeypatch):
 
 
 def test_a_line_for_each_sampler_and_eta(drawn_axes):
-    results = [result("ddim", 10, 3.0, 0.97), result("ddim", 5, 9.0, 0.5), result("unipc", 5, 2, 1.0),
-               result("ddim", 5, 40.0, 0.0, eta=1.0, seeds=2)]
+    results = [result("ddim", 10, 3.0, 0.97), result("ddim", 5, 9.0, 0.5),
+               result("unipc", 5, 2, 1.0), result("ddim", 5, 40.0, 0.0, eta=1.0, seeds=2)]
     fd, ca = drawn_axes(plots.evaluations(results, REAL))
     assert fd == {"m: ddim, guidance 1.5": [(10, 9.0), (20, 3.0)],
                   "m: unipc, guidance 1.5": [(10, 2.0)],

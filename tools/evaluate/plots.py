@@ -28,8 +28,8 @@ def _ticks(axis, values, text="{:g}".format):
 def _scale_fd(axes, values):
     low, high = 0.93 * min(values), 1.07 * max(values)
     axes.set(yscale="log", ylim=(low, high), ylabel="FD to the training digits")
-    steps = [base * 10**power for power in range(-2, 5) for base in (1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 7)]
-    shown = [v for v in steps if low < v < high]
+    shown = [v for power in range(-2, 5) for base in (1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 7)
+             if low < (v := base * 10**power) < high]
     _ticks(axes.yaxis, shown[::1 + len(shown) // 16])
 
 
@@ -73,7 +73,8 @@ def evaluations(results, real):
         axis.axhline(real[figure], color="0.4", ls="--", lw=0.9, label="real test digits")
         scale(axis, [r.mean(figure) for r in results if r.drawing] + [real[figure]])
     counts = sorted({r.evaluations for line in lines.values() for r in line})
-    axes[1].set(xscale="log", xlabel="evaluations of the network for an image; a guided step takes two")
+    axes[1].set(xscale="log",
+                xlabel="evaluations of the network for an image; a guided step takes two")
     _ticks(axes[1].xaxis, [n for i, n in enumerate(counts) if i == 0 or n / counts[i - 1] > 1.15])
     axes[0].legend(frameon=False, fontsize=8, loc="upper right")
     fig.align_ylabels(axes)
