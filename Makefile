@@ -67,7 +67,7 @@ LDFLAGS_ALL = $(if $(SAN),-fsanitize=$(SAN)) $(LDFLAGS)
 X86_SRC := $(wildcard core/kernels/amx*.c core/kernels/avx512_bf16*.c)
 CORE_SRC := $(filter-out $(if $(filter x86_64,$(ARCH)),,$(X86_SRC)),$(wildcard core/*.c core/*/*.c))
 API_SRC := $(wildcard api/*.c)
-SERVER_SRC := $(wildcard server/*.c)
+SERVER_SRC := $(wildcard server/*.c server/*/*.c)
 TEST_SRC := $(wildcard tests/unit/test_*.c tests/golden/test_*.c)
 TEST_LIB_SRC := $(wildcard tests/lib/*.c)
 
@@ -161,7 +161,7 @@ $(BUILD)/.flags: FORCE
 	@mkdir -p $(BUILD); echo '$(FLAGS_NOW)' | cmp -s - $@ || echo '$(FLAGS_NOW)' > $@
 
 # What prints the revision is compiled again when there is a new one.
-$(patsubst %.c,$(BUILD)/%.o,$(shell grep -sl DENOISED_REVISION server/*.c)): $(BUILD)/.revision
+$(patsubst %.c,$(BUILD)/%.o,$(shell grep -sl DENOISED_REVISION $(SERVER_SRC))): $(BUILD)/.revision
 $(BUILD)/.revision: FORCE
 	@mkdir -p $(BUILD); echo '$(REVISION)' | cmp -s - $@ || echo '$(REVISION)' > $@
 

@@ -6,8 +6,8 @@
 #include <unistd.h>
 
 #include "core/denoise.h"
-#include "server/commands.h"
-#include "server/options.h"
+#include "server/cli/command_line.h"
+#include "server/cli/commands.h"
 
 /* Set while the program executes itself again, to the core type that OpenBLAS had chosen or "-"
  * where it had chosen well. */

@@ -7,11 +7,11 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "server/admin.h"
-#include "server/cache.h"
-#include "server/http.h"
-#include "server/jobs.h"
-#include "server/sandbox.h"
+#include "server/drawing/cache.h"
+#include "server/drawing/jobs.h"
+#include "server/http/http.h"
+#include "server/routes/admin.h"
+#include "server/system/sandbox.h"
 
 #define LAST_ANSWERS_MS 1000  /* for the answers to what was canceled to leave */
 #define LATE_REQUESTS_MS 1000 /* for a request that is on its way to a connection */

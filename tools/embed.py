@@ -1,4 +1,4 @@
-"""Files as a C source: embed.py OUT.c FILE... fills the table of server/web_assets.h.
+"""Files as a C source: embed.py OUT.c FILE... fills the table of server/routes/web_assets.h.
 
 A large file is embedded compressed, because it goes out that way. A file of no bytes is left out.
 """
@@ -33,7 +33,7 @@ def main(out, *names):
                       ",\n".join(lines) + "};\n")
         rows.append(f'    {{"{path.name}", "{TYPES[path.suffix]}", "\\"{etag}\\"", '
                     f"asset_{len(rows)}, {len(data)}, {str(compressed).lower()}}},\n")
-    text = ('#include "server/web_assets.h"\n\n' + "\n".join(arrays) +
+    text = ('#include "server/routes/web_assets.h"\n\n' + "\n".join(arrays) +
             "\nconst struct web_asset web_assets[] = {\n" + "".join(rows) + "};\n"
             f"const size_t n_web_assets = {len(rows)};\n")
     pathlib.Path(out).write_text(text)

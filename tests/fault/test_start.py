@@ -15,7 +15,7 @@ from tests.http.conftest import BINARY, DEADLINE_S, MODEL, Daemon
 # way for its threads, its first pipe and the descriptors it watches (abort() in src/threadpool.c,
 # src/unix/signal.c, src/unix/core.c and linux-core.c); OpenBLAS interrupts the program that it
 # cannot start a thread for. What a daemon may really lack of these is looked for before
-# (server/resources.c), so that it takes a failure between that and the library's own call.
+# (server/system/resources.c), so that it takes a failure between that and the library's own call.
 ENDED_BY = {("libuv.so.1", -signal.SIGABRT), ("libopenblas.so.0", -signal.SIGINT)}
 STRIDE = {"alloc": 1 if ALL else 31}
 LEAK_BLOCKS = 8

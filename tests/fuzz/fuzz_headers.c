@@ -8,7 +8,7 @@
 #include "api/prefer.h"
 #include "api/routes.h"
 #include "api/trace_context.h"
-#include "server/proxies.h"
+#include "server/clients/proxies.h"
 #include "tests/fuzz/fuzz.h"
 
 static void check_accept(const char *value)

@@ -5,7 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "server/options.h"
+#include "server/cli/command_line.h"
 #include "tests/fuzz/fuzz.h"
 
 #define MAX_LINES 64

@@ -1,4 +1,4 @@
-/* server/fair_queue: whose steps are taken first, counted in evaluations. */
+/* server/scheduling/fair_queue: whose steps are taken first, counted in evaluations. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -8,8 +8,8 @@
 
 #include <cmocka.h>
 
-#include "server/fair_queue.h"
-#include "server/worker.h"
+#include "server/scheduling/fair_queue.h"
+#include "server/scheduling/worker.h"
 
 /* What one batch may have beyond its turn: one row, for as many steps as it is held at most. */
 #define TURN WORKER_MAX_STEPS

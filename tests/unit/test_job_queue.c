@@ -1,4 +1,4 @@
-/* server/job_queue: the order in which jobs take their steps. */
+/* server/scheduling/job_queue: the order in which jobs take their steps. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -6,7 +6,7 @@
 
 #include <cmocka.h>
 
-#include "server/job_queue.h"
+#include "server/scheduling/job_queue.h"
 
 static struct job make_job(uint32_t n_rows, uint32_t steps, uint32_t evaluations)
 {

@@ -1,4 +1,5 @@
-/* server/processors: quotas of control groups, in trees of files that are made like /proc and /sys.
+/* server/system/processors: quotas of control groups, in trees of files that are made like /proc
+ * and /sys.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -15,7 +16,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#include "server/processors.h"
+#include "server/system/processors.h"
 
 #define MOUNT_V2 "29 23 0:26 %s /sys/fs/cgroup rw,nosuid - cgroup2 cgroup2 rw,nsdelegate\n"
 #define MOUNT_V1                                                                                   \

@@ -1,4 +1,4 @@
-/* server/proxies: whom a request is from, by what proxies say and whom one believes. */
+/* server/clients/proxies: whom a request is from, by what proxies say and whom one believes. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -8,7 +8,7 @@
 #include <arpa/inet.h>
 #include <cmocka.h>
 
-#include "server/proxies.h"
+#include "server/clients/proxies.h"
 
 static struct proxies parse(const char *text)
 {

@@ -21,7 +21,7 @@
 
 #include <cmocka.h>
 
-#include "server/sandbox.h"
+#include "server/system/sandbox.h"
 
 #define BUILT_WITHOUT 100 /* the child's exit status */
 

@@ -1,5 +1,5 @@
-/* server/scheduler on a loop of its own, with the shipped model: several steps at a time, coming
- * back when asked, sharing. No test depends on how fast a step is. */
+/* server/scheduling/scheduler on a loop of its own, with the shipped model: several steps at a
+ * time, coming back when asked, sharing. No test depends on how fast a step is. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -9,7 +9,7 @@
 
 #include <cmocka.h>
 
-#include "server/scheduler.h"
+#include "server/scheduling/scheduler.h"
 
 #define MODEL "models/mnist.safetensors"
 #define HOLD_S 0.02 /* the scheduler's HOLD_NS */

@@ -1,0 +1,183 @@
+/*
+ * `denoised sample`: draw images into files. The pixels, and the PNGs, are those that the API
+ * serves for the same parameters.
+ */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "server/base/random.h"
+#include "server/cli/commands.h"
+#include "server/cli/progress.h"
+#include "server/cli/sample_output.h"
+#include "server/cli/sample_run.h"
+#include "server/system/processors.h"
+
+#define PNG_SIDE_MAX 1000000
+
+static int refuse(const char *flag, const char *text)
+{
+    fprintf(stderr, "denoised: %s: %s\n", flag, text);
+    return 2;
+}
+
+static int fail(const struct dn_error *err)
+{
+    fprintf(stderr, "denoised: %s\n", err->text);
+    return 1;
+}
+
+/* A number or a class name -> class, or -1. */
+static int find_label(const struct dn_model *model, const char *text)
+{
+    if (text[0] == '\0' || text[strspn(text, "0123456789")] != '\0')
+        return dn_model_class_by_name(model, text);
+    unsigned long long number = strtoull(text, NULL, 10);
+    int n_classes = dn_model_info(model)->n_classes;
+    return number < (unsigned long long)n_classes ? (int)number : -1;
+}
+
+/* Read --label into p->labels. Returns an exit status. */
+static int read_labels(struct sample_params *p, const char *text)
+{
+    int n_classes = dn_model_info(p->model)->n_classes;
+    bool is_all = strcmp(text, "all") == 0;
+    size_t n_most = (size_t)n_classes, n_commas = 0;
+    for (const char *c = text; *c != '\0'; c++)
+        n_commas += *c == ',';
+    if (!is_all)
+        n_most = n_commas + 1;
+    p->labels = malloc(n_most * sizeof *p->labels);
+    char *copy = strdup(text);
+    int status = p->labels == NULL || copy == NULL ? refuse("--label", "out of memory") : 0;
+    for (uint32_t i = 0; status == 0 && is_all && i < (uint32_t)n_classes; i++)
+        p->labels[p->n_labels++] = i;
+    char *rest = is_all ? NULL : copy, *word;
+    while (status == 0 && (word = strsep(&rest, ",")) != NULL) {
+        int label = find_label(p->model, word);
+        if (label < 0) {
+            fprintf(stderr,
+                    "denoised: --label: '%.100s': a number from 0 to %d or a class name of "
+                    "the model expected\n",
+                    word, n_classes - 1);
+            status = 2;
+        } else {
+            p->labels[p->n_labels++] = (uint32_t)label;
+        }
+    }
+    free(copy);
+    p->is_list = p->n_labels > 1;
+    return status;
+}
+
+/* Sampler, steps, guidance and eta: the model's defaults, or what the user said if it may be. */
+static int read_sampling(struct sample_params *p, const struct options *o)
+{
+    const struct dn_model_info *info = dn_model_info(p->model);
+    struct dn_error err;
+    char text[160];
+    p->sampler = info->default_sampler;
+    if (o->sampler != NULL)
+        p->sampler = (enum dn_sampler)dn_sampler_by_name(o->sampler);
+    if ((info->samplers & (1u << p->sampler)) == 0)
+        return refuse("--sampler", "not one of this model's");
+    p->steps = (uint32_t)(o->steps > 0 ? o->steps : info->default_steps);
+    if (dn_model_check_steps(p->model, p->steps, &err))
+        return refuse("--steps", err.text);
+    p->guidance_scale = o->guidance_scale >= 0 ? o->guidance_scale : info->default_guidance_scale;
+    if (dn_model_check_guidance(p->model, p->guidance_scale, &err))
+        return refuse("--guidance-scale", err.text);
+    p->eta = o->eta;
+    if (p->eta != 0 && !dn_sampler_info(p->sampler)->has_eta) {
+        snprintf(text, sizeof text, "sampler %s has none", dn_sampler_info(p->sampler)->name);
+        return refuse("--eta", text);
+    }
+    return 0;
+}
+
+/* n, seed and the layout of the output. */
+static int read_layout(struct sample_params *p, const struct options *o,
+                       const struct sample_output_name *name)
+{
+    const struct dn_model_info *info = dn_model_info(p->model);
+    p->n = (uint32_t)o->n;
+    p->n_rows = p->n_labels * p->n;
+    if (p->n_rows > UINT32_MAX)
+        return refuse("--n", "more than 4294967295 images");
+    p->has_seed = true;
+    p->seed = o->seed;
+    if (!o->has_seed && random_seed(&p->seed) != 0)
+        return refuse("--seed", "none given, and the system has no random bits");
+    p->scale = (uint32_t)o->scale;
+    if (name->kind == OUTPUT_NPY && p->scale != 1)
+        return refuse("--scale", "an array holds the pixels as they are: 1 expected");
+    if (name->kind != OUTPUT_PNG || p->n_rows == 1)
+        return 0;
+    p->layout = LAYOUT_GRID;
+    p->columns = p->n > 1 && p->n_labels > 1 ? p->n : (uint32_t)ceil(sqrt((double)p->n_rows));
+    uint64_t height = (uint64_t)params_grid_rows(p) * (uint64_t)info->height * p->scale;
+    uint64_t width = (uint64_t)p->columns * (uint64_t)info->width * p->scale;
+    if (height > PNG_SIDE_MAX || width > PNG_SIDE_MAX)
+        return refuse("--output", "a grid with a side of more than 1000000 pixels; a name with %d "
+                                  "makes a PNG of each image, FILE.npy an array of all");
+    return 0;
+}
+
+static void print_done(const struct sample_params *p, const struct options *o, double seconds)
+{
+    const struct dn_model_info *info = dn_model_info(p->model);
+    printf("%s: %zu image%s of %s, seed %llu, %s %u steps, guidance %g", o->output, p->n_rows,
+           p->n_rows == 1 ? "" : "s", info->name, (unsigned long long)p->seed,
+           dn_sampler_info(p->sampler)->name, p->steps, p->guidance_scale);
+    if (dn_sampler_info(p->sampler)->has_eta)
+        printf(", eta %g", p->eta);
+    printf(", %s, %.2f s\n", info->kernels, seconds);
+}
+
+static int draw(struct sample_params *p, const struct options *o,
+                const struct sample_output_name *name)
+{
+    struct dn_error err = {.code = DN_OK};
+    struct sample_output out;
+    struct processors processors;
+    processors_read(&processors);
+    uint64_t began_ns = clock_now_ns();
+    if (sample_output_open(&out, name, p, &err) < 0)
+        return fail(&err);
+    struct sample_run run = {.params = p,
+                             .n_threads = o->threads > 0 ? o->threads : processors.usable,
+                             .max_evaluations = (uint32_t)o->max_batch,
+                             .on_image = sample_output_image,
+                             .context = &out};
+    int code = sample_run(&run, &err);
+    struct dn_error close_err = err;
+    int close_code = sample_output_close(&out, code == 0, &close_err);
+    if (code < 0 || close_code < 0)
+        return fail(code < 0 ? &err : &close_err);
+    print_done(p, o, (double)(clock_now_ns() - began_ns) * 1e-9);
+    return 0;
+}
+
+int cmd_sample(const struct options *o)
+{
+    struct dn_error err = {.code = DN_OK};
+    struct sample_output_name name;
+    if (sample_output_parse(&name, o->output, &err) < 0)
+        return refuse("--output", err.text);
+    struct dn_model *model;
+    const struct dn_model_options model_options = {.isa = o->isa, .precision = o->precision};
+    if (dn_model_open(&model, o->models[0], &model_options, &err) < 0)
+        return fail(&err);
+    struct sample_params params = {.model = model};
+    int status = read_labels(&params, o->labels);
+    if (status == 0)
+        status = read_sampling(&params, o);
+    if (status == 0)
+        status = read_layout(&params, o, &name);
+    if (status == 0)
+        status = draw(&params, o, &name);
+    free(params.labels);
+    dn_model_free(model);
+    return status;
+}

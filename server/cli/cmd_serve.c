@@ -1,0 +1,69 @@
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "server/cli/commands.h"
+#include "server/server.h"
+#include "server/system/processors.h"
+#include "server/system/resources.h"
+
+#define POOL_MAX 1024 /* libuv's */
+#define POOL_MORE 2   /* threads than workers */
+
+/* Have what the daemon needs, or say what is missing. */
+static int take_resources(struct server *server)
+{
+    char error[128];
+    uint32_t wanted = server->max_connections;
+    if (resources_take_descriptors(&server->max_connections, error, sizeof error) != 0 ||
+        resources_check_threads(server->n_workers + POOL_MORE, error, sizeof error) != 0) {
+        log_event(&server->log, LOG_ERROR, "resources_failed", LOG_S("reason", error));
+        return -1;
+    }
+    if (server->max_connections < wanted) {
+        log_event(&server->log, LOG_WARN, "connections_limited",
+                  LOG_I("connections", server->max_connections), LOG_I("max_connections", wanted),
+                  LOG_S("reason", "the limit on descriptors"));
+    }
+    return 0;
+}
+
+/* The kernel drops a signal without a handler that is for the first process of a container. Blocked
+ * it waits until server_run() has handlers. */
+static void hold_signals_back(void)
+{
+    sigset_t early;
+    sigemptyset(&early);
+    sigaddset(&early, SIGTERM);
+    sigaddset(&early, SIGINT);
+    sigaddset(&early, SIGHUP);
+    sigprocmask(SIG_BLOCK, &early, NULL);
+}
+
+int cmd_serve(const struct options *options)
+{
+    hold_signals_back();
+    struct processors processors;
+    processors_read(&processors);
+    struct server server = {
+        .options = options,
+        .log = {.format = options->log_format},
+        .state = SERVER_LOADING,
+        .max_connections = (uint32_t)options->max_connections,
+        .n_workers =
+            options->workers > 0 ? (uint32_t)options->workers : (uint32_t)processors.usable,
+    };
+    if (server.n_workers > POOL_MAX - POOL_MORE) {
+        server.n_workers = POOL_MAX - POOL_MORE;
+    }
+    /* Two more than workers: one reads models while they step, one makes renderings. libuv reads it
+     * when the first work is queued. */
+    char pool[16];
+    snprintf(pool, sizeof pool, "%u", server.n_workers + POOL_MORE);
+    if (setenv("UV_THREADPOOL_SIZE", pool, 1) != 0) {
+        log_event(&server.log, LOG_ERROR, "resources_failed", LOG_S("reason", "out of memory"));
+        return 1;
+    }
+    signal(SIGPIPE, SIG_IGN);
+    return take_resources(&server) == 0 ? server_run(&server) : 1;
+}

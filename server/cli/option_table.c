@@ -1,0 +1,233 @@
+#include "server/cli/option_table.h"
+
+#include <assert.h>
+#include <ctype.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "api/keyring.h"
+#include "api/params.h"
+
+#define SERVE (1u << COMMAND_SERVE)
+#define SAMPLE (1u << COMMAND_SAMPLE)
+#define BENCH (1u << COMMAND_BENCH)
+#define INFO (1u << COMMAND_INFO)
+#define HEALTH (1u << COMMAND_HEALTH)
+#define FIELD(name) offsetof(struct options, name)
+
+static int log_format_by_name(const char *name)
+{
+    if (strcmp(name, "text") == 0)
+        return LOG_TEXT;
+    return strcmp(name, "json") == 0 ? LOG_JSON : -1;
+}
+
+/* clang-format off */
+const struct option_row option_table[] = {
+    /* name, letter, type, commands, field, min, max, preset, value, by_name, help */
+    {"model", 0, OPTION_MODELS, SERVE | INFO, FIELD(models), 1, OPTIONS_MAX_MODELS, NULL, "FILE", NULL,
+     "a model; repeat for more, the first is the default one\n"
+     "(default: the mnist model that comes with denoised)"},
+    {"model", 0, OPTION_MODELS, SAMPLE | BENCH, FIELD(models), 1, 1, NULL, "FILE", NULL,
+     "the model (default: the mnist model that comes with denoised)"},
+    {"model-alias", 0, OPTION_ALIASES, SERVE, FIELD(model_aliases), 0, 0, NULL, "NAME=MODEL[,NAME=MODEL...]", NULL,
+     "other names of models, for clients that insist on one, like dall-e-3=mnist (default: none)"},
+    {"isa", 0, OPTION_NAME, SERVE | SAMPLE | BENCH | INFO, FIELD(isa), 0, 0, "auto",
+     "auto|scalar|openblas|avx2|avx512|amx|neon", dn_isa_by_name, "kernels to compute with"},
+    {"precision", 0, OPTION_NAME, SERVE | SAMPLE | BENCH | INFO, FIELD(precision), 0, 0, "auto",
+     "auto|fp32|bf16", dn_precision_by_name, "precision to compute in"},
+
+    {"listen", 0, OPTION_LISTEN, SERVE, FIELD(listen), 0, 0, "127.0.0.1:8080", "HOST:PORT|unix:PATH", NULL,
+     "where to listen; port 0 picks a free one"},
+    {"admin-listen", 0, OPTION_LISTEN, SERVE, FIELD(admin_listen), 0, 0, NULL, "HOST:PORT|unix:PATH", NULL,
+     "where to listen for who loads and unloads models; only this machine's own addresses\n"
+     "(default: nowhere)"},
+    {"listen", 0, OPTION_LISTEN, HEALTH, FIELD(listen), 0, 0, "127.0.0.1:8080", "HOST:PORT|unix:PATH", NULL,
+     "where the daemon listens"},
+    {"timeout-s", 0, OPTION_INT, HEALTH, FIELD(timeout_s), 1, 3600, "2", "SECONDS", NULL,
+     "it must have answered by then"},
+    {"workers", 0, OPTION_INT, SERVE, FIELD(workers), 0, 256, "0", "N", NULL,
+     "threads that compute; 0: one for each processor, or as many as a container's quota allows"},
+    {"max-batch", 0, OPTION_INT, SERVE | SAMPLE, FIELD(max_batch), 2, 1024, "8", "N", NULL,
+     "network evaluations at most in one step of one thread (a guided image takes two);\n"
+     "serve measures at start which size pays"},
+    {"max-queue-rows", 0, OPTION_INT, SERVE, FIELD(max_queue_rows), 1, 1000000, "4096", "N", NULL,
+     "images in work or waiting; beyond it requests get 503"},
+    {"max-rows-per-request", 0, OPTION_INT, SERVE, FIELD(max_rows_per_request), 1, 65000, "256", "N", NULL,
+     "images that one request may ask for"},
+    {"max-frames-bytes", 0, OPTION_INT, SERVE, FIELD(max_frames_bytes), PARAMS_MAX_PIXEL_BYTES, 2147483647, "268435456", "BYTES", NULL,
+     "frames of the films that are being drawn; beyond it requests for films get 503"},
+    {"max-body-bytes", 0, OPTION_INT, SERVE, FIELD(max_body_bytes), 256, 16777216, "65536", "BYTES", NULL,
+     "largest request body"},
+    {"max-connections", 0, OPTION_INT, SERVE, FIELD(max_connections), 1, 65536, "1024", "N", NULL,
+     "connections held at once"},
+    {"max-connections-per-address", 0, OPTION_INT, SERVE, FIELD(max_connections_per_address), 0, 65536, "0", "N", NULL,
+     "of one client's address, or IPv6 network of 64 bits; 0: no limit"},
+    {"cache-bytes", 0, OPTION_INT, SERVE, FIELD(cache_bytes), 0, 2147483647, "16777216", "BYTES", NULL,
+     "pictures of GET /v1/samples kept for whom asks again; 0: none"},
+    {"request-timeout-s", 0, OPTION_INT, SERVE, FIELD(request_timeout_s), 1, 3600, "10", "SECONDS", NULL,
+     "a client must have sent its whole request by then"},
+    {"keepalive-timeout-s", 0, OPTION_INT, SERVE, FIELD(keepalive_timeout_s), 1, 3600, "75", "SECONDS", NULL,
+     "an idle connection is closed after this"},
+    {"sse-ping-s", 0, OPTION_INT, SERVE, FIELD(sse_ping_s), 1, 3600, "15", "SECONDS", NULL,
+     "a stream of events without news has a comment so often"},
+    {"max-jobs", 0, OPTION_INT, SERVE, FIELD(max_jobs), 1, 1000000, "1000", "N", NULL,
+     "jobs stored at once; the finished ones that are oldest make room"},
+    {"max-jobs-bytes", 0, OPTION_INT, SERVE, FIELD(max_jobs_bytes), 65536, 2147483647, "268435456", "BYTES", NULL,
+     "images of stored jobs; the finished ones that are oldest make room"},
+    {"job-ttl-s", 0, OPTION_INT, SERVE, FIELD(job_ttl_s), 1, 604800, "600", "SECONDS", NULL,
+     "a finished job is kept this long, and as long again known as expired"},
+    {"drain-delay-s", 0, OPTION_INT, SERVE, FIELD(drain_delay_s), 0, 3600, "0", "SECONDS", NULL,
+     "after SIGTERM, serve on for so long while /readyz says no"},
+    {"drain-timeout-s", 0, OPTION_INT, SERVE, FIELD(drain_timeout_s), 0, 3600, "25", "SECONDS", NULL,
+     "after that, finish what runs within this"},
+    {"seccomp", 0, OPTION_ON_OFF, SERVE, FIELD(seccomp), 0, 0, "on", "on|off", NULL,
+     "give up the system calls that serving does not need"},
+    {"api-keys-file", 0, OPTION_TEXT, SERVE, FIELD(api_keys_file), 0, 0, NULL, "FILE", NULL,
+     "clients that may ask, a line each: NAME KEY or NAME sha256:HEX, then limits;\n"
+     "read again on SIGHUP (default: everybody may)"},
+    {"rows-per-minute", 0, OPTION_INT, SERVE, FIELD(rows_per_minute), 0, KEYRING_LIMIT_MAX, "0", "N", NULL,
+     "images that one key may ask for in a minute; 0: no limit"},
+    {"burst-rows", 0, OPTION_INT, SERVE, FIELD(burst_rows), 0, KEYRING_LIMIT_MAX, "0", "N", NULL,
+     "of them at once, after a pause; 0: all"},
+    {"max-rows-in-flight", 0, OPTION_INT, SERVE, FIELD(max_rows_in_flight), 0, KEYRING_LIMIT_MAX, "0", "N", NULL,
+     "images of one key in work or waiting; 0: no limit"},
+    {"metrics-need-key", 0, OPTION_ON_OFF, SERVE, FIELD(metrics_need_key), 0, 0, "off", "on|off", NULL,
+     "/metrics is for clients with a key only"},
+    {"idempotency-ttl-s", 0, OPTION_INT, SERVE, FIELD(idempotency_ttl_s), 1, 86400, "600", "SECONDS", NULL,
+     "how long the answer to a request with an Idempotency-Key is kept"},
+    {"idempotency-max-bytes", 0, OPTION_INT, SERVE, FIELD(idempotency_max_bytes), 65536, 1073741824, "33554432", "BYTES", NULL,
+     "memory for those answers; one that would take more than a quarter of it is not kept"},
+    {"cors-origin", 0, OPTION_ORIGINS, SERVE, FIELD(cors_origin), 0, 0, NULL, "*|ORIGIN[,ORIGIN...]", NULL,
+     "origins, like https://example.org, whose pages may read answers (default: none)"},
+    {"trusted-proxies", 0, OPTION_PROXIES, SERVE, FIELD(trusted_proxies), 0, 0, NULL, "ADDRESS[/BITS]|unix[,...]", NULL,
+     "whose X-Forwarded-For says who a client is (default: nobody's)"},
+    {"log-format", 0, OPTION_NAME, SERVE, FIELD(log_format), 0, 0, "text", "text|json", log_format_by_name,
+     "form of the log on standard error"},
+    {"log-access", 0, OPTION_ON_OFF, SERVE, FIELD(log_access), 0, 0, "on", "on|off", NULL,
+     "one line for each request"},
+
+    {"label", 0, OPTION_TEXT, SAMPLE, FIELD(labels), 0, 0, NULL, "LABEL[,LABEL...]|all", NULL,
+     "what to draw: numbers or class names of the model (required)"},
+    {"n", 'n', OPTION_INT, SAMPLE, FIELD(n), 1, 1000000, "1", "N", NULL,
+     "images of each label"},
+    {"seed", 0, OPTION_SEED, SAMPLE, 0, 0, (double)DN_SEED_MAX, NULL, "SEED", NULL,
+     "seed of the noise (default: drawn, and printed)"},
+    {"sampler", 0, OPTION_SAMPLER, SAMPLE, FIELD(sampler), 0, 0, NULL, "NAME", NULL,
+     "reverse process (default: the model's)"},
+    {"steps", 0, OPTION_INT, SAMPLE, FIELD(steps), 1, 100000, NULL, "N", NULL,
+     "steps of it, up to the model's T (default: the model's)"},
+    {"guidance-scale", 0, OPTION_NUMBER, SAMPLE, FIELD(guidance_scale), 0, DN_GUIDANCE_MAX, NULL, "S", NULL,
+     "classifier-free guidance; 1 is off (default: the model's)"},
+    {"eta", 0, OPTION_NUMBER, SAMPLE, FIELD(eta), 0, 1, "0", "ETA", NULL,
+     "share of fresh noise, for samplers that have it"},
+    {"output", 'o', OPTION_TEXT, SAMPLE, FIELD(output), 0, 0, NULL, "FILE", NULL,
+     "FILE.png: the image, or a grid of several; a name with %d in it,\n"
+     "like out-%d.png: a file for each; FILE.npy: a NumPy array (required)"},
+    {"scale", 0, OPTION_INT, SAMPLE, FIELD(scale), 1, 32, "1", "N", NULL,
+     "each pixel becomes N x N in a PNG"},
+    {"threads", 0, OPTION_INT, SAMPLE, FIELD(threads), 0, 256, "0", "N", NULL,
+     "threads that compute; 0: one for each processor, or as many as a container's quota allows"},
+    {"threads", 0, OPTION_INT, BENCH, FIELD(threads), 1, 256, "1", "N", NULL,
+     "threads that compute"},
+
+    {"batch", 0, OPTION_INT, BENCH, FIELD(batch), 1, 1024, "1", "B", NULL,
+     "images in one step of one thread"},
+    {"seconds", 0, OPTION_NUMBER, BENCH, FIELD(seconds), 0.1, 3600, "3", "S", NULL,
+     "how long to measure, after the warm-up"},
+    {"profile", 0, OPTION_SWITCH, BENCH, FIELD(profile), 0, 0, "off", NULL, NULL,
+     "time each operation of the network by itself"},
+    {"json", 0, OPTION_SWITCH, BENCH | INFO, FIELD(json), 0, 0, "off", NULL, NULL,
+     "one JSON object on standard output"},
+};
+/* clang-format on */
+
+const size_t option_table_rows = sizeof option_table / sizeof option_table[0];
+
+static const struct {
+    const char *name, *usage, *help;
+} commands[] = {
+    [COMMAND_SERVE] = {"serve", "denoised [serve] [FLAGS]", "serve images over HTTP"},
+    [COMMAND_SAMPLE] = {"sample", "denoised sample --label LABEL -o FILE [FLAGS]",
+                        "draw images into files"},
+    [COMMAND_BENCH] = {"bench", "denoised bench [FLAGS]", "measure the speed of a step"},
+    [COMMAND_INFO] = {"info", "denoised info [FLAGS]",
+                      "say everything about model, processor, kernels and libraries"},
+    [COMMAND_HEALTH] = {"health", "denoised health [FLAGS]",
+                        "ask a daemon whether it is ready: exit status 0 or 1"},
+};
+#define N_COMMANDS ((int)(sizeof commands / sizeof commands[0]))
+
+const char *option_command_name(enum command command)
+{
+    assert((int)command < N_COMMANDS);
+    return commands[command].name;
+}
+
+void option_variable(char variable[OPTION_VARIABLE_BYTES], const struct option_row *row)
+{
+    int length = snprintf(variable, OPTION_VARIABLE_BYTES, "DENOISED_%s", row->name);
+    assert(length > 0 && length < OPTION_VARIABLE_BYTES);
+    for (char *c = variable; *c != '\0'; c++)
+        *c = *c == '-' ? '_' : (char)toupper((unsigned char)*c);
+}
+
+static void print_row(const struct option_row *row)
+{
+    char variable[OPTION_VARIABLE_BYTES], flag[96];
+    option_variable(variable, row);
+    if (row->letter != 0)
+        snprintf(flag, sizeof flag, "-%c, --%s %s", row->letter, row->name, row->value);
+    else
+        snprintf(flag, sizeof flag, "--%s %s", row->name, row->value != NULL ? row->value : "");
+    printf("  %s\n", flag);
+    for (const char *line = row->help; line != NULL;) {
+        const char *end = strchr(line, '\n');
+        printf("        %.*s\n", end != NULL ? (int)(end - line) : (int)strlen(line), line);
+        line = end != NULL ? end + 1 : NULL;
+    }
+    printf("        [%s", variable);
+    if (row->type == OPTION_INT || row->type == OPTION_NUMBER || row->type == OPTION_SEED)
+        printf("; %.16g..%.16g", row->min, row->max);
+    if (row->preset != NULL)
+        printf("; default %s", row->preset);
+    printf("]\n");
+    if (row->type == OPTION_SAMPLER)
+        for (int i = 0; i < DN_SAMPLER_COUNT; i++)
+            printf("          %-10s %s\n", dn_sampler_info((enum dn_sampler)i)->name,
+                   dn_sampler_info((enum dn_sampler)i)->title);
+}
+
+static void print_command(int command)
+{
+    printf("\n%s\n  %s\n\n", commands[command].usage, commands[command].help);
+    for (size_t i = 0; i < option_table_rows; i++)
+        if ((option_table[i].commands & (1u << command)) != 0)
+            print_row(&option_table[i]);
+}
+
+void option_print_help(int command)
+{
+    printf("denoised %s: draws images by class-conditional diffusion\n", DENOISED_VERSION);
+    for (int i = 0; i < N_COMMANDS; i++)
+        if (command < 0 || command == i)
+            print_command(i);
+    printf(
+        "\ndenoised [COMMAND] --help     this text, of one command or of all\n"
+        "denoised --version            version and revision\n"
+        "\n"
+        "Each flag has an environment twin, in brackets above: the flag beats the variable, the\n"
+        "variable the default. Switches in the environment are on or off, and DENOISED_MODEL "
+        "takes\n"
+        "several files with a colon between them. A variable of another command is not read; one\n"
+        "of no command is an error, but for those that Kubernetes sets for a Service\n"
+        "(DENOISED_SERVICE_HOST, DENOISED_PORT, ...) and those of the tools beside the program\n"
+        "(DENOISED_CACHE, DENOISED_BINARY, DENOISED_OPENAPI, DENOISED_BROWSER).\n"
+        "\n"
+        "Exit status: 0 done, 1 failed, 2 not understood.\n");
+}
+
+void option_print_version(void)
+{
+    printf("denoised %s (%s)\n", DENOISED_VERSION, DENOISED_REVISION);
+}

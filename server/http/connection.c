@@ -1,0 +1,323 @@
+#include "server/http/connection.h"
+
+#include <errno.h>
+#include <netdb.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "api/openai.h"
+#include "api/problem.h"
+#include "api/routes.h"
+#include "server/base/random.h"
+#include "server/http/request.h"
+#include "server/server.h"
+
+#define CHECK_INTERVAL_MS 250
+#define NS_PER_S UINT64_C(1000000000)
+#define REFUSALS_PERIOD_NS (10 * NS_PER_S) /* between two lines about refused connections */
+#define SLOWEST_BYTES_PER_S 8192           /* of a client that reads an answer */
+
+static bool phase_is_busy(enum connection_phase phase)
+{
+    return phase == PHASE_RECEIVING || phase == PHASE_WORKING || phase == PHASE_SENDING;
+}
+
+/* The answer to what did not arrive in time, in the form of its route; malloc'd, or NULL. */
+static char *timeout_body(const struct request *r, const char *id, const char **type, size_t *bytes)
+{
+    struct problem problem;
+    struct route_match match = {.id = -1};
+    problem_set(&problem, PROBLEM_REQUEST_TIMEOUT, "The request did not arrive in time.");
+    if (r) { /* as long as its headers are not in, it has no route yet */
+        route_find(&match, r->method, r->path, r->is_admin);
+    }
+    *type = match.has_openai_errors ? "application/json" : PROBLEM_MEDIA_TYPE;
+    return match.has_openai_errors ? openai_error(&problem, bytes)
+                                   : problem_json(&problem, id, bytes);
+}
+
+/* The library cannot answer a request that it has not got whole; the socket can. */
+static void send_timeout(const struct connection *c)
+{
+    char id[REQUEST_ID_BYTES], head[512], date[40];
+    const char *type;
+    size_t bytes;
+    if (c->request) {
+        memcpy(id, c->request->id, sizeof id);
+    } else if (random_id(id, sizeof id, "req_") != 0) {
+        return;
+    }
+    char *body = timeout_body(c->request, id, &type, &bytes);
+    if (!body) {
+        return;
+    }
+    time_t now = time(NULL);
+    struct tm utc;
+    strftime(date, sizeof date, "%a, %d %b %Y %H:%M:%S GMT", gmtime_r(&now, &utc));
+    int head_bytes = snprintf(head, sizeof head,
+                              "HTTP/1.1 408 Request Timeout\r\nDate: %s\r\nContent-Type: %s\r\n"
+                              "Content-Length: %zu\r\nX-Request-Id: %s\r\n"
+                              "X-Content-Type-Options: nosniff\r\nCache-Control: no-store\r\n"
+                              "Connection: close\r\n\r\n",
+                              date, type, bytes, id);
+    struct iovec parts[] = {{head, (size_t)head_bytes}, {body, bytes}};
+    struct msghdr message = {.msg_iov = parts, .msg_iovlen = 2};
+    /* Best effort: a client this slow may not read either. */
+    ssize_t sent = sendmsg(c->fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL);
+    (void)sent;
+    free(body);
+}
+
+/* An end of what the client sends, if it arrived along with the request, is not noticed by the
+ * library: its epoll tells of changes alone, and this one is told already. */
+static bool has_ended(const struct connection *c)
+{
+    char byte;
+    return recv(c->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0;
+}
+
+static void on_check(uv_timer_t *timer)
+{
+    struct connection_list *list = timer->data;
+    uint64_t now_ns = uv_hrtime();
+    for (struct connection *c = list->head; c; c = c->next) {
+        if (c->phase == PHASE_IDLE && !c->looked) {
+            c->looked = true;
+            if (has_ended(c)) {
+                shutdown(c->fd, SHUT_RDWR);
+                continue;
+            }
+        }
+        if (!c->deadline_ns || now_ns < c->deadline_ns) {
+            continue;
+        }
+        c->deadline_ns = 0;
+        c->late = true;
+        if (c->phase == PHASE_FRESH || c->phase == PHASE_RECEIVING) {
+            send_timeout(c);
+        }
+        shutdown(c->fd, SHUT_RDWR);
+    }
+}
+
+/* One at a time: what is done about a hang-up may end other connections that hung up as well. */
+static void on_hangups(uv_poll_t *poll, int status, int events)
+{
+    struct connection_list *list = poll->data;
+    struct epoll_event event;
+    (void)status, (void)events;
+    while (epoll_wait(list->hangup_fd, &event, 1, 0) == 1) {
+        struct connection *c = event.data.ptr;
+        void (*gone)(struct request *) = c->gone;
+        connection_unwatch(c);
+        gone(c->request);
+    }
+}
+
+int connection_list_init(struct connection_list *list, struct server *server)
+{
+    *list = (struct connection_list){.server = server, .hangup_fd = epoll_create1(EPOLL_CLOEXEC)};
+    if (list->hangup_fd < 0) {
+        return -1;
+    }
+    int rc = uv_poll_init(&server->loop, &list->hangups, list->hangup_fd);
+    if (rc != 0) {
+        close(list->hangup_fd);
+        errno = -rc;
+        return -1;
+    }
+    list->hangups.data = list;
+    uv_poll_start(&list->hangups, UV_READABLE, on_hangups);
+    uv_timer_init(&server->loop, &list->timer);
+    list->timer.data = list;
+    return 0;
+}
+
+void connection_list_close(struct connection_list *list)
+{
+    uv_close((uv_handle_t *)&list->timer, NULL);
+    uv_close((uv_handle_t *)&list->hangups, NULL);
+}
+
+void connection_list_free(struct connection_list *list)
+{
+    close(list->hangup_fd);
+}
+
+static void format_address(const struct sockaddr *peer, char *out, size_t bytes)
+{
+    socklen_t length =
+        peer->sa_family == AF_INET6 ? sizeof(struct sockaddr_in6) : sizeof(struct sockaddr_in);
+    if (peer->sa_family == AF_UNIX) {
+        snprintf(out, bytes, "unix");
+    } else if (getnameinfo(peer, length, out, (socklen_t)bytes, NULL, 0, NI_NUMERICHOST) != 0) {
+        snprintf(out, bytes, "unknown");
+    }
+}
+
+static uint64_t origin_of(const struct sockaddr *peer)
+{
+    uint64_t origin = 0;
+    if (peer && peer->sa_family == AF_INET) {
+        const struct sockaddr_in *v4 = (const struct sockaddr_in *)(const void *)peer;
+        return UINT64_C(1) << 32 | v4->sin_addr.s_addr; /* starts with zeros, as no IPv6 one does */
+    }
+    if (peer && peer->sa_family == AF_INET6) {
+        const struct in6_addr *v6 = &((const struct sockaddr_in6 *)(const void *)peer)->sin6_addr;
+        if (IN6_IS_ADDR_V4MAPPED(v6)) {
+            uint32_t v4;
+            memcpy(&v4, v6->s6_addr + 12, sizeof v4);
+            return UINT64_C(1) << 32 | v4;
+        }
+        memcpy(&origin, v6->s6_addr, sizeof origin);
+        return origin ? origin : 1; /* ::1 */
+    }
+    return 0;
+}
+
+static void log_refusal(struct connection_list *list, const struct sockaddr *peer)
+{
+    uint64_t now_ns = uv_hrtime();
+    list->server->metrics.connections_refused++;
+    list->n_refused++;
+    if (list->refusal_logged_ns && now_ns - list->refusal_logged_ns < REFUSALS_PERIOD_NS) {
+        return;
+    }
+    char remote[64];
+    format_address(peer, remote, sizeof remote);
+    log_event(&list->server->log, LOG_WARN, "connections_refused", LOG_S("remote", remote),
+              LOG_I("since_last_line", list->n_refused));
+    list->refusal_logged_ns = now_ns;
+    list->n_refused = 0;
+}
+
+bool connection_admit(struct connection_list *list, const struct sockaddr *peer)
+{
+    uint64_t origin = origin_of(peer);
+    int limit = list->server->options->max_connections_per_address, n = 0;
+    if (limit == 0 || origin == 0 || proxies_has(&list->server->proxies, peer)) {
+        return true;
+    }
+    for (const struct connection *c = list->head; c; c = c->next) {
+        n += c->origin == origin;
+    }
+    if (n >= limit) {
+        log_refusal(list, peer);
+    }
+    return n < limit;
+}
+
+/* The system asks a client that says nothing whether it is still there, and gives up one that does
+ * not acknowledge: one that has vanished without a word would else hold its place for ever. */
+static void watch_peer(const struct connection_list *list, int fd)
+{
+    int on = 1, idle_s = list->server->options->keepalive_timeout_s;
+    int interval_s = idle_s / 5 > 0 ? idle_s / 5 : 1;
+    unsigned unheard_ms = 1500 * (unsigned)idle_s;
+    setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
+    setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle_s, sizeof idle_s);
+    setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &interval_s, sizeof interval_s);
+    setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &unheard_ms, sizeof unheard_ms);
+}
+
+struct connection *connection_add(struct connection_list *list, int fd, const struct sockaddr *peer)
+{
+    struct connection *c = calloc(1, sizeof *c);
+    if (!c) {
+        return NULL;
+    }
+    c->list = list;
+    c->fd = fd;
+    c->origin = origin_of(peer);
+    if (c->origin) {
+        watch_peer(list, fd);
+    }
+    c->next = list->head;
+    if (list->head) {
+        list->head->prev = c;
+    } else {
+        uv_timer_start(&list->timer, on_check, CHECK_INTERVAL_MS, CHECK_INTERVAL_MS);
+    }
+    list->head = c;
+    list->server->metrics.connections++;
+    list->server->metrics.connections_total++;
+    c->phase = PHASE_IDLE; /* entered from a phase that is not busy */
+    connection_enter(list, c, PHASE_FRESH, 0);
+    return c;
+}
+
+void connection_remove(struct connection_list *list, struct connection *c)
+{
+    connection_unwatch(c);
+    connection_enter(list, c, PHASE_IDLE, 0);
+    *(c->prev ? &c->prev->next : &list->head) = c->next;
+    if (c->next) {
+        c->next->prev = c->prev;
+    }
+    if (!list->head) {
+        uv_timer_stop(&list->timer);
+    }
+    list->server->metrics.connections--;
+    free(c);
+}
+
+void connection_enter(struct connection_list *list, struct connection *c,
+                      enum connection_phase phase, size_t bytes)
+{
+    const struct options *options = list->server->options;
+    uint64_t limit_s = 0;
+    switch (phase) {
+    case PHASE_FRESH:
+    case PHASE_RECEIVING:
+        limit_s = (uint64_t)options->request_timeout_s;
+        break;
+    case PHASE_WORKING:
+        break;
+    case PHASE_SENDING:
+        limit_s = (uint64_t)options->keepalive_timeout_s + bytes / SLOWEST_BYTES_PER_S;
+        break;
+    case PHASE_IDLE:
+        limit_s = (uint64_t)options->keepalive_timeout_s;
+        break;
+    }
+    c->deadline_ns = limit_s ? uv_hrtime() + limit_s * NS_PER_S : 0;
+    list->n_busy += (size_t)phase_is_busy(phase) - (size_t)phase_is_busy(c->phase);
+    c->phase = phase;
+    c->looked = false;
+}
+
+void connection_remote(const struct connection *c, char *out, size_t bytes)
+{
+    struct sockaddr_storage peer;
+    socklen_t length = sizeof peer;
+    if (getpeername(c->fd, (struct sockaddr *)&peer, &length) != 0) {
+        snprintf(out, bytes, "gone");
+    } else {
+        format_address((const struct sockaddr *)&peer, out, bytes);
+    }
+}
+
+int connection_watch(struct connection *c, void (*gone)(struct request *request))
+{
+    struct epoll_event event = {.events = EPOLLRDHUP, .data.ptr = c};
+    if (epoll_ctl(c->list->hangup_fd, EPOLL_CTL_ADD, c->fd, &event) != 0) {
+        return -1;
+    }
+    c->gone = gone;
+    return 0;
+}
+
+void connection_unwatch(struct connection *c)
+{
+    if (c->gone) {
+        epoll_ctl(c->list->hangup_fd, EPOLL_CTL_DEL, c->fd, NULL);
+        c->gone = NULL;
+    }
+}

@@ -1,0 +1,252 @@
+#include "server/http/request.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "api/accept.h"
+#include "api/gzip.h"
+#include "api/openai.h"
+#include "api/query.h"
+#include "server/clients/clients.h"
+#include "server/http/connection.h"
+#include "server/http/cors.h"
+#include "server/http/http_internal.h"
+#include "server/http/idempotency.h"
+#include "server/server.h"
+
+#define JSON "application/json"
+
+/* No memory for the answer, in both shapes of an error. */
+static const char no_memory[] =
+    "{\"type\":\"urn:denoised:problem:out-of-memory\",\"title\":\"Out of memory\","
+    "\"status\":503,\"detail\":\"There was no memory for the answer.\",\"errors\":[],"
+    "\"request_id\":\"\"}\n";
+static const char no_memory_openai[] =
+    "{\"error\":{\"message\":\"There was no memory for the answer.\",\"type\":\"server_error\","
+    "\"param\":null,\"code\":\"out_of_memory\"}}\n";
+
+const char *request_header(const struct request *r, const char *name)
+{
+    return MHD_lookup_connection_value(r->mhd, MHD_HEADER_KIND, name);
+}
+
+int request_segment(const struct request *r, size_t i, char *out, size_t bytes)
+{
+    const struct route_segment *segment = &r->route.segments[i];
+    if (segment->bytes >= bytes) {
+        return -1;
+    }
+    memcpy(out, segment->text, segment->bytes);
+    out[segment->bytes] = '\0';
+    return query_decode(out, 0);
+}
+
+void request_add_header(struct request *r, const char *name, const char *value)
+{
+    if (r->response) {
+        /* Fails only without memory or for a malformed value; values are ours. */
+        (void)MHD_add_response_header(r->response, name, value);
+    }
+}
+
+static void reply_common(struct request *r, unsigned status, const char *type, size_t bytes)
+{
+    r->status = status;
+    r->response_bytes = bytes;
+    if (type) {
+        request_add_header(r, MHD_HTTP_HEADER_CONTENT_TYPE, type);
+    }
+    request_add_header(r, "X-Request-Id", r->id);
+    request_add_header(r, "X-Content-Type-Options", "nosniff");
+    if (r->trace.trace_id[0]) {
+        char traceparent[TRACEPARENT_BYTES];
+        trace_context_format(traceparent, &r->trace);
+        request_add_header(r, "traceparent", traceparent);
+    }
+    clients_add_headers(r);
+    cors_add_headers(r);
+    if (r->server->state >= SERVER_LEAVING) {
+        request_add_header(r, MHD_HTTP_HEADER_CONNECTION, "close");
+    }
+}
+
+static void drop_response(struct request *r)
+{
+    if (r->response) {
+        MHD_destroy_response(r->response);
+        r->response = NULL;
+    }
+}
+
+/* The body in the coding that the client asked for, malloc'd; NULL to send it as it is. */
+static char *encode_body(const struct request *r, const char *type, const char *body, size_t bytes,
+                         size_t *encoded_bytes)
+{
+    if (!type || !gzip_pays(type, bytes) ||
+        !accept_takes_gzip(request_header(r, MHD_HTTP_HEADER_ACCEPT_ENCODING))) {
+        return NULL;
+    }
+    return gzip_compress(body, bytes, encoded_bytes);
+}
+
+static void add_coding(struct request *r, const char *type, size_t bytes, bool is_encoded)
+{
+    if (type && gzip_pays(type, bytes)) {
+        request_add_header(r, MHD_HTTP_HEADER_VARY, "Accept-Encoding");
+    }
+    if (is_encoded) {
+        request_add_header(r, MHD_HTTP_HEADER_CONTENT_ENCODING, "gzip");
+    }
+}
+
+/* Answer with a malloc'd body, as it is. */
+static void reply_owned(struct request *r, unsigned status, const char *type, char *body,
+                        size_t bytes)
+{
+    drop_response(r);
+    r->response = MHD_create_response_from_buffer(bytes, body, MHD_RESPMEM_MUST_FREE);
+    if (!r->response) {
+        free(body);
+    }
+    reply_common(r, status, type, bytes);
+}
+
+void request_reply_stored(struct request *r, unsigned status, const char *type, const char *coding,
+                          const void *body, size_t bytes)
+{
+    drop_response(r);
+    r->response =
+        MHD_create_response_from_buffer(bytes, (void *)(uintptr_t)body, MHD_RESPMEM_PERSISTENT);
+    reply_common(r, status, type, bytes);
+    if (coding) {
+        request_add_header(r, MHD_HTTP_HEADER_CONTENT_ENCODING, coding);
+    }
+}
+
+void request_reply_static(struct request *r, unsigned status, const char *type, const char *body,
+                          size_t bytes)
+{
+    size_t encoded_bytes;
+    char *encoded = encode_body(r, type, body, bytes, &encoded_bytes);
+    if (encoded) {
+        reply_owned(r, status, type, encoded, encoded_bytes);
+        add_coding(r, type, bytes, true);
+        return;
+    }
+    request_reply_stored(r, status, type, NULL, body, bytes);
+    add_coding(r, type, bytes, false);
+}
+
+static ssize_t read_nothing(void *cls, uint64_t position, char *out, size_t max)
+{
+    (void)cls, (void)position, (void)out, (void)max;
+    return MHD_CONTENT_READER_END_OF_STREAM;
+}
+
+void request_reply_head(struct request *r, unsigned status, const char *type)
+{
+    drop_response(r);
+    r->response = MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, 1, read_nothing, NULL, NULL);
+    reply_common(r, status, type, 0);
+    if (r->server->state < SERVER_LEAVING) { /* then it is there already */
+        request_add_header(r, MHD_HTTP_HEADER_CONNECTION, "close");
+    }
+}
+
+int request_reply_stream(struct request *r, const char *type, size_t block_bytes,
+                         MHD_ContentReaderCallback read, void *arg,
+                         MHD_ContentReaderFreeCallback end)
+{
+    struct MHD_Response *response =
+        MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, block_bytes, read, arg, end);
+    if (!response) {
+        return -1;
+    }
+    drop_response(r);
+    r->response = response;
+    reply_common(r, 200, type, 0);
+    return 0;
+}
+
+void request_pause(struct request *r)
+{
+    connection_enter(&r->http->connections, r->connection, PHASE_WORKING, 0);
+    MHD_suspend_connection(r->mhd);
+}
+
+void request_progress(struct request *r)
+{
+    connection_enter(&r->http->connections, r->connection, PHASE_SENDING, 0);
+}
+
+void request_continue(struct request *r)
+{
+    request_progress(r);
+    MHD_resume_connection(r->mhd);
+    http_wake(r->http);
+}
+
+void request_reply(struct request *r, unsigned status, const char *type, char *body, size_t bytes)
+{
+    if (!body) {
+        if (r->route.has_openai_errors) {
+            request_reply_static(r, 503, JSON, no_memory_openai, sizeof no_memory_openai - 1);
+        } else {
+            request_reply_static(r, 503, PROBLEM_MEDIA_TYPE, no_memory, sizeof no_memory - 1);
+        }
+        request_add_header(r, MHD_HTTP_HEADER_RETRY_AFTER, "1");
+        return;
+    }
+    idempotency_body(r, status, type, body, bytes);
+    size_t encoded_bytes;
+    char *encoded = encode_body(r, type, body, bytes, &encoded_bytes);
+    if (encoded) {
+        free(body);
+        reply_owned(r, status, type, encoded, encoded_bytes);
+    } else {
+        reply_owned(r, status, type, body, bytes);
+    }
+    add_coding(r, type, bytes, encoded != NULL);
+}
+
+void request_reply_problem(struct request *r, const struct problem *problem)
+{
+    size_t bytes;
+    bool is_openai = r->route.has_openai_errors;
+    char *body = is_openai ? openai_error(problem, &bytes) : problem_json(problem, r->id, &bytes);
+    request_reply(r, (unsigned)problem_status(problem->kind), is_openai ? JSON : PROBLEM_MEDIA_TYPE,
+                  body, bytes);
+    request_add_header(r, MHD_HTTP_HEADER_CACHE_CONTROL, "no-store");
+    if (problem->kind == PROBLEM_METHOD_NOT_ALLOWED) {
+        request_add_header(r, MHD_HTTP_HEADER_ALLOW, r->route.allow);
+    }
+    if (problem->kind == PROBLEM_LOADING || problem->kind == PROBLEM_OUT_OF_MEMORY) {
+        request_add_header(r, MHD_HTTP_HEADER_RETRY_AFTER, "1");
+    }
+}
+
+int request_watch(struct request *r, void (*gone)(struct request *request))
+{
+    return connection_watch(r->connection, gone);
+}
+
+void request_unwatch(struct request *r)
+{
+    connection_unwatch(r->connection);
+}
+
+void request_suspend(struct request *r)
+{
+    MHD_suspend_connection(r->mhd);
+    r->suspended = true;
+}
+
+void request_resume(struct request *r)
+{
+    assert(r->suspended);
+    connection_unwatch(r->connection);
+    r->suspended = false;
+    MHD_resume_connection(r->mhd);
+    http_wake(r->http);
+}

@@ -1,0 +1,33 @@
+#include "api/openai.h"
+#include "server/drawing/forms.h"
+#include "server/routes/events.h"
+#include "server/routes/handlers.h"
+#include "server/routes/samples.h"
+#include "server/server.h"
+
+void images_create(struct request *r)
+{
+    struct sample_params params;
+    struct problem problem;
+    bool is_stream = false;
+    if (r->out_of_memory) {
+        drawing_reply_refused(r, ADMISSION_NO_MEMORY);
+        return;
+    }
+    int rc = openai_params_from_body(&params, &is_stream, &r->server->api, r->body ? r->body : "",
+                                     r->body_bytes, &problem);
+    if (rc == 0 && is_stream && r->stored_answer) {
+        problem_add(&problem, "/Idempotency-Key", "not with stream true: it cannot be sent again");
+        params_free(&params);
+        rc = -1;
+    }
+    if (rc != 0) {
+        request_reply_problem(r, &problem);
+    } else if (samples_draw_seed(r, &params) != 0) {
+        return;
+    } else if (is_stream) {
+        events_start(r, &params, true);
+    } else {
+        samples_start(r, &params, &form_openai, false, "", 0);
+    }
+}

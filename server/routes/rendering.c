@@ -1,0 +1,167 @@
+#include "server/routes/rendering.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+#include "server/drawing/drawing.h"
+#include "server/http/request.h"
+#include "server/server.h"
+
+#define RETRY_AFTER_S "1" /* each takes a fraction of that */
+
+struct rendering {
+    struct observer observer; /* first: keeps the drawing */
+    uv_work_t work;
+    struct server *server;
+    struct request *request; /* NULL once the client has left */
+    const struct form *form;
+    size_t image_idx;
+    bool is_waiting;
+    struct rendition made;
+    int rc;
+    TAILQ_ENTRY(rendering) link;
+};
+
+static void renderings_next(struct server *server);
+
+static void rendering_free(struct rendering *g)
+{
+    rendition_free(&g->made);
+    drawing_detach(&g->observer, REASON_NONE);
+    free(g);
+}
+
+static void rendering_leave(struct rendering *g)
+{
+    struct request *r = g->request;
+    g->request = NULL;
+    r->holder = NULL;
+    request_resume(r);
+}
+
+static void rendering_unqueue(struct rendering *g)
+{
+    TAILQ_REMOVE(&g->server->renderings.waiting, g, link);
+    g->server->renderings.n_waiting--;
+    g->is_waiting = false;
+}
+
+/* What was asked for is drawn: no job is refused, and none is counted. */
+static void rendering_refuse(struct request *r, enum problem_kind kind, const char *text)
+{
+    struct problem problem;
+    problem_set(&problem, kind, "%s", text);
+    request_reply_problem(r, &problem);
+    request_add_header(r, MHD_HTTP_HEADER_RETRY_AFTER, RETRY_AFTER_S);
+}
+
+/* On a thread of the pool. */
+static void rendering_work(uv_work_t *work)
+{
+    struct rendering *g = work->data;
+    g->rc = rendition_make(&g->made, g->observer.drawing, g->form, g->image_idx);
+}
+
+static void rendering_after(uv_work_t *work, int status)
+{
+    struct rendering *g = work->data;
+    struct server *server = g->server;
+    (void)status; /* never canceled */
+    if (g->request) {
+        drawing_reply(g->observer.drawing, g->request, g->rc, &g->made);
+        request_add_header(g->request, MHD_HTTP_HEADER_CACHE_CONTROL, "no-store");
+        if (routes[g->request->route.id].types[1]) {
+            request_add_header(g->request, MHD_HTTP_HEADER_VARY, MHD_HTTP_HEADER_ACCEPT);
+        }
+        rendering_leave(g);
+    }
+    rendering_free(g);
+    server->renderings.is_working = false;
+    renderings_next(server);
+    server_check_idle(server);
+}
+
+static void renderings_next(struct server *server)
+{
+    struct rendering *g = TAILQ_FIRST(&server->renderings.waiting);
+    if (!g || server->renderings.is_working) {
+        return;
+    }
+    rendering_unqueue(g);
+    server->renderings.is_working = true;
+    g->work.data = g;
+    int rc = uv_queue_work(&server->loop, &g->work, rendering_work, rendering_after);
+    assert(rc == 0); /* fails only without a callback */
+    (void)rc;
+}
+
+static void on_gone(struct request *r)
+{
+    struct rendering *g = r->holder;
+    r->gone = true;
+    rendering_leave(g);
+    if (g->is_waiting) {
+        rendering_unqueue(g);
+        rendering_free(g);
+    }
+}
+
+static void on_ended(struct observer *o)
+{
+    (void)o; /* what is rendered was there before */
+}
+
+static const struct observer_ops rendering_ops = {.ended = on_ended};
+
+void renderings_init(struct renderings *g)
+{
+    *g = (struct renderings){.n_waiting = 0};
+    TAILQ_INIT(&g->waiting);
+}
+
+void rendering_start(struct request *r, struct drawing *d, const struct form *form, size_t i)
+{
+    struct renderings *all = &r->server->renderings;
+    if (all->n_waiting >= RENDERINGS_WAITING_MAX) {
+        rendering_refuse(r, PROBLEM_QUEUE_FULL, "Too many results of jobs are being encoded now.");
+        return;
+    }
+    struct rendering *g = calloc(1, sizeof *g);
+    if (!g || request_watch(r, on_gone) != 0) {
+        free(g);
+        drawing_reply_refused(r, ADMISSION_NO_MEMORY);
+        return;
+    }
+    *g = (struct rendering){
+        .observer.ops = &rendering_ops,
+        .server = r->server,
+        .request = r,
+        .form = form,
+        .image_idx = i,
+        .is_waiting = true,
+    };
+    drawing_attach(d, &g->observer);
+    r->holder = g;
+    request_suspend(r);
+    TAILQ_INSERT_TAIL(&all->waiting, g, link);
+    all->n_waiting++;
+    renderings_next(r->server);
+}
+
+void renderings_stop(struct renderings *all)
+{
+    struct rendering *g, *next;
+    for (g = TAILQ_FIRST(&all->waiting); g; g = next) {
+        next = TAILQ_NEXT(g, link);
+        rendering_unqueue(g);
+        rendering_refuse(g->request, PROBLEM_DRAINING,
+                         "The server finishes its work and shuts down.");
+        rendering_leave(g);
+        rendering_free(g);
+    }
+}
+
+bool renderings_are_idle(const struct renderings *all)
+{
+    return !all->is_working && all->n_waiting == 0;
+}
