@@ -1,7 +1,9 @@
 """A daemon of its own under load: throughput, latency, fairness, memory; the plot and the page.
 
-    make bench-load                                     everything but memory, some minutes
+    make bench-load                                     everything but processor and memory, some minutes
     make bench-load ARGS="--only throughput,latency"    a part; the rest stays as it was
+    make bench-load ARGS="--only one-step"              the fast model, a minute and a half
+    make bench-load ARGS="--only processor"             and whose its time is; needs linux-perf, root
     make bench-load ARGS="--only memory"                100,000 requests and what they leave behind
     make bench-load ARGS="--render"                     plot and tables from the file, no timing
 
@@ -13,19 +15,20 @@ import argparse
 import datetime
 import json
 import os
+import pathlib
 import re
 
 from tqdm import tqdm
 
 from tools.bench.engines import ROOT
-from tools.bench.load import measure, plots
+from tools.bench.load import measure, one_step, plots, processor_time
 from tools.bench.page import PAGE, compact_json, table
 
 RESULTS = ROOT / "docs" / "performance"
 MARKED = re.compile(r"(<!-- served: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 SHARES = (0.1, 0.2, 0.35, 0.5, 0.65, 0.8, 0.9, 1.0, 1.1)
 LONG_SHARE = 0.01  # of the requests of the mixed sweep; two thirds of the work for 20 and 1000 steps
-PARTS = ("throughput", "row", "latency", "short", "sweep", "memory")
+PARTS = ("throughput", "row", "latency", "short", "sweep", "one-step", "processor", "memory")
 MEMORY_LIMIT = 64 << 20
 
 
@@ -39,6 +42,12 @@ def part_sweep(run, seconds):
     run["sweep"] = measure.sweep({"default": (1, default)}, capacity, SHARES, seconds, bar.update)
     run["sweep_mixed"] = measure.sweep(mixed, capacity * steps / mean_steps, SHARES, 3 * seconds,
                                        bar.update)
+    bar.close()
+
+
+def part_one_step(run, fast, seconds, rounds):
+    bar = tqdm(total=rounds, desc="one-step", unit="round")
+    run["one-step"] = one_step.measure(fast, seconds, rounds, bar.update)
     bar.close()
 
 
@@ -80,6 +89,10 @@ def render_tables(run):
             [["none" if r["load"] == 0 else f"{100 * r['load']:.0f} %", f"{r['p50_ms']:.1f}",
               f"{r['p99_ms']:.1f}", "" if r["load"] == 0 else f"{r['ratio']:.2f}"]
              for r in run["short"]])
+    if "one-step" in run:
+        tables["one_step"] = one_step.render(run["one-step"])
+    if "processor" in run:
+        tables["processor"] = processor_time.render(run["processor"])
     if "memory" in run:
         rows = run["memory"]
         shown = [rows[0], rows[1], rows[len(rows) // 2], rows[-1]]
@@ -108,9 +121,12 @@ def main():
     parser.add_argument("--only", help="comma-separated: " + ",".join(PARTS))
     parser.add_argument("--seconds", type=float, default=10, help="a run of the load (default: 10)")
     parser.add_argument("--requests", type=int, default=100_000, help="of the memory part")
+    parser.add_argument("--rounds", type=int, default=7, help="of the part one-step")
+    parser.add_argument("--fast-model", type=pathlib.Path, default=one_step.FAST_MODEL,
+                        help="of the parts one-step and processor")
     parser.add_argument("--render", action="store_true", help="no timing")
     arguments = parser.parse_args()
-    parts = arguments.only.split(",") if arguments.only else PARTS[:-1]
+    parts = arguments.only.split(",") if arguments.only else PARTS[:-2]
     if set(parts) - set(PARTS):
         parser.error(f"--only knows {', '.join(PARTS)}")
     path = RESULTS / "served.json"
@@ -126,6 +142,10 @@ def main():
             run[part] = simple[part]()
         if "sweep" in parts:
             part_sweep(run, seconds)
+        if "one-step" in parts:
+            part_one_step(run, arguments.fast_model, seconds / 3, arguments.rounds)
+        if "processor" in parts:
+            run["processor"] = processor_time.measure(arguments.fast_model, seconds)
         if "memory" in parts:
             part_memory(run, arguments.requests)
         RESULTS.mkdir(parents=True, exist_ok=True)

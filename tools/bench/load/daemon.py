@@ -15,6 +15,16 @@ SCRIPTS = pathlib.Path(__file__).resolve().parent
 STARTING_S = 60
 
 
+def wrk_result(text):
+    """What wrk said, as numbers."""
+    milliseconds = {"us": 1e-3, "ms": 1, "s": 1e3}
+    latency = {f"p{percent}_ms": float(value) * milliseconds[unit] for percent, value, unit in
+               re.findall(r"^ +(\d\d)% +([\d.]+)(us|ms|s)$", text, re.MULTILINE)}
+    requests = re.search(r"^ +(\d+) requests in ", text, re.MULTILINE)
+    rate = re.search(r"^Requests/sec: +([\d.]+)$", text, re.MULTILINE)
+    return {"per_s": float(rate[1]), "requests": int(requests[1]), **latency}
+
+
 class Daemon:
     """`denoised serve` from `with` to its end. Metrics are a dict, labels and all."""
 
@@ -60,13 +70,13 @@ class Daemon:
         result["classes"] = {c["name"]: c for c in result["classes"]}
         return result
 
-    def wrk(self, body, seconds, connections=64):
-        """Run wrk, closed loop, on one thread: requests a second. Raises if any was not a 200."""
-        argv = ["wrk", "-t1", f"-c{connections}", f"-d{math.ceil(seconds)}s", "--timeout", "60s",
-                "-s", str(SCRIPTS / "one.lua"), f"http://127.0.0.1:{self.port}", "--",
-                json.dumps(body)]
+    def wrk(self, body, seconds, connections=64, accept="application/json", under=()):
+        """Run wrk, closed loop, on one thread, by `under` where that is a command: requests a
+        second and latencies. Raises if any was not a 200."""
+        argv = [*under, "wrk", "-t1", f"-c{connections}", f"-d{math.ceil(seconds)}s", "--timeout",
+                "60s", "--latency", "-s", str(SCRIPTS / "one.lua"),
+                f"http://127.0.0.1:{self.port}", "--", json.dumps(body), accept]
         done = subprocess.run(argv, capture_output=True, text=True, check=True, cwd=ROOT)
-        found = re.search(r"^Requests/sec:\s+([\d.]+)", done.stdout, re.MULTILINE)
-        if not found or "Non-2xx" in done.stdout or "Socket errors" in done.stdout:
+        if "Non-2xx" in done.stdout or "Socket errors" in done.stdout:
             raise RuntimeError(f"wrk: {done.stdout}{done.stderr}")
-        return float(found[1])
+        return wrk_result(done.stdout)

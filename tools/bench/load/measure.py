@@ -35,10 +35,10 @@ def throughput(seconds, rounds=3):
         for _ in range(rounds):
             engine = bench(batch, batching["workers"], seconds)
             before = daemon.metrics()
-            plain = daemon.wrk(PLAIN, seconds)
+            plain = daemon.wrk(PLAIN, seconds)["per_s"]
             grown = growth(before, daemon.metrics())
             results.append({"bench_images_per_s": engine / steps, "served_images_per_s": plain,
-                            "default_images_per_s": daemon.wrk({"label": 7}, seconds),
+                            "default_images_per_s": daemon.wrk({"label": 7}, seconds)["per_s"],
                             "ratio": plain * steps / engine, "overhead": overhead(grown),
                             "steps_an_item": grown["step_duration_seconds_count"] /
                             grown["step_items_total"]})

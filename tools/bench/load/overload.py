@@ -60,7 +60,7 @@ def measure(seconds, times):
     body = {"label": 7, "timeout_ms": TIMEOUT_MS}
     with Daemon() as daemon:
         daemon.wrk({"label": 7}, 2)
-        capacity = daemon.wrk({"label": 7}, seconds / 2)
+        capacity = daemon.wrk({"label": 7}, seconds / 2)["per_s"]
     rows = max(16, int(QUEUE_S * capacity))
     with Daemon("--max-queue-rows", str(rows), "--max-rows-per-request", "16") as daemon:
         daemon.wrk({"label": 7}, 2)
