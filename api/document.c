@@ -105,6 +105,30 @@ static void put_defaults(struct text *t, const struct dn_model_info *info)
     text_puts(t, "}");
 }
 
+/* What each sets, and the network evaluations that an image then takes. */
+static void put_presets(struct text *t, const struct dn_model *model)
+{
+    const struct dn_model_info *info = dn_model_info(model);
+    text_puts(t, "\"presets\":[");
+    for (size_t i = 0; i < info->n_presets; i++) {
+        const struct dn_preset *preset = &info->presets[i];
+        text_puts(t, i ? ",{" : "{");
+        document_put_string(t, "name", preset->name);
+        text_puts(t, ",");
+        document_put_string(t, "sampler", dn_sampler_info(preset->sampler)->name);
+        text_printf(t, ",\"steps\":%u,", preset->steps);
+        document_put_number(t, "guidance_scale", preset->guidance_scale);
+        if (preset->has_eta) {
+            text_puts(t, ",");
+            document_put_number(t, "eta", preset->eta);
+        }
+        text_printf(t, ",\"evaluations\":%llu}",
+                    (unsigned long long)preset->steps *
+                        dn_model_evaluations_per_step(model, preset->guidance_scale));
+    }
+    text_puts(t, "]");
+}
+
 /* Null where any number up to T will do. */
 static void put_step_counts(struct text *t, const struct dn_model_info *info)
 {
@@ -159,6 +183,8 @@ static void put_model(struct text *t, const struct api_context *context, size_t 
     }
     text_puts(t, "],");
     put_defaults(t, info);
+    text_puts(t, ",");
+    put_presets(t, context->models[model_idx]);
     text_puts(t, ",");
     document_put_determinism(t, info);
     text_puts(t, "}");

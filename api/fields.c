@@ -24,6 +24,7 @@ static const struct {
     [FIELD_GUIDANCE_SCALE] = {"/guidance_scale", TYPE_NUMBER, IN_BODY | IN_QUERY},
     [FIELD_ETA] = {"/eta", TYPE_NUMBER, IN_BODY | IN_QUERY},
     [FIELD_MODEL] = {"/model", TYPE_STRING, IN_REQUEST | IN_QUERY},
+    [FIELD_PRESET] = {"/preset", TYPE_STRING, IN_REQUEST | IN_QUERY},
     [FIELD_FORMAT] = {"/format", TYPE_STRING, IN_BODY},
     [FIELD_FRAMES] = {"/frames", TYPE_NUMBER, IN_BODY | IN_QUERY},
     [FIELD_FRAME_MS] = {"/frame_ms", TYPE_NUMBER, IN_BODY | IN_QUERY},

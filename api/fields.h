@@ -22,6 +22,7 @@ enum field {
     FIELD_GUIDANCE_SCALE,
     FIELD_ETA,
     FIELD_MODEL,
+    FIELD_PRESET,
     FIELD_FORMAT,
     FIELD_FRAMES,
     FIELD_FRAME_MS,
@@ -59,13 +60,21 @@ void fields_from_query(struct fields *f, const struct query *query, struct probl
 /* The field's JSON pointer: "/steps". */
 const char *field_pointer(enum field field);
 
+struct dn_preset;
 struct sample_params;
 struct api_context;
 
+/* The index of the model that the fields name: by `model`, or else the first that has the preset
+ * they name, or else the default. -1: there is none of that name. *preset is the model's that they
+ * name, or NULL. */
+int params_find_model(const struct fields *f, const struct api_context *context,
+                      const struct dn_preset **preset);
+
 /* Resolve the fields of a request, however they came, into *p, which is zero but for the model, if
- * that is known, and the format that is meant where none is named. Faults are added to
- * *problem, a missing label is none. Returns 0, or -1; params_free(p) either way. */
-int params_from_fields(struct sample_params *p, const struct fields *f,
-                       const struct api_context *context, struct problem *problem);
+ * that is known, and the format that is meant where none is named. What a preset sets is added to
+ * *f. Faults are added to *problem, a missing label is none. Returns 0, or -1; params_free(p)
+ * either way. */
+int params_from_fields(struct sample_params *p, struct fields *f, const struct api_context *context,
+                       struct problem *problem);
 
 #endif

@@ -25,6 +25,7 @@ enum openai_field {
     OPENAI_OUTPUT_FORMAT,
     OPENAI_OUTPUT_COMPRESSION,
     OPENAI_QUALITY,
+    OPENAI_PRESET,
     OPENAI_STYLE,
     OPENAI_BACKGROUND,
     OPENAI_MODERATION,
@@ -64,10 +65,8 @@ static const struct {
                                 "must be b64_json: images are answered, not kept under a URL"},
     [OPENAI_OUTPUT_FORMAT] = {"/output_format", OPENAI_STRING, {"png"}, "must be png"},
     [OPENAI_OUTPUT_COMPRESSION] = {"/output_compression", OPENAI_NUMBER, {NULL}, NULL},
-    [OPENAI_QUALITY] = {"/quality",
-                        OPENAI_STRING,
-                        {"auto", "standard"},
-                        "must be auto or standard: num_inference_steps is what changes quality"},
+    [OPENAI_QUALITY] = {"/quality", OPENAI_STRING, {NULL}, NULL},
+    [OPENAI_PRESET] = {"/preset", OPENAI_STRING, {NULL}, NULL},
     [OPENAI_STYLE] = {"/style", OPENAI_STRING, {"natural"}, "must be natural: there is one style"},
     [OPENAI_BACKGROUND] = {"/background",
                            OPENAI_STRING,
@@ -151,6 +150,40 @@ static void give_number(struct fields *f, enum field field, const cJSON *value)
 {
     f->has[field] = value != NULL;
     f->value[field].number = value ? value->valuedouble : 0;
+}
+
+/* What OpenAI's clients call quality, as a preset. */
+static void read_quality(struct fields *f, const struct api_context *context,
+                         const cJSON *const values[OPENAI_FIELD_COUNT], struct problem *problem)
+{
+    static const struct {
+        const char *quality, *preset;
+    } names[] = {{"auto", NULL},         {"standard", NULL}, {"low", "fast"},
+                 {"medium", "balanced"}, {"high", "exact"},  {"hd", "exact"}};
+    const char *quality = values[OPENAI_QUALITY] ? values[OPENAI_QUALITY]->valuestring : "auto";
+    size_t i = 0;
+    while (i < sizeof names / sizeof *names && strcmp(names[i].quality, quality) != 0) {
+        i++;
+    }
+    if (i == sizeof names / sizeof *names) {
+        problem_add(problem, "/quality", "must be one of: auto, standard, low, medium, high, hd");
+        return;
+    }
+    if (!names[i].preset) {
+        return;
+    }
+    if (f->has[FIELD_PRESET]) {
+        problem_add(problem, "/quality", "give quality or preset, not both");
+        return;
+    }
+    const struct dn_preset *preset;
+    f->has[FIELD_PRESET] = true;
+    f->value[FIELD_PRESET].string = names[i].preset;
+    if (params_find_model(f, context, &preset) >= 0 && !preset) {
+        f->has[FIELD_PRESET] = false;
+        problem_add(problem, "/quality", "%s is the preset %s, which there is not here", quality,
+                    names[i].preset);
+    }
 }
 
 /* "280x280", a multiple of the model's own size, or "auto", which is that. */
@@ -242,8 +275,11 @@ static int resolve(struct sample_params *p, bool *is_stream, const struct api_co
     give_number(&f, FIELD_GUIDANCE_SCALE, values[OPENAI_GUIDANCE_SCALE]);
     give_number(&f, FIELD_TIMEOUT_MS, values[OPENAI_TIMEOUT_MS]);
     give_string(&f, FIELD_PRIORITY, values[OPENAI_PRIORITY]);
+    give_string(&f, FIELD_PRESET, values[OPENAI_PRESET]);
+    read_quality(&f, context, values, problem);
 
-    int model_idx = f.has[FIELD_MODEL] ? api_model_find(context, f.value[FIELD_MODEL].string) : 0;
+    const struct dn_preset *preset;
+    int model_idx = params_find_model(&f, context, &preset);
     uint32_t max_rows = context->max_rows_per_request;
     uint32_t *labels = calloc(max_rows, sizeof *labels);
     cJSON *list = NULL;

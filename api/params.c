@@ -198,6 +198,79 @@ static int resolve_labels(struct sample_params *p, const struct fields *f,
     return 0;
 }
 
+int params_find_model(const struct fields *f, const struct api_context *context,
+                      const struct dn_preset **preset)
+{
+    const char *name = f->has[FIELD_PRESET] ? f->value[FIELD_PRESET].string : NULL;
+    *preset = NULL;
+    if (f->has[FIELD_MODEL]) {
+        int found = api_model_find(context, f->value[FIELD_MODEL].string);
+        if (found >= 0 && name) {
+            *preset = dn_model_preset(context->models[found], name);
+        }
+        return found;
+    }
+    for (size_t i = 0; name && i < context->n_models; i++) {
+        if ((*preset = dn_model_preset(context->models[i], name))) {
+            return (int)i;
+        }
+    }
+    return 0;
+}
+
+/* There is no such preset: say which there are, in the model that the request names or in all. */
+static void refuse_preset(const struct fields *f, const struct api_context *context,
+                          const struct dn_model *named, struct problem *problem)
+{
+    struct text list = TEXT_INIT;
+    for (size_t i = 0; i < context->n_models; i++) {
+        const struct dn_model_info *info = dn_model_info(context->models[i]);
+        if (f->has[FIELD_MODEL] && context->models[i] != named) {
+            continue;
+        }
+        for (size_t k = 0; k < info->n_presets; k++) {
+            text_printf(&list, "%s%s of %s", list.length ? ", " : "", info->presets[k].name,
+                        info->name);
+        }
+    }
+    char *all = text_take(&list, NULL);
+    if (all && *all) {
+        problem_add(problem, "/preset", "must be one of: %s", all);
+    } else if (f->has[FIELD_MODEL]) {
+        problem_add(problem, "/preset", "model %s has no presets", dn_model_info(named)->name);
+    } else {
+        problem_add(problem, "/preset", "no model here has presets");
+    }
+    free(all);
+}
+
+/* Give `f` what the preset sets. What the request sets as well is a fault. */
+static void apply_preset(struct fields *f, const struct dn_preset *preset, struct problem *problem)
+{
+    const struct {
+        enum field field;
+        bool is_set;
+        struct field_value value;
+    } values[] = {
+        {FIELD_SAMPLER, true, {.string = dn_sampler_info(preset->sampler)->name}},
+        {FIELD_STEPS, true, {.number = preset->steps}},
+        {FIELD_GUIDANCE_SCALE, true, {.number = preset->guidance_scale}},
+        {FIELD_ETA, preset->has_eta, {.number = preset->eta}},
+    };
+    for (size_t i = 0; i < sizeof values / sizeof *values; i++) {
+        enum field field = values[i].field;
+        if (!values[i].is_set) {
+            continue;
+        }
+        if (f->has[field]) {
+            problem_add(problem, field_pointer(field),
+                        "preset %s sets it: give the preset or the field", preset->name);
+        }
+        f->has[field] = true;
+        f->value[field] = values[i].value;
+    }
+}
+
 static void resolve_sampling(struct sample_params *p, const struct fields *f,
                              struct problem *problem)
 {
@@ -298,21 +371,24 @@ static void resolve_images(struct sample_params *p, const struct fields *f,
     }
 }
 
-int params_from_fields(struct sample_params *p, const struct fields *f,
-                       const struct api_context *context, struct problem *problem)
+int params_from_fields(struct sample_params *p, struct fields *f, const struct api_context *context,
+                       struct problem *problem)
 {
     assert(context->n_models > 0);
-    int found = 0;
-    if (f->has[FIELD_MODEL]) {
-        const char *id = f->value[FIELD_MODEL].string;
-        found = api_model_find(context, id);
-        if (found < 0) {
-            api_model_missing(context, id, "/model", problem);
-            return -1;
-        }
-        p->model_by_digest = strcmp(dn_model_info(context->models[found])->digest, id) == 0;
+    const struct dn_preset *preset;
+    int found = params_find_model(f, context, &preset);
+    const char *id = f->has[FIELD_MODEL] ? f->value[FIELD_MODEL].string : "";
+    if (found < 0) {
+        api_model_missing(context, id, "/model", problem);
+        return -1;
     }
     p->model = p->model ? p->model : dn_model_share(context->models[found]);
+    p->model_by_digest = strcmp(dn_model_info(p->model)->digest, id) == 0;
+    if (preset) {
+        apply_preset(f, preset, problem);
+    } else if (f->has[FIELD_PRESET]) {
+        refuse_preset(f, context, p->model, problem);
+    }
 
     if (resolve_labels(p, f, context, problem) != 0) {
         return -1;

@@ -123,6 +123,18 @@ struct dn_step_list {
     const int *timesteps; /* [steps], falling */
 };
 
+#define DN_PRESET_NAME_BYTES 33
+
+/* A setting that a model gives a name, for requests to choose by it. */
+struct dn_preset {
+    char name[DN_PRESET_NAME_BYTES]; /* of a-z 0-9 - */
+    enum dn_sampler sampler;
+    uint32_t steps;
+    double guidance_scale;
+    bool has_eta; /* else requests may set it */
+    double eta;
+};
+
 /* Everything there is to know of an open model. Strings and arrays live as long as the model. */
 struct dn_model_info {
     char name[64];      /* the file's stem: "mnist" */
@@ -142,7 +154,9 @@ struct dn_model_info {
     enum dn_sampler default_sampler;
     int default_steps;
     double default_guidance_scale;
-    bool can_guide;              /* the network has a null label, and guidance is not fixed */
+    size_t n_presets;
+    const struct dn_preset *presets; /* [n_presets], in the file's order */
+    bool can_guide;                  /* the network has a null label, and guidance is not fixed */
     bool has_fixed_guidance;     /* the weights were trained to: guidance_scale is the default's */
     enum dn_isa isa;             /* resolved, never AUTO */
     enum dn_precision precision; /* resolved, never AUTO */
@@ -175,6 +189,8 @@ uint32_t dn_model_evaluations_per_step(const struct dn_model *model, double guid
 uint32_t dn_model_nearest_steps(const struct dn_model *model, uint32_t steps);
 /* A guidance scale with which a step costs one evaluation. */
 double dn_model_unguided_scale(const struct dn_model *model);
+/* The model's preset of that name, or NULL. */
+const struct dn_preset *dn_model_preset(const struct dn_model *model, const char *name);
 /* The class of that name, or -1. */
 int dn_model_class_by_name(const struct dn_model *model, const char *name);
 

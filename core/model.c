@@ -58,6 +58,39 @@ static int read_samplers(struct dn_model *model, struct dn_error *err)
     return 0;
 }
 
+/* Resolve and check the presets by what the model lets its rows have. Its info is filled. */
+static int read_presets(struct dn_model *model, struct dn_error *err)
+{
+    struct dn_config *c = &model->config;
+    int rc = 0;
+
+    for (int i = 0; i < c->n_presets && rc == 0; i++) {
+        struct dn_preset *preset = &c->presets[i];
+        const char *field = "sampler";
+        int sampler = dn_sampler_by_name(c->preset_samplers[i]);
+        if (sampler < 0 || !(model->info.samplers >> sampler & 1)) {
+            rc = dn_fail(err, DN_EFORMAT, "not among sampling.samplers");
+        } else {
+            preset->sampler = (enum dn_sampler)sampler;
+            if ((rc = dn_model_check_steps(model, preset->steps, err)))
+                field = "steps";
+            else if ((rc = dn_model_check_guidance(model, preset->guidance_scale, err)))
+                field = "guidance_scale";
+            else if (preset->has_eta && !dn_sampler_info(preset->sampler)->has_eta) {
+                field = "eta";
+                rc = dn_fail(err, DN_EFORMAT, "sampler %s has none", c->preset_samplers[i]);
+            }
+        }
+        if (rc) {
+            err->code = DN_EFORMAT;
+            rc = dn_wrap(err, "config: sampling.presets.%s.%s", preset->name, field);
+        }
+    }
+    model->info.n_presets = (size_t)c->n_presets;
+    model->info.presets = c->presets;
+    return rc;
+}
+
 static int choose_kernels(struct dn_model *model, const struct dn_model_options *options,
                           struct dn_error *err)
 {
@@ -168,6 +201,7 @@ int dn_model_open(struct dn_model **out, const char *path, const struct dn_model
     model->config_text = tensors.config;
     tensors.config = NULL;
     fill_info(model, &file, tensors.n_values);
+    rc = read_presets(model, err);
 out:
     dn_safetensors_deinit(&tensors);
     dn_file_free(&file);
@@ -212,6 +246,14 @@ const struct dn_model_info *dn_model_info(const struct dn_model *model)
 size_t dn_model_ops(const struct dn_model *model, const struct dn_op_info **ops)
 {
     return dn_plan_ops(model->plan, ops);
+}
+
+const struct dn_preset *dn_model_preset(const struct dn_model *model, const char *name)
+{
+    for (size_t i = 0; i < model->info.n_presets; i++)
+        if (strcmp(model->info.presets[i].name, name) == 0)
+            return &model->info.presets[i];
+    return NULL;
 }
 
 int dn_model_class_by_name(const struct dn_model *model, const char *name)

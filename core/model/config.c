@@ -228,6 +228,53 @@ static bool has_step_list(const struct dn_config *config, int steps)
     return config->n_step_lists == 0;
 }
 
+/* "fast": {"sampler": "ipndm", "steps": 5, "guidance_scale": 1.5} */
+static void read_preset(struct object *o, cJSON *item, struct dn_config *config)
+{
+    struct dn_preset *preset = &config->presets[config->n_presets];
+    char path[DN_PRESET_NAME_BYTES + 32];
+    struct object p = {.json = item, .path = path, .err = o->err};
+    int steps = 0;
+    size_t n = strlen(item->string);
+
+    if (n < 1 || n >= sizeof preset->name ||
+        strspn(item->string, "abcdefghijklmnopqrstuvwxyz0123456789-") != n)
+        fail(o, item->string, "a name of 1 to 32 letters a-z, digits and - expected");
+    else if (!cJSON_IsObject(item))
+        fail(o, item->string, "an object expected");
+    for (int i = 0; i < config->n_presets && o->rc == 0; i++)
+        if (strcmp(config->presets[i].name, item->string) == 0)
+            fail(o, item->string, "given twice");
+    p.rc = o->rc;
+    if (p.rc == 0) {
+        memcpy(preset->name, item->string, n + 1);
+        snprintf(path, sizeof path, "%s.%s", o->path, preset->name);
+        take_string(&p, "sampler", config->preset_samplers[config->n_presets]);
+        take_int(&p, "steps", 1, DN_MAX_TIMESTEPS, &steps);
+        preset->steps = (uint32_t)steps;
+        take_number(&p, "guidance_scale", 0, DN_GUIDANCE_MAX, &preset->guidance_scale);
+        preset->has_eta = has(&p, "eta");
+        if (preset->has_eta)
+            take_number(&p, "eta", 0, 1, &preset->eta);
+        config->n_presets++;
+    }
+    finish(&p, o);
+}
+
+static void read_presets(struct object *o, struct dn_config *config)
+{
+    struct object presets = take_object(o, "presets");
+    presets.path = "sampling.presets";
+    int n = cJSON_GetArraySize(presets.json);
+    if (presets.rc == 0 && (n < 1 || n > DN_MAX_PRESETS))
+        fail(o, "presets", "1 to 16 of them expected");
+    presets.rc = o->rc;
+    while (presets.rc == 0 && presets.json->child)
+        read_preset(&presets, cJSON_DetachItemViaPointer(presets.json, presets.json->child),
+                    config);
+    finish(&presets, o);
+}
+
 static void read_sampling(struct object *o, struct dn_config *config)
 {
     struct object s = take_object(o, "sampling");
@@ -258,6 +305,8 @@ static void read_sampling(struct object *o, struct dn_config *config)
     if (config->has_fixed_guidance && config->default_guidance_scale != fixed_guidance)
         fail(&def, "guidance_scale", "not sampling.fixed_guidance_scale");
     finish(&def, &s);
+    if (has(&s, "presets"))
+        read_presets(&s, config);
     finish(&s, o);
 }
 

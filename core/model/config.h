@@ -20,6 +20,7 @@ enum {
     DN_MAX_ALLOWED_SAMPLERS = 16,
     DN_MAX_STEP_LISTS = 16,
     DN_MAX_LISTED_STEPS = 64,
+    DN_MAX_PRESETS = 16,
     DN_NAME_BYTES = 64,
 };
 
@@ -52,6 +53,9 @@ struct dn_config {
     int n_step_lists;
     struct dn_step_list step_lists[DN_MAX_STEP_LISTS]; /* steps rising */
     int listed_timesteps[DN_MAX_STEP_LISTS][DN_MAX_LISTED_STEPS];
+    int n_presets;
+    struct dn_preset presets[DN_MAX_PRESETS]; /* but for the sampler, which is ... */
+    char preset_samplers[DN_MAX_PRESETS][DN_NAME_BYTES];
 
     struct cJSON *arch; /* what of the architecture object is still unread */
 };

@@ -54,6 +54,19 @@ static void print_program(const struct options *o)
            libraries.zlib, libraries.nettle, version);
 }
 
+static void print_presets(const struct dn_model_info *info)
+{
+    for (size_t i = 0; i < info->n_presets; i++) {
+        const struct dn_preset *preset = &info->presets[i];
+        printf("%s %s: %s, %u step%s, guidance %g", i == 0 ? "presets    " : ";", preset->name,
+               dn_sampler_info(preset->sampler)->name, preset->steps, preset->steps == 1 ? "" : "s",
+               preset->guidance_scale);
+        if (preset->has_eta)
+            printf(", eta %g", preset->eta);
+    }
+    printf("%s", info->n_presets > 0 ? "\n" : "");
+}
+
 static void print_model(const char *path, const struct dn_model_info *info)
 {
     printf("\nmodel       %s, %s\n", info->name, path);
@@ -77,6 +90,7 @@ static void print_model(const char *path, const struct dn_model_info *info)
     printf(" steps; default %s, %d steps, guidance %g%s\n",
            dn_sampler_info(info->default_sampler)->name, info->default_steps,
            info->default_guidance_scale, info->has_fixed_guidance ? " (fixed)" : "");
+    print_presets(info);
     printf("kernels     %s (isa %s, precision %s)\n", info->kernels, dn_isa_name(info->isa),
            dn_precision_name(info->precision));
     printf("config      %s\n", info->config);

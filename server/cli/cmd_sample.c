@@ -71,6 +71,32 @@ static int read_labels(struct sample_params *p, const char *text)
     return status;
 }
 
+/* Take the preset, which none of the flags that it stands for may be beside. */
+static int read_preset(struct sample_params *p, const struct options *o)
+{
+    const struct dn_preset *preset = dn_model_preset(p->model, o->preset);
+    char text[160];
+    if (preset == NULL) {
+        snprintf(text, sizeof text, "'%.40s': model %s has no preset of that name", o->preset,
+                 dn_model_info(p->model)->name);
+        return refuse("--preset", text);
+    }
+    const char *flag = o->sampler != NULL               ? "--sampler"
+                       : o->steps > 0                   ? "--steps"
+                       : o->guidance_scale >= 0         ? "--guidance-scale"
+                       : o->eta >= 0 && preset->has_eta ? "--eta"
+                                                        : NULL;
+    if (flag != NULL) {
+        snprintf(text, sizeof text, "preset %s sets it: give the preset or the flag", preset->name);
+        return refuse(flag, text);
+    }
+    p->sampler = preset->sampler;
+    p->steps = preset->steps;
+    p->guidance_scale = preset->guidance_scale;
+    p->eta = preset->eta;
+    return 0;
+}
+
 /* Sampler, steps, guidance and eta: the model's defaults, or what the user said if it may be. */
 static int read_sampling(struct sample_params *p, const struct options *o)
 {
@@ -78,17 +104,25 @@ static int read_sampling(struct sample_params *p, const struct options *o)
     struct dn_error err;
     char text[160];
     p->sampler = info->default_sampler;
+    p->steps = (uint32_t)info->default_steps;
+    p->guidance_scale = info->default_guidance_scale;
+    int status = o->preset != NULL ? read_preset(p, o) : 0;
+    if (status != 0)
+        return status;
     if (o->sampler != NULL)
         p->sampler = (enum dn_sampler)dn_sampler_by_name(o->sampler);
     if ((info->samplers & (1u << p->sampler)) == 0)
         return refuse("--sampler", "not one of this model's");
-    p->steps = (uint32_t)(o->steps > 0 ? o->steps : info->default_steps);
+    if (o->steps > 0)
+        p->steps = (uint32_t)o->steps;
     if (dn_model_check_steps(p->model, p->steps, &err))
         return refuse("--steps", err.text);
-    p->guidance_scale = o->guidance_scale >= 0 ? o->guidance_scale : info->default_guidance_scale;
+    if (o->guidance_scale >= 0)
+        p->guidance_scale = o->guidance_scale;
     if (dn_model_check_guidance(p->model, p->guidance_scale, &err))
         return refuse("--guidance-scale", err.text);
-    p->eta = o->eta;
+    if (o->eta >= 0)
+        p->eta = o->eta;
     if (p->eta != 0 && !dn_sampler_info(p->sampler)->has_eta) {
         snprintf(text, sizeof text, "sampler %s has none", dn_sampler_info(p->sampler)->name);
         return refuse("--eta", text);

@@ -468,7 +468,7 @@ int options_parse(struct options *o, int argc, char **argv)
 {
     assert(option_table_rows <= MAX_ROWS);
     memset(o, 0, sizeof *o);
-    o->guidance_scale = -1;
+    o->guidance_scale = o->eta = -1;
     struct parser p = {.o = o};
     int code = take_command_line(&p, argc, argv);
     if (code == 0)

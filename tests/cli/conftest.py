@@ -1,5 +1,6 @@
 """Run the program as a user does, with an environment that holds none of its variables."""
 
+import json
 import os
 import pathlib
 import subprocess
@@ -16,6 +17,19 @@ def clean_environment(extra=None):
     names = ("DENOISED_", "OPENBLAS_", "_DENOISED_")
     env = {k: v for k, v in os.environ.items() if not k.startswith(names)}
     return {**env, **(extra or {})}
+
+
+def write_model(path, **sampling):
+    """The shipped weights with other values in the config's `sampling`."""
+    raw = MODEL.read_bytes()
+    length = int.from_bytes(raw[:8], "little")
+    header = json.loads(raw[8:8 + length])
+    config = json.loads(header["__metadata__"]["denoised.config"])
+    config["sampling"].update(sampling)
+    header["__metadata__"]["denoised.config"] = json.dumps(config)
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)
+    path.write_bytes(len(text).to_bytes(8, "little") + text + raw[8 + length:])
 
 
 @pytest.fixture

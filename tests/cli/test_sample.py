@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.cli.conftest import BINARY, DEADLINE_S, clean_environment
+from tests.cli.conftest import BINARY, DEADLINE_S, clean_environment, write_model
 
 FAST = ("--sampler", "ddim", "--steps", 3, "--guidance-scale", 1)
 
@@ -138,6 +138,51 @@ def test_refused_together(run):
         rest = [a for a, f in (("--label=7", "--label"), ("--output=x.png", "-o")) if f not in flags]
         done = run("sample", *flags, *rest)
         assert done.returncode == 2 and done.stderr.startswith(f"denoised: {name}:"), done.stderr
+
+
+PRESETS = {"fast": {"sampler": "ddim", "steps": 3, "guidance_scale": 1},
+           "lively": {"sampler": "ddim", "steps": 3, "guidance_scale": 1, "eta": 1}}
+
+
+def test_presets(run, sample, tmp_path):
+    write_model(tmp_path / "named.safetensors", presets=PRESETS)
+    model = ("--model", "named.safetensors", "--label", 7, "--seed", 1)
+    done = sample(*model, "--preset", "fast", "--eta", 0.5, "-o", "a.npy")
+    assert "ddim 3 steps, guidance 1, eta 0.5," in done.stdout
+    sample(*model, *FAST, "--eta", 0.5, "-o", "b.npy")
+    sample(*model, "--preset", "lively", "-o", "c.npy")
+    a, b, c = (arrays(tmp_path, f"{name}.npy").tobytes() for name in "abc")
+    assert a == b != c
+    for flags, name, word in ((("--preset=best",), "--preset", "model named has no preset"),
+                              (("--preset=fast", "--steps=3"), "--steps", "preset fast sets it"),
+                              (("--preset=fast", "--sampler=ddim"), "--sampler", "preset fast sets it"),
+                              (("--preset=fast", "--guidance-scale=1"), "--guidance-scale", "preset fast"),
+                              (("--preset=lively", "--eta=0"), "--eta", "preset lively sets it")):
+        done = run("sample", *model, *flags, "-o", "x.npy")
+        assert done.returncode == 2 and done.stderr.startswith(f"denoised: {name}:") and word in done.stderr
+    text = run("info", "--model", "named.safetensors").stdout
+    assert "\npresets     fast: ddim, 3 steps, guidance 1; lively: ddim, 3 steps, guidance 1, eta 1\n" in text
+
+
+@pytest.mark.parametrize("field, value, text", [
+    ("sampler", "consistency", "sampler: not among sampling.samplers"),
+    ("sampler", "euler", "sampler: not among sampling.samplers"),
+    ("steps", 1001, "steps: 1..1000 expected"),
+    ("eta", 1, "eta: sampler dpmpp_2m has none"),
+])
+def test_presets_beyond_the_model_are_refused(run, tmp_path, field, value, text):
+    preset = {"sampler": "dpmpp_2m", "steps": 3, "guidance_scale": 1, field: value}
+    write_model(tmp_path / "named.safetensors", presets={"fast": preset})
+    done = run("sample", "--model", "named.safetensors", "--label", 7, "-o", "x.npy")
+    assert done.returncode == 1
+    assert done.stderr == f"denoised: load named.safetensors: config: sampling.presets.fast.{text}\n"
+
+
+def test_presets_keep_to_fixed_guidance(run, tmp_path):
+    write_model(tmp_path / "named.safetensors", fixed_guidance_scale=1.5, presets={
+        "fast": {"sampler": "ddim", "steps": 3, "guidance_scale": 1}})
+    done = run("sample", "--model", "named.safetensors", "--label", 7, "-o", "x.npy")
+    assert "sampling.presets.fast.guidance_scale: 1.5 expected" in done.stderr
 
 
 def test_no_such_folder(run):

@@ -23,7 +23,8 @@ CONFIG = {
                   "beta_start": 0.1, "beta_end": 0.2, "time_divisor": 4, "time_offset": 1,
                   "clip_sample": True},
     "sampling": {"samplers": ["ddim"],
-                 "default": {"sampler": "ddim", "steps": 2, "guidance_scale": 1}},
+                 "default": {"sampler": "ddim", "steps": 2, "guidance_scale": 1},
+                 "presets": {"fast": {"sampler": "ddim", "steps": 1, "guidance_scale": 1, "eta": 1}}},
     "training": {},
 }
 

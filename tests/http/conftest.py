@@ -22,8 +22,26 @@ MODEL = "models/mnist.safetensors"
 with open(BINARY, "rb") as f:
     # A build with a sanitizer finds leaks and races by itself, and needs memory of its own.
     SANITIZED = re.search(rb"__[at]san_init", f.read()) is not None
+# How a model of few steps is sampled.
+FEW = {"samplers": ["consistency"], "timesteps": {"1": [999], "2": [999, 399], "4": [999, 799, 599, 299]},
+       "fixed_guidance_scale": 1.5,
+       "default": {"sampler": "consistency", "steps": 2, "guidance_scale": 1.5},
+       "presets": {"turbo": {"sampler": "consistency", "steps": 1, "guidance_scale": 1.5}}}
 # A generous limit for anything awaited: sanitizer builds on a busy machine are slow.
 DEADLINE_S = 120
+
+
+def write_model(path, sampling):
+    """The shipped weights under another `sampling`."""
+    raw = open(MODEL, "rb").read()
+    length = int.from_bytes(raw[:8], "little")
+    header = json.loads(raw[8:8 + length])
+    config = json.loads(header["__metadata__"]["denoised.config"])
+    config["sampling"] = sampling
+    header["__metadata__"]["denoised.config"] = json.dumps(config)
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)
+    path.write_bytes(len(text).to_bytes(8, "little") + text + raw[8 + length:])
 
 
 def preloaded(**variables):
@@ -233,7 +251,9 @@ def start_daemon(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def daemon(tmp_path_factory):
-    """One daemon for the tests that leave it as they found it."""
-    daemon = Daemon(tmp_path_factory.mktemp("daemon"), "--admin-listen", "127.0.0.1:0")
+    """One daemon for the tests that leave it as they found it: the shipped model, and one of few steps."""
+    folder = tmp_path_factory.mktemp("daemon")
+    write_model(folder / "few.safetensors", FEW)
+    daemon = Daemon(folder, "--admin-listen", "127.0.0.1:0", "--model", folder / "few.safetensors")
     yield daemon
     daemon.stop()

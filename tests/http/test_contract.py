@@ -21,7 +21,7 @@ import pytest
 import requests
 
 from . import contract, wire
-from .conftest import BINARY, ENDLESS, MODEL, Daemon, Hold, preloaded, wait_for
+from .conftest import BINARY, ENDLESS, FEW, MODEL, Daemon, Hold, preloaded, wait_for, write_model
 from .schema import invalid_values
 from .test_verify import change
 
@@ -56,7 +56,9 @@ class World:
 
     def start_plain(self):
         """With a job that succeeded, named as in the examples."""
-        self.start("plain")
+        few = self.folder / "few.safetensors"
+        write_model(few, FEW)
+        self.start("plain", "--model", few)
         self.post("/v1/jobs", FILMED)
         self.finish("plain", "digits-1")
 
@@ -372,7 +374,8 @@ PARAMETERS = [(op.id, p["name"]) for op in contract.OPERATIONS for p in op.param
 
 def ask_with(op, world, parameter, value):
     where, name = parameter["in"], parameter["name"]
-    query = {"steps": 2} if any(p["name"] == "steps" for p in op.parameters) else {}
+    quick = name != "preset" and any(p["name"] == "steps" for p in op.parameters)
+    query = {"steps": 2} if quick else {}
     query.update(COMPANIONS.get(name, {}))
     path, headers = {}, {}
     {"path": path, "query": query, "header": headers}[where][name] = value

@@ -1,28 +1,8 @@
 """A model that was trained for a few step counts at one guidance scale, beside one that was not."""
 
-import json
-
 import pytest
 
-from tests.http.conftest import MODEL, Daemon
-
-FEW = {"samplers": ["consistency"], "timesteps": {"1": [999], "2": [999, 399], "4": [999, 799, 599, 299]},
-       "fixed_guidance_scale": 1.5,
-       "default": {"sampler": "consistency", "steps": 2, "guidance_scale": 1.5}}
-
-
-def write_model(path, sampling):
-    """The shipped weights under another `sampling`."""
-    raw = open(MODEL, "rb").read()
-    length = int.from_bytes(raw[:8], "little")
-    header = json.loads(raw[8:8 + length])
-    config = json.loads(header["__metadata__"]["denoised.config"])
-    config["sampling"] = sampling
-    header["__metadata__"]["denoised.config"] = json.dumps(config)
-    text = json.dumps(header).encode()
-    text += b" " * (-len(text) % 8)
-    path.write_bytes(len(text).to_bytes(8, "little") + text + raw[8 + length:])
-
+from .conftest import FEW, Daemon, write_model
 
 @pytest.fixture(scope="module")
 def both(tmp_path_factory):

@@ -134,7 +134,7 @@ const scenarios = {
       response_format: ["url"],
       output_format: ["jpeg", "webp"],
       output_compression: [50],
-      quality: ["hd", "high"],
+      quality: ["best"],
       style: ["vivid"],
       background: ["transparent"],
       moderation: ["none"],

@@ -298,6 +298,39 @@ static void bad_step_lists_are_named(void **state)
     }
 }
 
+static void bad_presets_are_named(void **state)
+{
+    (void)state;
+#define REST "\"sampler\": \"ddim\", \"steps\": 5, \"guidance_scale\": 1"
+    static const struct {
+        const char *presets, *text;
+    } cases[] = {
+        {"{}", "sampling.presets: 1 to 16"},
+        {"[]", "sampling.presets: an object expected"},
+        {"{\"\": {" REST "}}", "a name of 1 to 32"},
+        {"{\"Fast\": {" REST "}}", "sampling.presets.Fast: a name of 1 to 32"},
+        {"{\"abcdefghijklmnopqrstuvwxyz1234567\": {" REST "}}", "a name of 1 to 32"},
+        {"{\"fast\": 5}", "sampling.presets.fast: an object expected"},
+        {"{\"fast\": {" REST "}, \"fast\": {" REST "}}", "sampling.presets.fast: given twice"},
+        {"{\"fast\": {}}", "sampling.presets.fast.sampler: missing"},
+        {"{\"fast\": {" REST ", \"seed\": 1}}", "sampling.presets.fast.seed: unknown field"},
+        {"{\"fast\": {" REST ", \"eta\": 2}}", "sampling.presets.fast.eta: not a number"},
+        {"{\"a\": {\"sampler\": \"ddim\", \"steps\": 0}}", "presets.a.steps: not a number"},
+        {"{\"a\": {\"sampler\": 1}}", "presets.a.sampler: a string"},
+        {"{\"a\": {\"sampler\": \"ddim\", \"steps\": 5, \"guidance_scale\": 21}}",
+         "presets.a.guidance_scale: not a number"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        /* Before the shipped ones, which become an unknown field, or where there are none. */
+        char *shipped = shipped_config(), to[400];
+        bool has_presets = strstr(shipped, "\"presets\":");
+        free(shipped);
+        snprintf(to, sizeof to, "%s\"presets\": %s, %s", has_presets ? "" : "\"sampling\": {",
+                 cases[i].presets, has_presets ? "\"others\":" : "");
+        expect_config_error(has_presets ? "\"presets\":" : "\"sampling\": {", to, cases[i].text);
+    }
+}
+
 static void odd_files_are_refused(void **state)
 {
     (void)state;
@@ -328,6 +361,7 @@ int main(void)
         cmocka_unit_test(utf8_is_checked),
         cmocka_unit_test(bad_configs_are_named),
         cmocka_unit_test(bad_step_lists_are_named),
+        cmocka_unit_test(bad_presets_are_named),
         cmocka_unit_test(odd_files_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

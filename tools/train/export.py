@@ -29,10 +29,21 @@ def config(sampling, training):
     }
 
 
+# What requests may ask for by a name: the quickest that is still good, the best for its price, and the
+# reference process; of the student, one step.
+BASE_PRESETS = {
+    "fast": {"sampler": "ipndm", "steps": 5, "guidance_scale": 1.5},
+    "balanced": {"sampler": "dpmpp_2m", "steps": 10, "guidance_scale": 1.5},
+    "exact": {"sampler": "ddpm", "steps": diffusion.T, "guidance_scale": 1.5},
+}
+STUDENT_PRESETS = {"turbo": {"sampler": "consistency", "steps": 1}}  # at the guidance it was trained for
+
+
 def base_config(state):
     """Of a checkpoint of tools.train."""
     return config({"samplers": ["ddpm", "ddim", "dpmpp_2m", "unipc", "ipndm"],
-                   "default": {"sampler": "dpmpp_2m", "steps": 20, "guidance_scale": 1.5}},
+                   "default": {"sampler": "dpmpp_2m", "steps": 20, "guidance_scale": 1.5},
+                   "presets": BASE_PRESETS},
                   {"data": "MNIST, 60000 training images", "step": state["step"],
                    "epochs": round(state["epoch"], 2), "hours": round(state["seconds"] / 3600, 2),
                    "commit": state["commit"], "recipes": state["recipes"]})
@@ -44,7 +55,9 @@ def consistency_config(state, schedules):
     return config({"samplers": ["consistency"],
                    "timesteps": {str(steps): ks for steps, ks in schedules.items()},
                    "fixed_guidance_scale": guidance,
-                   "default": {"sampler": "consistency", "steps": 2, "guidance_scale": guidance}},
+                   "default": {"sampler": "consistency", "steps": 2, "guidance_scale": guidance},
+                   "presets": {name: {**preset, "guidance_scale": guidance}
+                               for name, preset in STUDENT_PRESETS.items()}},
                   {"data": "guided trajectories of mnist, from noise and from noised MNIST digits",
                    "base_step": state["base"], "step": state["step"],
                    "hours": round(state["seconds"] / 3600, 2), "commit": state["commit"],
