@@ -2,7 +2,8 @@
 
 `check_answer()` knows the operation by method and path and holds against it the status, the media type,
 the body against its schema, and the headers: those it has are documented, those that are `required`
-are there. What may answer any request, whatever its operation, stands under `x-any-request`.
+are there. What may answer any request, whatever its operation, stands under `x-any-request`. Of a stream
+of events each is held against the schema that `x-events` has for its name.
 """
 
 import functools
@@ -47,6 +48,12 @@ def resolve(node):
 
 OPERATIONS = [Operation(path, method, item[method]) for path, item in DOCUMENT["paths"].items()
               for method in METHODS if method in item]
+
+
+# What each stream of events may tell, by operationId.
+EVENTS = {op.id: content["x-events"] for op in OPERATIONS
+          for media_type, content in resolve(op.responses.get("200", {})).get("content", {}).items()
+          if media_type == "text/event-stream"}
 
 
 @functools.lru_cache(None)
@@ -116,6 +123,37 @@ def _check_headers(response, headers, media_type):
         validate(value, schema)
 
 
+def parse_events(lines):
+    """The Server-Sent Events of a stream, as far as it goes: dicts with event ("message" where none is
+    said), data (JSON, or the text where it is none) and perhaps id. Comments are left out."""
+    event = {}
+    for line in lines:
+        line = line.decode() if isinstance(line, bytes) else line
+        if line.startswith(":"):
+            continue
+        if not line:
+            if event:
+                yield {"event": "message", **event}
+            event = {}
+            continue
+        key, value = line.split(": ", 1)
+        assert key in ("event", "id", "data") and key not in event, line
+        if key == "data":
+            try:
+                value = json.loads(value)
+            except ValueError:
+                pass
+        event[key] = value
+
+
+def check_events(lines, documented):
+    """As parse_events(), and each is one of the `documented` (x-events), to the letter."""
+    for event in parse_events(lines):
+        assert event["event"] in documented, f"{event['event']} is not documented"
+        validate(event["data"], documented[event["event"]])
+        yield event
+
+
 def _check_body(response, status, headers, body):
     media_type = headers.get("Content-Type", "").partition(";")[0]
     content = response.get("content", {})
@@ -137,6 +175,9 @@ def _check_body(response, status, headers, body):
     elif media_type == "multipart/mixed":
         boundary = re.search('boundary="?([^";]+)', headers["Content-Type"])[1].encode()
         assert body.startswith(b"--" + boundary) and b"--" + boundary + b"--" in body[-80:]
+    elif media_type == "text/event-stream":
+        assert body.endswith(b"\n\n")
+        assert list(check_events(body.decode().split("\n"), content[media_type]["x-events"]))
     else:
         body.decode()
 

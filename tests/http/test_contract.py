@@ -16,12 +16,13 @@ import json
 import os
 import shutil
 import urllib.parse
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import requests
 
 from . import contract, wire
-from .conftest import BINARY, ENDLESS, FEW, MODEL, Daemon, Hold, preloaded, wait_for, write_model
+from .conftest import BINARY, DEADLINE_S, ENDLESS, FEW, MODEL, Daemon, Hold, preloaded, wait_for, write_model
 from .schema import invalid_values
 from .test_verify import change
 
@@ -451,6 +452,65 @@ def test_what_is_not_http(world, request_line, headers, status):
         answer = wire.read_answer(client, "GET")
     assert answer.status == status and str(status) in contract.ANY["malformed"] and answer.closes
     assert "X-Request-Id" not in answer.headers
+
+
+# ---- events -------------------------------------------------------------------------------------
+
+def open_streams(daemon, job_id, more):
+    """Each stream that there is, by its operationId, of the same work: unread answers."""
+    common = {"stream": True, "timeout": DEADLINE_S}
+    body = {**ENDLESS, **more}
+    assert requests.post(daemon.url + "/v1/jobs", json={**body, "id": job_id},
+                         timeout=DEADLINE_S).status_code == 202
+    return {
+        "createSamples": daemon.post({**ENDLESS, **more}, headers={"Accept": "text/event-stream"}, stream=True),
+        "followJob": requests.get(f"{daemon.url}/v1/jobs/{job_id}/events", **common),
+        "createImages": requests.post(daemon.url + IMAGES, **common, json={
+            "prompt": "7", "n": body["n"], "num_inference_steps": body["steps"], "sampler": "ddpm",
+            "stream": True, "partial_images": 3}),
+    }
+
+
+def test_every_event_is_brought_about(start_daemon):
+    """Of work that ends well, and of work that is told while it goes on and is cut off by a stop."""
+    daemon = start_daemon("--drain-timeout-s", 0)
+    seen = {op_id: set() for op_id in contract.EVENTS}
+
+    def read(op_id, answer):
+        for event in contract.check_events(answer.iter_lines(), contract.EVENTS[op_id]):
+            seen[op_id].add(event["event"])
+
+    def under_way():
+        return seen["createImages"] >= {"image_generation.partial_image"} and all(
+            seen[op_id] >= {"progress", "preview"} for op_id in ("createSamples", "followJob"))
+
+    for op_id, answer in open_streams(daemon, "short", {"n": 1, "steps": 2, "layout": "grid"}).items():
+        read(op_id, answer)
+    with ThreadPoolExecutor(len(seen)) as pool:
+        streams = open_streams(daemon, "long", {"preview_every": 10})
+        ends = [pool.submit(read, op_id, answer) for op_id, answer in streams.items()]
+        wait_for(under_way, "previews")
+        daemon.signal()
+        for end in ends:
+            end.result()
+    assert seen == {op_id: set(documented) for op_id, documented in contract.EVENTS.items()}
+
+
+def test_an_undocumented_event_is_seen(world):
+    """Whatever is changed of a documented stream, it is none any more."""
+    good = world.ask("POST", "/v1/samples", {**JSON, "Accept": "text/event-stream"},
+                     json.dumps({**SMALL, "steps": 2, "preview_every": 1}).encode())
+
+    def judge(old=b"", new=b""):
+        assert old in good.body
+        contract.check_answer("POST", "/v1/samples", 200, good.headers, good.body.replace(old, new))
+
+    judge()
+    for old, new in ((b"event: started", b"event: begun"), (b"event: image\n", b""), (b'"eta_ms":', b'"eta":'),
+                     (b'"digest":"sha256:', b'"digest":"sha1:'), (b'"step":1', b'"step":0.5'),
+                     (b'"images":1,"timings"', b'"images":1,"x":1,"timings"'), (b"\n\n", b"\n")):
+        with pytest.raises((AssertionError, ValueError)):
+            judge(old, new)
 
 
 # ---- the judge ----------------------------------------------------------------------------------

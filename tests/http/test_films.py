@@ -11,6 +11,7 @@ import requests
 from PIL import Image
 
 from .conftest import DEADLINE_S, ENDLESS, wait_for
+from .contract import EVENTS, check_events, parse_events
 from .test_bundles import files_of_zip, run_job
 from .test_errors import check_problem
 
@@ -87,8 +88,9 @@ def test_its_frames_are_the_estimates_after_their_steps(daemon):
     """5 frames of 10 steps: the noise, then after 2, 5, 7 and 10. Previews are made on another way."""
     with requests.post(daemon.url + "/v1/samples", json={**STILL, "preview_every": 1}, stream=True,
                        headers={"Accept": "text/event-stream"}, timeout=DEADLINE_S) as answer:
-        events = [e.split("data: ", 1)[1] for e in answer.text.split("\n\n") if "event: preview" in e]
-    previews = {e["step"]: pixels(base64.b64decode(e["b64"])) for e in map(json.loads, events)}
+        events = [e["data"] for e in check_events(answer.iter_lines(), EVENTS["createSamples"])
+                  if e["event"] == "preview"]
+    previews = {e["step"]: pixels(base64.b64decode(e["b64"])) for e in events}
     frames, _ = frames_of(post(daemon, FILM, "image/apng").content)
     seen = {step: frames[i] for i, step in [(1, 2), (2, 5), (3, 7)] if step in previews}
     assert seen and all(previews[step] == frame for step, frame in seen.items())
@@ -207,8 +209,7 @@ def test_in_an_archive_and_of_jobs(daemon):
 
 def test_events_have_films(daemon):
     answer = daemon.post(FILM, headers={"Accept": "text/event-stream"})
-    data = next(e for e in answer.text.split("\n\n") if "event: image" in e).split("data: ", 1)[1]
-    image = json.loads(data)
+    image = next(e["data"] for e in parse_events(answer.text.split("\n")) if e["event"] == "image")
     assert image["mime"] == "image/apng"
     assert base64.b64decode(image["b64"]) == post(daemon, FILM, "image/apng").content
 
