@@ -3,7 +3,7 @@
 `check_answer()` knows the operation by method and path and holds against it the status, the media type,
 the body against its schema, and the headers: those it has are documented, those that are `required`
 are there. What may answer any request, whatever its operation, stands under `x-any-request`. Of a stream
-of events each is held against the schema that `x-events` has for its name.
+of events each is held against the schema of its name.
 """
 
 import functools
@@ -50,8 +50,13 @@ OPERATIONS = [Operation(path, method, item[method]) for path, item in DOCUMENT["
               for method in METHODS if method in item]
 
 
+def _events(content):
+    """The schemas of a stream's events by their names."""
+    return resolve(content["schema"])["contentSchema"]["properties"]
+
+
 # What each stream of events may tell, by operationId.
-EVENTS = {op.id: content["x-events"] for op in OPERATIONS
+EVENTS = {op.id: _events(content) for op in OPERATIONS
           for media_type, content in resolve(op.responses.get("200", {})).get("content", {}).items()
           if media_type == "text/event-stream"}
 
@@ -147,7 +152,7 @@ def parse_events(lines):
 
 
 def check_events(lines, documented):
-    """As parse_events(), and each is one of the `documented` (x-events), to the letter."""
+    """As parse_events(), and each is one of the `documented`, to the letter."""
     for event in parse_events(lines):
         assert event["event"] in documented, f"{event['event']} is not documented"
         validate(event["data"], documented[event["event"]])
@@ -177,7 +182,7 @@ def _check_body(response, status, headers, body):
         assert body.startswith(b"--" + boundary) and b"--" + boundary + b"--" in body[-80:]
     elif media_type == "text/event-stream":
         assert body.endswith(b"\n\n")
-        assert list(check_events(body.decode().split("\n"), content[media_type]["x-events"]))
+        assert list(check_events(body.decode().split("\n"), _events(content[media_type])))
     else:
         body.decode()
 
