@@ -168,6 +168,15 @@ static const char *read_line(struct key *key, uint8_t digest[KEYRING_DIGEST_BYTE
     return fault;
 }
 
+/* Digests in it are no keys, but let a guess be tried. */
+static void free_wiped(void *memory, size_t bytes)
+{
+    if (memory) {
+        explicit_bzero(memory, bytes);
+        free(memory);
+    }
+}
+
 /* A key and its digest, while they are being sorted. */
 struct entry {
     struct key key;
@@ -266,7 +275,7 @@ int keyring_parse(struct keyring *k, const char *text, size_t bytes,
     }
     rc = 0;
 out:
-    free(entries);
+    free_wiped(entries, n_lines * sizeof *entries);
     if (rc != 0) {
         keyring_free(k);
     }
@@ -309,6 +318,6 @@ int keyring_find_name(const struct keyring *k, const char *name)
 void keyring_free(struct keyring *k)
 {
     free(k->keys);
-    free(k->digests);
-    *k = (struct keyring){.n_keys = 0};
+    free_wiped(k->digests, k->n_keys * sizeof *k->digests);
+    explicit_bzero(k, sizeof *k);
 }
