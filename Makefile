@@ -14,7 +14,8 @@
 #   make overload        three times as many requests as can be served (2 minutes)
 #   make soak            mixed load with a model reload every minute (MINUTES=30)
 #   make bench           the comparison with PyTorch, ONNX Runtime and oneDNN (ARGS="--help")
-#   make train, train-fast, evaluate, evaluate-history  the models' origin and their figures  (ARGS="--help")
+#   make train, train-fast               the models' origin (ARGS="--help")
+#   make evaluate, evaluate-samplers, evaluate-history   their figures (ARGS="--help")
 #   make install         DESTDIR= PREFIX=/usr/local
 #   SAN=address,undefined | SAN=thread   builds and tests with sanitizers, in build-SAN/
 #   CC=clang             any C17 compiler
@@ -322,6 +323,12 @@ train-fast: train-deps
 	$(PYTHON) -m tools.train.consistency $(ARGS)
 evaluate: all train-deps
 	$(PYTHON) -m tools.evaluate $(ARGS)
+# Every sampler at several numbers of steps, and the student: a quarter of an hour of one core with AMX.
+evaluate-samplers: all train-deps
+	$(PYTHON) -m tools.evaluate --quick --count 2000 --plot models/mnist-evaluations.png \
+	    'sampler=dpmpp_2m,unipc,ipndm steps=4,5,6,8,10,15,20' 'sampler=ddim steps=5,10,20,50' \
+	    'sampler=ddim eta=1 steps=10,20,50,100' 'sampler=ddpm steps=10,20,50,100' \
+	    'model=models/mnist-fast.safetensors steps=1,2,4' $(ARGS)
 evaluate-history: all train-deps
 	$(PYTHON) -m tools.evaluate.history $(ARGS)
 
@@ -406,4 +413,4 @@ clean:
 -include $(CROSS_OBJ:.o=.d)
 -include $(CORE_OBJ:.o=.d) $(API_OBJ:.o=.d) $(SERVER_OBJ:.o=.d) $(TEST_BIN:%=%.d) $(TEST_LIB_OBJ:.o=.d)
 
-.PHONY: all deps test-deps train-deps fuzz-deps cross-deps bench-deps lint-deps run bench bench-load train train-fast evaluate evaluate-history test test-unit test-python test-fuzz-corpus test-cross test-random test-race fuzz fuzz-run lint install-program install uninstall clean FORCE
+.PHONY: all deps test-deps train-deps fuzz-deps cross-deps bench-deps lint-deps run bench bench-load train train-fast evaluate evaluate-samplers evaluate-history test test-unit test-python test-fuzz-corpus test-cross test-random test-race fuzz fuzz-run lint install-program install uninstall clean FORCE

@@ -18,7 +18,7 @@ REAL = {"ca": 0.996, "fd_train": 1.1}
 
 
 def result(sampler, steps, fd, ca, eta=0.0, seeds=1):
-    each = [{"fd_train": fd + i, "rfd": fd + i, "ca": ca, "count": 100} for i in range(seeds)]
+    each = [{"fd_train": fd + i, "rfd": fd + i, "ca": ca, "count": 100, "ca_half_width_95": 0.01} for i in range(seeds)]
     return Result(f"m: {sampler}", list(range(seeds)), each, each[0], 2 * steps,
                   {"model": "m", "sampler": sampler, "guidance_scale": 1.5, "eta": eta})
 

@@ -35,11 +35,19 @@ def _scale_fd(axes, values):
 
 def _scale_ca(axes, shares):
     """From 0 to 1 with room where all good models are: near 1."""
-    odds = [share / (1 - share) for share in (min(max(s, 0.01), 0.9999) for s in shares)]
+    inner = [0.98, 0.998] + [min(max(share, 0.01), 0.9999) for share in shares]
+    odds = [share / (1 - share) for share in inner]
     low, high = 0.8 * min(odds), 1.25 * max(odds)
     axes.set_yscale("logit", nonpositive="clip")
     axes.set(ylim=(low / (1 + low), high / (1 + high)), ylabel="CA %")
     _ticks(axes.yaxis, READABLE, lambda v: f"{100 * v:g}")
+
+
+def _bar(result, figure):
+    """Standard deviation over the seeds; of one seed's CA half its 95 % interval."""
+    if figure == "ca" and len(result.each) == 1:
+        return result.together["ca_half_width_95"]
+    return result.spread(figure) or 0
 
 
 def _axes(width, rows, height):
@@ -67,7 +75,7 @@ def evaluations(results, real):
         line = sorted(line, key=lambda r: r.evaluations)
         for axis, figure in zip(axes, ("fd_train", "ca")):
             axis.errorbar([r.evaluations for r in line], [r.mean(figure) for r in line],
-                          [r.spread(figure) or 0 for r in line], marker=MARKS[i % len(MARKS)],
+                          [_bar(r, figure) for r in line], marker=MARKS[i % len(MARKS)],
                           ms=4.5, lw=1.2, capsize=2, label=name, color=f"C{i % 10}")
     for axis, figure, scale in zip(axes, ("fd_train", "ca"), (_scale_fd, _scale_ca)):
         axis.axhline(real[figure], color="0.4", ls="--", lw=0.9, label="real test digits")
@@ -76,7 +84,7 @@ def evaluations(results, real):
     axes[1].set(xscale="log",
                 xlabel="evaluations of the network for an image; a guided step takes two")
     _ticks(axes[1].xaxis, [n for i, n in enumerate(counts) if i == 0 or n / counts[i - 1] > 1.15])
-    axes[0].legend(frameon=False, fontsize=8, loc="upper right")
+    axes[0].legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1.01, 1))
     fig.align_ylabels(axes)
     fig.tight_layout()
     return _png(fig)
@@ -91,7 +99,7 @@ def training(points, real):
         line = sorted((p for p in points if p[0] in (name, None)), key=lambda p: p[1])
         for axis, figure in zip(axes, ("rfd", "ca")):
             axis.errorbar([hours for _, hours, _ in line], [r.mean(figure) for *_, r in line],
-                          [r.spread(figure) or 0 for *_, r in line], marker=MARKS[i % len(MARKS)],
+                          [_bar(r, figure) for *_, r in line], marker=MARKS[i % len(MARKS)],
                           ms=4.5, lw=1.2, capsize=2, label=name)
     axes[0].set_ylabel("rFD")
     _scale_ca(axes[1], [r.mean("ca") for *_, r in points] + [real["ca"]])

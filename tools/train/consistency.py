@@ -7,8 +7,10 @@
 
 The student has the base's architecture. It learns to map every state of a guided trajectory of the
 base (trajectories.py) to the image where that trajectory ends, so that guidance is folded in and an
-evaluation costs one. Its target is the end itself, or its own estimate at the trajectory's next
-level, without gradient (consistency distillation, Song et al. 2023): --ends says how often which.
+evaluation costs one: a consistency function of the base's ODE (Song et al. 2023). Its target is the
+end itself, computed beforehand (from noise alone that is Luhman & Luhman 2021). --ends below 1 makes
+the rest of the targets the student's own estimate at the trajectory's next level, without gradient,
+which is consistency distillation in the narrow sense.
 
 One run folder holds checkpoint.pt (model, EMA, optimizer, position), loss.csv, quality.csv (CA and
 FD by tools.evaluate), their plots, grids, and the trajectories. Every batch is a function of (seed,
@@ -33,14 +35,11 @@ from tools.train.trajectories import LEVELS
 from tools.train.unet import UNet
 
 NULL_LABEL = 10
+WEIGHTS = [6] + [1] * (len(LEVELS) - 1)  # how often each level is drawn: one step needs the first most
 # The timesteps of a sample in 1, 2 and 4 evaluations; all of them are LEVELS.
 SCHEDULES = {1: [999], 2: [999, 499], 4: [999, 799, 699, 499]}
 NOT_RECIPE = ("run", "base", "trajectories", "resume", "generate", "export",
               "threads", "max_steps")
-
-
-def numbers(text):
-    return [float(w) for w in text.split(",")]
 
 
 def parse(argv=None):
@@ -64,9 +63,6 @@ def parse(argv=None):
     p.add_argument("--guidance", type=float, default=1.5, help="scale of the teacher")
     p.add_argument("--ends", type=float, default=1.0,
                    help="share of the targets that are the trajectory's end")
-    p.add_argument("--loss", choices=LOSSES, default="huber")
-    p.add_argument("--weights", type=numbers, default=[6] + [1] * (len(LEVELS) - 1),
-                   help="how often each level is drawn, from noise down")
     p.add_argument("--shards", type=int, default=8, help="trajectory shards to begin with")
     p.add_argument("--shard-every", type=int, default=60, help="steps until one more shard")
     p.add_argument("--most-shards", type=int, default=400)
@@ -81,29 +77,12 @@ def parse(argv=None):
     p.add_argument("--max-steps", type=int, default=None, help="stop early after this many steps")
     p.add_argument("--export", type=pathlib.Path, metavar="FILE",
                    help="write the checkpoint's EMA weights as a model file and leave")
-    args = p.parse_args(argv)
-    if len(args.weights) != len(LEVELS):
-        p.error(f"--weights: {len(LEVELS)} numbers expected, {len(args.weights)} found")
-    return args
-
-
-def mse(d):
-    return d.square().mean()
+    return p.parse_args(argv)
 
 
 def huber(d):
     """Pseudo-Huber on pixels: nearly the absolute error, whose optimum is a crisp median."""
     return ((d.square() + 0.1**2).sqrt() - 0.1).mean()
-
-
-def norm(d):
-    """Pseudo-Huber on whole images (Song & Dhariwal 2023)."""
-    n = d[0].numel()
-    c = 0.03 * n**0.5
-    return ((d.square().sum((1, 2, 3)) + c * c).sqrt() - c).mean() / n**0.5
-
-
-LOSSES = {"mse": mse, "huber": huber, "norm": norm}
 
 
 def learning_rate(step, args):
@@ -201,7 +180,7 @@ def train(args, device):
         began = time.monotonic()
         pool.grow(min(args.shards + step // args.shard_every, args.most_shards))
         g = torch.Generator().manual_seed(args.seed * 1_000_000_007 + step)
-        j = level_indices(args.batch, args.weights, g)
+        j = level_indices(args.batch, WEIGHTS, g)
         here, following, image, label = (part.to(device) for part in pool.batch(j, g))
         target = targets(net, following, image, label, j, args.ends, g, autocast)
         for group in optimizer.param_groups:
@@ -209,7 +188,7 @@ def train(args, device):
         net.train()
         with autocast:
             estimate = diffusion.denoised(net, here, torch.tensor(LEVELS)[j], label)
-        loss = LOSSES[args.loss](estimate.float() - target)
+        loss = huber(estimate.float() - target)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(net.parameters(), args.clip)
