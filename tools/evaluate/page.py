@@ -137,7 +137,8 @@ def _section(result, images, labels, training, index, far):
 STYLE = """body{font:15px/1.45 system-ui,sans-serif;max-width:75rem;margin:2rem auto;padding:0 1rem}
 table{border-collapse:collapse;font-size:13px;display:block;overflow-x:auto}
 td,th{border:1px solid #ccc;padding:.2rem .5rem;text-align:right}
-td:first-child,th:first-child{text-align:left}tr:last-child td{color:#555}
+td{white-space:nowrap}td:first-child,th:first-child{text-align:left;white-space:normal}
+tr:last-child td{color:#555}
 img{max-width:100%;image-rendering:pixelated}dt{font-weight:600}dd{margin:0 0 .4rem 1rem}"""
 
 
