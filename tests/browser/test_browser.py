@@ -8,8 +8,7 @@ import subprocess
 
 import pytest
 
-from tests.http.conftest import DEADLINE_S, Daemon
-from tests.http.test_step_counts import FEW, write_model
+from tests.http.conftest import DEADLINE_S, FEW, Daemon, write_model
 
 HERE = pathlib.Path(__file__).parent
 MODULES = pathlib.Path(os.environ.get("BROWSER_TEST_FOLDER", "build/browser")).resolve() / "node_modules"

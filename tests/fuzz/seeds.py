@@ -78,12 +78,14 @@ def url_files():
         values, query = {}, {}
         operations = [o for o in item.values() if isinstance(o, dict)]
         for p in item.get("parameters", []) + [p for o in operations for p in o.get("parameters", [])]:
-            {"path": values, "query": query}.get(p.get("in"), {})[p.get("name")] = p.get("example")
+            if "example" in p:
+                {"path": values, "query": query}.get(p.get("in"), {})[p.get("name")] = p["example"]
         target = re.sub(r"\{(\w+)\}", lambda m: str(values.get(m[1]) or "x"), path)
         name = re.sub(r"\W+", "-", path).strip("-") or "root"
         files[name] = (target + "?" + urllib.parse.urlencode(query)).encode()
     files.update({
         "small": b"/v1/samples/b.png?seed=1&index=4294967295&steps=4&sampler=ddim&eta=.5&scale=32",
+        "preset": b"/v1/samples/b.png?seed=1&preset=fast",
         "film": b"/v1/samples/1.apng?seed=1&steps=4&frames=5&frame_ms=10&model=good",
         "percent": b"/v1/samples/%62.png?%73eed=%31&model=g%6fod",
         "bad-percent": b"/v1/samples/%6.png?seed=%zz",
