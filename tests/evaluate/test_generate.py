@@ -65,6 +65,30 @@ def test_drawn_once(program, cache, tmp_path):
         assert program.draw(*changed)[0].tobytes() != images.tobytes()
 
 
+def test_a_new_export_of_the_same_weights_is_known(program, cache, tmp_path):
+    """Not what is allowed, recommended or told, but what makes pixels."""
+    def of(name, change):
+        shipped_model_with(tmp_path / f"{name}.safetensors", change)
+        return Settings(model=str(tmp_path / f"{name}.safetensors"), sampler="ddim", steps=2)
+
+    first = program.draw(of("first", lambda c: None), 20, 5)[0]
+    broken = Program("no-such-program")
+    broken._described = program._described
+
+    def change(config):
+        config["sampling"]["default"]["steps"] = 7
+        config["sampling"]["samplers"] = ["ddim", "dpmpp_2m"]
+        config["training"]["epochs"] = 99
+
+    told = of("told", change)
+    clipped = of("clipped", lambda c: c["diffusion"].update(clip_sample=False))
+    for settings in (told, clipped):
+        program.describe(settings.model)
+    assert broken.draw(told, 20, 5)[0].tobytes() == first.tobytes()
+    with pytest.raises(FileNotFoundError):
+        broken.draw(clipped, 20, 5)
+
+
 @pytest.mark.parametrize("count", [0, 15, 10])
 def test_count_must_divide(program, count):
     with pytest.raises(ValueError, match="multiple of 10"):

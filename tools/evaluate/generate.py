@@ -1,10 +1,13 @@
 """Images made by the program itself: `denoised sample` into a NumPy array, kept once drawn."""
 
 import dataclasses
+import functools
+import hashlib
 import itertools
 import json
 import os
 import pathlib
+import struct
 import subprocess
 import tempfile
 
@@ -49,6 +52,20 @@ def parse_settings(text):
         except ValueError:
             raise ValueError(f"{word!r}: numbers expected") from None
     return [Settings(**dict(zip(lists, one))) for one in itertools.product(*lists.values())]
+
+
+@functools.cache
+def essence(path):
+    """SHA-256 of what of a model file the pixels depend on: its tensors, and of its config neither
+    the training nor what is allowed and named. So a new export of the same weights is known."""
+    data = pathlib.Path(path).read_bytes()
+    (length,) = struct.unpack_from("<Q", data)
+    header = json.loads(data[8:8 + length])
+    config = json.loads(header.pop("__metadata__")["denoised.config"])
+    timesteps = config.pop("sampling").get("timesteps")
+    config.pop("training", None)
+    text = json.dumps([header, config, timesteps], sort_keys=True).encode()
+    return hashlib.sha256(text + b"\n" + data[8 + length:]).hexdigest()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -111,7 +128,8 @@ class Program:
                           "-o", str(path), *settings.flags(), *self.flags)
                 return {"images": np.load(path)}
 
-        drawing = self.resolve(settings)
-        images = keep("images", {**dataclasses.asdict(drawing), "count": count, "seed": seed},
-                      make)["images"]
+        key = dataclasses.asdict(self.resolve(settings)) | {"count": count, "seed": seed}
+        del key["model"]
+        key["digest"] = essence(self.describe(settings.model)["file"])
+        images = keep("images", key, make)["images"]
         return images, np.repeat(np.arange(10), count // 10)
