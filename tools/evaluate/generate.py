@@ -128,8 +128,8 @@ class Program:
                           "-o", str(path), *settings.flags(), *self.flags)
                 return {"images": np.load(path)}
 
-        key = dataclasses.asdict(self.resolve(settings)) | {"count": count, "seed": seed}
-        del key["model"]
+        key = {k: v for k, v in dataclasses.asdict(self.resolve(settings)).items()
+               if v is not None and k != "model"} | {"count": count, "seed": seed}
         key["digest"] = essence(self.describe(settings.model)["file"])
         images = keep("images", key, make)["images"]
         return images, np.repeat(np.arange(10), count // 10)
