@@ -122,9 +122,11 @@ static void put_presets(struct text *t, const struct dn_model *model)
             text_puts(t, ",");
             document_put_number(t, "eta", preset->eta);
         }
-        text_printf(t, ",\"evaluations\":%llu}",
-                    (unsigned long long)preset->steps *
-                        dn_model_evaluations_per_step(model, preset->guidance_scale));
+        const struct dn_row_params row = {.steps = preset->steps,
+                                          .sampler = preset->sampler,
+                                          .guidance_scale = preset->guidance_scale,
+                                          .guidance_interval = info->default_guidance_interval};
+        text_printf(t, ",\"evaluations\":%u}", dn_model_row_evaluations(model, &row));
     }
     text_puts(t, "]");
 }

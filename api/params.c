@@ -297,6 +297,7 @@ static void resolve_sampling(struct sample_params *p, const struct fields *f,
     if (dn_model_check_guidance(p->model, p->guidance_scale, &err)) {
         problem_add(problem, "/guidance_scale", "model %s: %s", info->name, err.text);
     }
+    p->guidance_interval = info->default_guidance_interval;
     p->eta = 0;
     if (f->has[FIELD_ETA] && !dn_sampler_info(p->sampler)->has_eta) {
         problem_add(problem, "/eta", "sampler %s has no eta", dn_sampler_info(p->sampler)->name);
@@ -513,6 +514,7 @@ struct dn_row_params params_row(const struct sample_params *p, size_t i)
         .steps = p->steps,
         .sampler = p->sampler,
         .guidance_scale = p->guidance_scale,
+        .guidance_interval = p->guidance_interval,
         .eta = p->eta,
     };
 }

@@ -82,6 +82,7 @@ struct sample_params {
     uint32_t steps;
     enum dn_sampler sampler;
     double guidance_scale;
+    struct dn_interval guidance_interval;
     double eta;
     enum params_layout layout;
     uint32_t scale;

@@ -117,6 +117,12 @@ struct dn_model_options {
     enum dn_precision precision;
 };
 
+/* Part of a reverse process, 0 being the noise and 1 the image: of n steps those i = 0..n-1 with
+ * start <= i / n < end. */
+struct dn_interval {
+    double start, end; /* 0 <= start < end <= 1 */
+};
+
 /* The timesteps of a sample in `steps` steps. */
 struct dn_step_list {
     uint32_t steps;
@@ -154,6 +160,7 @@ struct dn_model_info {
     enum dn_sampler default_sampler;
     int default_steps;
     double default_guidance_scale;
+    struct dn_interval default_guidance_interval;
     size_t n_presets;
     const struct dn_preset *presets; /* [n_presets], in the file's order */
     bool can_guide;                  /* the network has a null label, and guidance is not fixed */
@@ -178,16 +185,16 @@ void dn_model_free(struct dn_model *model); /* NULL allowed */
  * nothing else may be called. No row, workspace or list of operations of it may be in use. */
 void dn_model_strip(struct dn_model *model);
 const struct dn_model_info *dn_model_info(const struct dn_model *model);
-/* May a row of this model have so many steps, or this guidance scale? 0, or EINVAL with err saying
- * what is expected ("1, 2 or 4 expected"). */
+/* May a row of this model have so many steps, this guidance scale, or this guidance interval? 0, or
+ * EINVAL with err saying what is expected ("1, 2 or 4 expected"). */
 int dn_model_check_steps(const struct dn_model *model, uint64_t steps, struct dn_error *err);
 int dn_model_check_guidance(const struct dn_model *model, double guidance_scale,
                             struct dn_error *err);
-/* Network evaluations that a step of a row of this guidance scale costs: 2 when guided, else 1. */
-uint32_t dn_model_evaluations_per_step(const struct dn_model *model, double guidance_scale);
+int dn_model_check_guidance_interval(const struct dn_model *model, struct dn_interval interval,
+                                     struct dn_error *err);
 /* The most steps up to `steps` that a row may have; the fewest of all if they are more. */
 uint32_t dn_model_nearest_steps(const struct dn_model *model, uint32_t steps);
-/* A guidance scale with which a step costs one evaluation. */
+/* A guidance scale with which every step costs one evaluation. */
 double dn_model_unguided_scale(const struct dn_model *model);
 /* The model's preset of that name, or NULL. */
 const struct dn_preset *dn_model_preset(const struct dn_model *model, const char *name);
@@ -206,8 +213,15 @@ struct dn_row_params {
     uint32_t steps; /* 1..timesteps, or those of a step list */
     enum dn_sampler sampler;
     double guidance_scale; /* 0..DN_GUIDANCE_MAX; 1 is off: one evaluation a step instead of two */
-    double eta;            /* 0..1, only where the sampler has one, else 0 */
+    struct dn_interval guidance_interval; /* the steps that are guided, for a scale other than 1 */
+    double eta;                           /* 0..1, only where the sampler has one, else 0 */
 };
+
+/* Network evaluations that a row with these parameters, which may be had, needs: of step 0..steps-1
+ * (2 where it is guided, else 1), and of all its steps. */
+uint32_t dn_model_step_evaluations(const struct dn_model *model, const struct dn_row_params *params,
+                                   uint32_t step);
+uint32_t dn_model_row_evaluations(const struct dn_model *model, const struct dn_row_params *params);
 
 struct dn_row;
 
@@ -220,8 +234,8 @@ void dn_row_free(struct dn_row *row); /* NULL allowed */
 const struct dn_row_params *dn_row_params(const struct dn_row *row);
 uint32_t dn_row_steps_done(const struct dn_row *row);
 bool dn_row_done(const struct dn_row *row);
-/* dn_model_evaluations_per_step() of this row. */
-uint32_t dn_row_evaluations_per_step(const struct dn_row *row);
+/* Network evaluations of the row's next step; 0 when it is done. */
+uint32_t dn_row_next_evaluations(const struct dn_row *row);
 
 /* The image as of now, 8 bits a sample, [H,W,C]: the result once the row is done, before that the
  * estimate of it (x0) after the last step (the noise itself before the first step). */
@@ -233,7 +247,8 @@ const float *dn_row_values(const struct dn_row *row);
 
 struct dn_workspace;
 
-/* Memory for steps of up to `max_evaluations` network evaluations (a guided row counts as two).
+/* Memory for steps of up to `max_evaluations` network evaluations (a guided step of a row
+ * takes two).
  * All memory is taken here; dn_step() allocates nothing (OpenBLAS may, inside). Borrows `model`.
  * Errors: ENOMEM, EINVAL. */
 int dn_workspace_new(struct dn_workspace **out, const struct dn_model *model,

@@ -1,4 +1,5 @@
 /* What a model lets a row have, and what a row of it costs: of its info alone. */
+#include <math.h>
 #include <stdio.h>
 
 #include "core/base/error.h"
@@ -48,9 +49,52 @@ int dn_model_check_guidance(const struct dn_model *model, double guidance_scale,
     return 0;
 }
 
-uint32_t dn_model_evaluations_per_step(const struct dn_model *model, double guidance_scale)
+int dn_model_check_guidance_interval(const struct dn_model *model, struct dn_interval interval,
+                                     struct dn_error *err)
 {
-    return guidance_scale == 1 || model->info.has_fixed_guidance ? 1 : 2;
+    const struct dn_model_info *info = &model->info;
+
+    if (!info->can_guide && !(interval.start == 0 && interval.end == 1))
+        return dn_fail(err, DN_EINVAL, "0 to 1 expected: this model %s",
+                       info->has_fixed_guidance ? "has its guidance in its weights"
+                                                : "was not trained for guidance");
+    if (!(interval.start >= 0 && interval.start < interval.end && interval.end <= 1))
+        return dn_fail(err, DN_EINVAL, "0 <= start < end <= 1 expected");
+    return 0;
+}
+
+/* The first step i of `steps` with i / steps >= fraction, which is 0..1; the quotient itself
+ * decides, so that 0.3 is exactly the fourth step of ten. */
+static uint32_t first_step_at(double fraction, uint32_t steps)
+{
+    uint32_t i = (uint32_t)ceil(fraction * steps);
+    while (i > 0 && (i - 1) / (double)steps >= fraction)
+        i--;
+    while (i / (double)steps < fraction)
+        i++;
+    return i;
+}
+
+struct dn_guided_steps dn_model_guided_steps(const struct dn_model *model,
+                                             const struct dn_row_params *params)
+{
+    if (params->guidance_scale == 1 || model->info.has_fixed_guidance)
+        return (struct dn_guided_steps){0, 0};
+    return (struct dn_guided_steps){first_step_at(params->guidance_interval.start, params->steps),
+                                    first_step_at(params->guidance_interval.end, params->steps)};
+}
+
+uint32_t dn_model_step_evaluations(const struct dn_model *model, const struct dn_row_params *params,
+                                   uint32_t step)
+{
+    struct dn_guided_steps guided = dn_model_guided_steps(model, params);
+    return step >= guided.first && step < guided.end ? 2 : 1;
+}
+
+uint32_t dn_model_row_evaluations(const struct dn_model *model, const struct dn_row_params *params)
+{
+    struct dn_guided_steps guided = dn_model_guided_steps(model, params);
+    return params->steps + guided.end - guided.first;
 }
 
 uint32_t dn_model_nearest_steps(const struct dn_model *model, uint32_t steps)

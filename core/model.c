@@ -135,6 +135,7 @@ static void fill_info(struct dn_model *model, const struct dn_file *file, size_t
     info->prediction = c->prediction;
     info->default_steps = c->default_steps;
     info->default_guidance_scale = c->default_guidance_scale;
+    info->default_guidance_interval = c->default_guidance_interval;
     info->can_guide = c->null_label && !c->has_fixed_guidance;
     info->has_fixed_guidance = c->has_fixed_guidance;
     info->n_step_lists = (size_t)c->n_step_lists;

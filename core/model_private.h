@@ -23,6 +23,14 @@ struct dn_model {
     size_t size; /* floats of an image: H W C */
 };
 
+/* The steps of a row that take two evaluations: first..end-1. */
+struct dn_guided_steps {
+    uint32_t first, end;
+};
+
+struct dn_guided_steps dn_model_guided_steps(const struct dn_model *model,
+                                             const struct dn_row_params *params);
+
 /* The model's own timesteps of so many steps; NULL where it has none. */
 const struct dn_step_list *dn_model_step_list(const struct dn_model *model, uint64_t steps);
 

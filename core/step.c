@@ -11,6 +11,7 @@
 struct dn_row {
     const struct dn_model *model;
     struct dn_row_params params;
+    struct dn_guided_steps guided;
     struct dn_sampling sampling;
     const struct dn_sampler_ops *ops;
     float values[]; /* x, x0, eps, noise, history; then the timestep list */
@@ -44,6 +45,8 @@ static int check_params(const struct dn_model *model, const struct dn_row_params
         return dn_fail(err, DN_EINVAL, "sampler: not one of the model's");
     if (dn_model_check_guidance(model, p->guidance_scale, err))
         return dn_wrap(err, "guidance_scale");
+    if (dn_model_check_guidance_interval(model, p->guidance_interval, err))
+        return dn_wrap(err, "guidance_interval");
     if (!(p->eta >= 0 && p->eta <= 1))
         return dn_fail(err, DN_EINVAL, "eta: 0..1 expected");
     if (p->eta != 0 && !dn_sampler_info(p->sampler)->has_eta)
@@ -75,6 +78,7 @@ int dn_row_new(struct dn_row **out, const struct dn_model *model,
         dn_schedule_trailing(model->info.timesteps, (int)params->steps, ks);
     row->model = model;
     row->params = *params;
+    row->guided = dn_model_guided_steps(model, params);
     row->ops = ops;
     row->sampling = (struct dn_sampling){.schedule = &model->schedule,
                                          .size = size,
@@ -116,9 +120,12 @@ bool dn_row_done(const struct dn_row *row)
     return row->sampling.step == row->sampling.n_steps;
 }
 
-uint32_t dn_row_evaluations_per_step(const struct dn_row *row)
+uint32_t dn_row_next_evaluations(const struct dn_row *row)
 {
-    return dn_model_evaluations_per_step(row->model, row->params.guidance_scale);
+    uint32_t step = dn_row_steps_done(row);
+    if (dn_row_done(row))
+        return 0;
+    return step >= row->guided.first && step < row->guided.end ? 2 : 1;
 }
 
 const float *dn_row_values(const struct dn_row *row)
@@ -195,14 +202,14 @@ int dn_step_profiled(struct dn_workspace *w, struct dn_row *const rows[], size_t
     for (size_t i = 0; i < n; i++) {
         if (rows[i]->model != w->model || dn_row_done(rows[i]))
             return DN_EINVAL;
-        needed += dn_row_evaluations_per_step(rows[i]);
+        needed += dn_row_next_evaluations(rows[i]);
         if (needed > w->max_evaluations)
             return DN_EINVAL;
     }
     for (size_t i = 0; i < n; i++) {
         const struct dn_row *row = rows[i];
         int timestep = row->sampling.ks[row->sampling.step];
-        for (uint32_t pass = 0; pass < dn_row_evaluations_per_step(row); pass++, e++)
+        for (uint32_t pass = 0; pass < dn_row_next_evaluations(row); pass++, e++)
             w->evaluations[e] = (struct dn_evaluation){
                 .input = row->sampling.x,
                 .timestep = timestep,
@@ -215,7 +222,8 @@ int dn_step_profiled(struct dn_workspace *w, struct dn_row *const rows[], size_t
     e = 0;
     for (size_t i = 0; i < n; i++) {
         float *output = w->outputs + e * size;
-        if (dn_row_evaluations_per_step(rows[i]) == 2) {
+        uint32_t n_evaluations = dn_row_next_evaluations(rows[i]);
+        if (n_evaluations == 2) {
             /* Classifier-free guidance (Ho & Salimans 2022): uncond + s (cond - uncond). */
             const float *uncond = output + size;
             float s = (float)rows[i]->params.guidance_scale;
@@ -223,7 +231,7 @@ int dn_step_profiled(struct dn_workspace *w, struct dn_row *const rows[], size_t
                 output[j] = uncond[j] + s * (output[j] - uncond[j]);
         }
         dn_sampling_step(&rows[i]->sampling, rows[i]->ops, output);
-        e += dn_row_evaluations_per_step(rows[i]);
+        e += n_evaluations;
     }
     return 0;
 }

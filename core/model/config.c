@@ -228,6 +228,21 @@ static bool has_step_list(const struct dn_config *config, int steps)
     return config->n_step_lists == 0;
 }
 
+/* Two numbers, the second larger, within 0..1. */
+static void take_interval(struct object *o, const char *field, struct dn_interval *interval)
+{
+    cJSON *pair = take(o, field);
+    if (pair && (!cJSON_IsArray(pair) || cJSON_GetArraySize(pair) != 2 ||
+                 !cJSON_IsNumber(pair->child) || !cJSON_IsNumber(pair->child->next))) {
+        fail(o, field, "two numbers expected");
+    } else if (pair) {
+        *interval = (struct dn_interval){pair->child->valuedouble, pair->child->next->valuedouble};
+        if (!(interval->start >= 0 && interval->start < interval->end && interval->end <= 1))
+            fail(o, field, "two rising numbers within 0..1 expected");
+    }
+    cJSON_Delete(pair);
+}
+
 /* "fast": {"sampler": "ipndm", "steps": 5, "guidance_scale": 1.5} */
 static void read_preset(struct object *o, cJSON *item, struct dn_config *config)
 {
@@ -304,6 +319,9 @@ static void read_sampling(struct object *o, struct dn_config *config)
     take_number(&def, "guidance_scale", 0, DN_GUIDANCE_MAX, &config->default_guidance_scale);
     if (config->has_fixed_guidance && config->default_guidance_scale != fixed_guidance)
         fail(&def, "guidance_scale", "not sampling.fixed_guidance_scale");
+    config->default_guidance_interval = (struct dn_interval){0, 1};
+    if (has(&def, "guidance_interval"))
+        take_interval(&def, "guidance_interval", &config->default_guidance_interval);
     finish(&def, &s);
     if (has(&s, "presets"))
         read_presets(&s, config);
@@ -334,6 +352,12 @@ int dn_config_parse(struct dn_config *config, const char *text, struct dn_error 
     if (root.rc == 0 && !config->null_label && !config->has_fixed_guidance &&
         config->default_guidance_scale != 1)
         fail(&root, "sampling.default.guidance_scale", "1 expected, there is no null label");
+    struct dn_interval guided = config->default_guidance_interval;
+    if (root.rc == 0 && (!config->null_label || config->has_fixed_guidance) &&
+        !(guided.start == 0 && guided.end == 1))
+        fail(&root, "sampling.default.guidance_interval",
+             config->null_label ? "0 to 1 expected with sampling.fixed_guidance_scale"
+                                : "0 to 1 expected, there is no null label");
     cJSON_Delete(take(&root, "training")); /* provenance, for people */
 
     struct object arch = take_object(&root, "architecture");

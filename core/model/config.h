@@ -49,6 +49,7 @@ struct dn_config {
     char default_sampler[DN_NAME_BYTES];
     int default_steps;
     double default_guidance_scale;
+    struct dn_interval default_guidance_interval;
     bool has_fixed_guidance;
     int n_step_lists;
     struct dn_step_list step_lists[DN_MAX_STEP_LISTS]; /* steps rising */

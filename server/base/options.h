@@ -65,12 +65,13 @@ struct options {
     int n;              /* images of each label */
     bool has_seed;
     uint64_t seed;
-    const char *preset;    /* NULL: none */
-    const char *sampler;   /* NULL: the model's default */
-    int steps;             /* 0: the model's default */
-    double guidance_scale; /* < 0: the model's default */
-    double eta;            /* < 0: not given */
-    const char *output;    /* FILE.png, FILE.npy, or a name with %d in it for one PNG an image */
+    const char *preset;                   /* NULL: none */
+    const char *sampler;                  /* NULL: the model's default */
+    int steps;                            /* 0: the model's default */
+    double guidance_scale;                /* < 0: the model's default */
+    struct dn_interval guidance_interval; /* end 0: the model's default */
+    double eta;                           /* < 0: not given */
+    const char *output; /* FILE.png, FILE.npy, or a name with %d in it for one PNG an image */
     int scale;
     int threads; /* sample and bench; 0: one a processor (sample), 1 (bench) */
 

@@ -83,7 +83,8 @@ static int row_make(struct bench_thread *t, struct dn_row **row)
         .label = i % (uint32_t)info->n_classes,
         .steps = dn_model_nearest_steps(t->model, (uint32_t)info->default_steps + i % 8),
         .sampler = info->default_sampler,
-        .guidance_scale = dn_model_unguided_scale(t->model)};
+        .guidance_scale = dn_model_unguided_scale(t->model),
+        .guidance_interval = {0, 1}};
     return dn_row_new(row, t->model, &params, &t->err);
 }
 

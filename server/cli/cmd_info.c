@@ -87,9 +87,13 @@ static void print_model(const char *path, const struct dn_model_info *info)
         printf("%s%u", i ? " or " : "", info->step_lists[i].steps);
     if (info->n_step_lists == 0)
         printf("up to %d", info->timesteps);
-    printf(" steps; default %s, %d steps, guidance %g%s\n",
+    printf(" steps; default %s, %d steps, guidance %g%s",
            dn_sampler_info(info->default_sampler)->name, info->default_steps,
            info->default_guidance_scale, info->has_fixed_guidance ? " (fixed)" : "");
+    if (info->default_guidance_interval.start > 0 || info->default_guidance_interval.end < 1)
+        printf(" in %g..%g", info->default_guidance_interval.start,
+               info->default_guidance_interval.end);
+    printf("\n");
     print_presets(info);
     printf("kernels     %s (isa %s, precision %s)\n", info->kernels, dn_isa_name(info->isa),
            dn_precision_name(info->precision));
@@ -200,6 +204,11 @@ static void put_model(struct text *t, const char *path, const struct dn_model_in
     put_string(t, "sampler", dn_sampler_info(info->default_sampler)->name);
     text_printf(t, ",\"steps\":%d,\"guidance_scale\":", info->default_steps);
     text_json_number(t, info->default_guidance_scale);
+    text_puts(t, ",\"guidance_interval\":[");
+    text_json_number(t, info->default_guidance_interval.start);
+    text_puts(t, ",");
+    text_json_number(t, info->default_guidance_interval.end);
+    text_puts(t, "]");
     text_puts(t, "},");
     put_string(t, "isa", dn_isa_name(info->isa));
     text_puts(t, ",");

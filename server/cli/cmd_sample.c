@@ -121,6 +121,10 @@ static int read_sampling(struct sample_params *p, const struct options *o)
         p->guidance_scale = o->guidance_scale;
     if (dn_model_check_guidance(p->model, p->guidance_scale, &err))
         return refuse("--guidance-scale", err.text);
+    p->guidance_interval =
+        o->guidance_interval.end > 0 ? o->guidance_interval : info->default_guidance_interval;
+    if (dn_model_check_guidance_interval(p->model, p->guidance_interval, &err))
+        return refuse("--guidance-interval", err.text);
     if (o->eta >= 0)
         p->eta = o->eta;
     if (p->eta != 0 && !dn_sampler_info(p->sampler)->has_eta) {
@@ -164,6 +168,8 @@ static void print_done(const struct sample_params *p, const struct options *o, d
     printf("%s: %zu image%s of %s, seed %llu, %s %u steps, guidance %g", o->output, p->n_rows,
            p->n_rows == 1 ? "" : "s", info->name, (unsigned long long)p->seed,
            dn_sampler_info(p->sampler)->name, p->steps, p->guidance_scale);
+    if (p->guidance_interval.start > 0 || p->guidance_interval.end < 1)
+        printf(" in %g..%g", p->guidance_interval.start, p->guidance_interval.end);
     if (dn_sampler_info(p->sampler)->has_eta)
         printf(", eta %g", p->eta);
     printf(", %s, %.2f s\n", info->kernels, seconds);

@@ -139,6 +139,23 @@ static int set_number(void *field, const char *source, const struct option_row *
     return 0;
 }
 
+static int set_interval(void *field, const char *source, const char *text)
+{
+    struct dn_interval value;
+    const char *comma = strchr(text, ',');
+    char start[32];
+    bool is_pair = comma != NULL && (size_t)(comma - text) < sizeof start;
+    if (is_pair) {
+        memcpy(start, text, (size_t)(comma - text));
+        start[comma - text] = '\0';
+    }
+    if (!is_pair || !parse_number(&value.start, start) || !parse_number(&value.end, comma + 1) ||
+        !(value.start >= 0 && value.start < value.end && value.end <= 1))
+        return refuse(source, "'%s': START,END expected, 0 <= START < END <= 1", text);
+    memcpy(field, &value, sizeof value);
+    return 0;
+}
+
 static int set_seed(struct options *o, const char *source, const char *text)
 {
     long long value;
@@ -214,6 +231,8 @@ static int set_field(struct parser *p, const char *source, const struct option_r
         return set_seed(p->o, source, text);
     case OPTION_NUMBER:
         return set_number(field, source, row, text);
+    case OPTION_INTERVAL:
+        return set_interval(field, source, text);
     case OPTION_NAME: {
         int value = row->by_name(text);
         if (value < 0)

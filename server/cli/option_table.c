@@ -121,6 +121,9 @@ const struct option_row option_table[] = {
      "steps of it, up to the model's T (default: the model's)"},
     {"guidance-scale", 0, OPTION_NUMBER, SAMPLE, FIELD(guidance_scale), 0, DN_GUIDANCE_MAX, NULL, "S", NULL,
      "classifier-free guidance; 1 is off (default: the model's)"},
+    {"guidance-interval", 0, OPTION_INTERVAL, SAMPLE, FIELD(guidance_interval), 0, 0, NULL, "START,END", NULL,
+     "the part of the steps that is guided, 0 being the noise and 1 the image; the others take\n"
+     "one evaluation (default: the model's)"},
     {"eta", 0, OPTION_NUMBER, SAMPLE, FIELD(eta), 0, 1, NULL, "ETA", NULL,
      "share of fresh noise, for samplers that have it (default: 0)"},
     {"output", 'o', OPTION_TEXT, SAMPLE, FIELD(output), 0, 0, NULL, "FILE", NULL,

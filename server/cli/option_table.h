@@ -12,16 +12,17 @@
 #include "server/base/options.h"
 
 enum option_type {
-    OPTION_TEXT,    /* const char * */
-    OPTION_LISTEN,  /* const char *: HOST:PORT or unix:PATH */
-    OPTION_ORIGINS, /* const char *: "*", or origins with commas between */
-    OPTION_ALIASES, /* const char *: NAME=MODEL with commas between */
-    OPTION_PROXIES, /* const char *: addresses, networks and "unix" with commas between */
-    OPTION_MODELS,  /* options.models; may be repeated up to `max` times */
-    OPTION_INT,     /* int, min..max */
-    OPTION_SEED,    /* options.seed and has_seed, min..max */
-    OPTION_NUMBER,  /* double, min..max */
-    OPTION_NAME,    /* int or enum, by `by_name` */
+    OPTION_TEXT,     /* const char * */
+    OPTION_LISTEN,   /* const char *: HOST:PORT or unix:PATH */
+    OPTION_ORIGINS,  /* const char *: "*", or origins with commas between */
+    OPTION_ALIASES,  /* const char *: NAME=MODEL with commas between */
+    OPTION_PROXIES,  /* const char *: addresses, networks and "unix" with commas between */
+    OPTION_MODELS,   /* options.models; may be repeated up to `max` times */
+    OPTION_INT,      /* int, min..max */
+    OPTION_SEED,     /* options.seed and has_seed, min..max */
+    OPTION_NUMBER,   /* double, min..max */
+    OPTION_INTERVAL, /* struct dn_interval */
+    OPTION_NAME,     /* int or enum, by `by_name` */
     OPTION_SAMPLER,
     OPTION_ON_OFF, /* bool, takes on or off */
     OPTION_SWITCH, /* bool, on the command line without a value */

@@ -64,17 +64,24 @@ static int drawer_init(struct drawer *d, const struct sample_run *run, struct dn
     return dn_workspace_new(&d->workspace, model, run->max_evaluations, err);
 }
 
+/* Of the rows, how many can take their next step together. */
+static size_t drawer_room(const struct drawer *d, uint32_t *n_evaluations)
+{
+    size_t n = 0;
+    *n_evaluations = 0;
+    while (n < d->n_rows && *n_evaluations + dn_row_next_evaluations(d->rows[n]) <= d->capacity)
+        *n_evaluations += dn_row_next_evaluations(d->rows[n++]);
+    return n;
+}
+
 /* Make rows while there are images to draw and evaluations to spare. */
 static int drawer_fill(struct drawer *d, struct shared *s, struct dn_error *err)
 {
     const struct sample_params *params = s->run->params;
-    uint32_t n_evaluations = 0;
-    for (size_t i = 0; i < d->n_rows; i++)
-        n_evaluations += dn_row_evaluations_per_step(d->rows[i]);
-    while (d->n_rows < d->capacity) {
-        /* Every row of a request costs the same, and before the first one is made, at most 2. */
-        uint32_t cost = d->n_rows > 0 ? dn_row_evaluations_per_step(d->rows[0]) : 2;
-        if (n_evaluations + cost > s->run->max_evaluations)
+    uint32_t n_evaluations;
+    while (drawer_room(d, &n_evaluations) == d->n_rows) {
+        struct dn_row_params first = params_row(params, 0);
+        if (n_evaluations + dn_model_step_evaluations(params->model, &first, 0) > d->capacity)
             return 0;
         pthread_mutex_lock(&s->lock);
         size_t i = s->next_idx;
@@ -87,22 +94,24 @@ static int drawer_fill(struct drawer *d, struct shared *s, struct dn_error *err)
         int code = dn_row_new(&d->rows[d->n_rows], params->model, &row_params, err);
         if (code < 0)
             return code;
-        n_evaluations += dn_row_evaluations_per_step(d->rows[d->n_rows]);
         d->image_idx[d->n_rows++] = i;
     }
     return 0;
 }
 
-/* One step of all rows; the finished ones are handed out and freed. */
+/* One step of as many rows as there is room for, which is all unless some that began unguided have
+ * become guided; the finished ones are handed out and freed. */
 static int drawer_step(struct drawer *d, struct shared *s, struct dn_error *err)
 {
-    int code = dn_step(d->workspace, d->rows, d->n_rows);
+    uint32_t n_evaluations;
+    size_t n = drawer_room(d, &n_evaluations);
+    int code = dn_step(d->workspace, d->rows, n);
     if (code < 0)
         return sample_error(err, code, "step: %s", dn_strerror(code));
     pthread_mutex_lock(&s->lock);
-    s->steps_done += d->n_rows;
+    s->steps_done += n;
     pthread_mutex_unlock(&s->lock);
-    for (size_t i = d->n_rows; i-- > 0;) {
+    for (size_t i = n; i-- > 0;) {
         if (!dn_row_done(d->rows[i]))
             continue;
         dn_row_pixels(d->rows[i], d->pixels);

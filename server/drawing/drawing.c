@@ -202,7 +202,10 @@ static struct drawing *drawing_new(struct server *server, struct client *client,
     d->job.steps = d->params.steps;
     d->job.priority = d->params.priority;
     d->job.share = client_share(client);
-    d->job.evaluations = dn_model_evaluations_per_step(d->params.model, d->params.guidance_scale);
+    const struct dn_row_params row = params_row(&d->params, 0);
+    d->job.first_evaluations = dn_model_step_evaluations(d->params.model, &row, 0);
+    d->job.evaluations =
+        (uint64_t)d->params.n_rows * dn_model_row_evaluations(d->params.model, &row);
     return d;
 }
 

@@ -84,8 +84,8 @@ int ticket_begin(struct ticket *t, struct request *r, struct sample_params *p,
     struct problem problem;
     uint32_t retry_after_s = 0;
     *t = (struct ticket){.rows = (uint32_t)p->n_rows, .late = late};
-    t->evaluations =
-        (uint64_t)p->n_rows * p->steps * dn_model_evaluations_per_step(p->model, p->guidance_scale);
+    const struct dn_row_params row = params_row(p, 0);
+    t->evaluations = (uint64_t)p->n_rows * dn_model_row_evaluations(p->model, &row);
     if (check_priority(r->client, p, &problem) != 0 ||
         (p->timeout_ms && check_time(g, t, r->client, p, &problem) != 0) ||
         client_take(r->client, t->rows, &problem, &retry_after_s) != 0) {

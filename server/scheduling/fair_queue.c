@@ -31,7 +31,7 @@ static uint64_t minimum(uint64_t a, uint64_t b)
 
 static uint64_t job_size(const struct job *job)
 {
-    return (uint64_t)job->n_rows * job->steps * job->evaluations;
+    return job->evaluations;
 }
 
 /* ---- debts ---------------------------------------------------------------------------------- */
@@ -319,20 +319,21 @@ bool fair_queue_displaces(const struct job *job, const struct job *other)
 
 /* ---- counting ------------------------------------------------------------------------------- */
 
-void fair_queue_hand_out(struct fair_queue *q, const struct job *job)
+void fair_queue_hand_out(struct fair_queue *q, const struct job *job, uint32_t evaluations)
 {
     uint64_t *had = &job->share->had[job->priority], *now = &q->clock->now[job->priority];
     *now = *had > *now ? *had : *now;
-    *had += job->evaluations;
+    *had += evaluations;
 }
 
-static void settle_row(struct fair_queue *q, const struct job *job, uint32_t n_steps)
+static void settle_row(struct fair_queue *q, const struct batch_row *b, uint32_t n_steps)
 {
-    uint64_t evaluations = (uint64_t)job->evaluations * n_steps;
+    const struct job *job = b->job;
+    uint64_t evaluations = (uint64_t)b->evaluations * n_steps;
     struct lane *lane = job->lane;
     struct fair_clock *clock = q->clock;
     if (n_steps > 1) { /* the first one was counted when it was handed out */
-        job->share->had[job->priority] += evaluations - job->evaluations;
+        job->share->had[job->priority] += evaluations - b->evaluations;
     }
     debt_grow(&lane->owed, evaluations, FAIR_OLDEST_SHARE);
     if (job->submitted_ns == lane->oldest_ns) {
@@ -359,7 +360,7 @@ void fair_queue_settle(struct fair_queue *q, const struct worker *w)
         lane->oldest_ns = minimum(lane->oldest_ns, w->batch[i].job->submitted_ns);
     }
     for (uint32_t i = 0; i < w->n_batch; i++) {
-        settle_row(q, w->batch[i].job, w->n_steps);
+        settle_row(q, &w->batch[i], w->n_steps);
     }
 }
 

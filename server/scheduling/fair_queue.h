@@ -99,8 +99,8 @@ bool fair_queue_goes_before(struct fair_queue *a, struct fair_queue *b);
 /* Must `job` not wait until a batch with a row of `other` comes back by itself? */
 bool fair_queue_displaces(const struct job *job, const struct job *other);
 
-/* A row of the job is handed out for a step. */
-void fair_queue_hand_out(struct fair_queue *q, const struct job *job);
+/* A row of the job is handed out for a step of so many evaluations. */
+void fair_queue_hand_out(struct fair_queue *q, const struct job *job, uint32_t evaluations);
 /* A worker is back with its batch, none of whose rows was put yet: count what was done. */
 void fair_queue_settle(struct fair_queue *q, const struct worker *w);
 /* The job needs so many evaluations less. */

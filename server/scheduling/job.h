@@ -52,8 +52,9 @@ struct job {
     const struct job_ops *ops;
     struct served_model *model;
     uint32_t n_rows;
-    uint32_t steps;       /* of each row */
-    uint32_t evaluations; /* of each step of each row: 2 when guided */
+    uint32_t steps;             /* of each row */
+    uint32_t first_evaluations; /* of the network, for each row's first step */
+    uint64_t evaluations;       /* for all steps of all rows */
     enum priority priority;
     struct fair_share *share; /* whose turn its steps are; NULL is that of all who have none */
 
@@ -96,8 +97,20 @@ static inline uint32_t job_ready_rows(const struct job *job)
     return job->n_started + (job->n_rows - job->next_row);
 }
 
+/* Evaluations of the next step of a row that no worker has. */
+static inline uint32_t job_row_evaluations(const struct job *job, uint32_t row_idx)
+{
+    const struct dn_row *row = job->rows[row_idx];
+    return row ? dn_row_next_evaluations(row) : job->first_evaluations;
+}
+
 /* The next row to step, which must exist. Started rows go first: it bounds how many rows are alive
  * at once, whatever a request's size. */
+static inline uint32_t job_next_row(const struct job *job)
+{
+    return job->n_started ? job->started[job->n_started - 1] : job->next_row;
+}
+
 static inline uint32_t job_take_row(struct job *job)
 {
     return job->n_started ? job->started[--job->n_started] : job->next_row++;

@@ -24,7 +24,7 @@ int job_magnitude(uint64_t evaluations)
 
 int job_class(const struct job *job)
 {
-    return job_magnitude(((uint64_t)job->n_rows * job->steps - job->steps_done) * job->evaluations);
+    return job_magnitude(job->evaluations - job->evaluations_done);
 }
 
 void job_queue_put(struct job_queue *q, struct job *job)

@@ -10,7 +10,7 @@
  *
  * To go through the loop thread costs far more than the fast kernels' smallest step, so a worker
  * keeps its batch for several steps (HOLD_NS), and comes back after the next one when
- *   - a row is done;
+ *   - a row is done, or its next step needs more or fewer evaluations;
  *   - the loop thread recalls it: for a new job that would join or displace what it holds, for a
  *     canceled job among its rows, or to share its rows with a worker that has nothing to do;
  *   - somebody follows a row step by step, or a job waits that goes before one in the batch (its
@@ -149,17 +149,27 @@ static void recall_rows_of(struct scheduler *s, const struct job *job)
     }
 }
 
+/* Of the next step of every row that waits for one. */
+static uint64_t job_ready_evaluations(const struct job *job)
+{
+    uint64_t evaluations = (uint64_t)(job->n_rows - job->next_row) * job->first_evaluations;
+    for (uint32_t i = 0; i < job->n_started; i++) {
+        evaluations += job_row_evaluations(job, job->started[i]);
+    }
+    return evaluations;
+}
+
 /* End a job early: what waits leaves now, what workers hold when they return it. */
 static void job_abort(struct scheduler *s, struct job *job, enum job_state state,
                       enum job_reason reason, int error)
 {
     struct model_queue *q = &job->model->queue;
-    q->waiting_evaluations -= (uint64_t)job_ready_rows(job) * job->evaluations;
+    q->waiting_evaluations -= job_ready_evaluations(job);
     fair_queue_take(&q->jobs, job);
     if (job->in_finish_queue) {
         finish_queue_remove(s, job);
     }
-    uint64_t left = ((uint64_t)job->n_rows * job->steps - job->steps_done) * job->evaluations;
+    uint64_t left = job->evaluations - job->evaluations_done;
     fair_queue_shrink(&q->jobs, job, left);
     s->queue_evaluations -= left;
     s->queue_rows -= job->n_rows - job->n_drawn;
@@ -218,8 +228,8 @@ static void after_row(struct scheduler *s, struct worker *w, const struct batch_
     struct job *job = b->job;
     struct model_queue *q = &w->model->queue;
     uint32_t n_steps = b->row || b->is_drawn ? w->n_steps : 0;
-    uint64_t evaluations = (uint64_t)job->evaluations * n_steps;
-    q->running_evaluations -= job->evaluations;
+    uint64_t evaluations = (uint64_t)b->evaluations * n_steps;
+    q->running_evaluations -= b->evaluations;
     job->rows[b->row_idx] = b->row;
     job->n_busy--;
     job->steps_done += n_steps;
@@ -246,7 +256,7 @@ static void after_row(struct scheduler *s, struct worker *w, const struct batch_
         return;
     }
     job->started[job->n_started++] = b->row_idx;
-    q->waiting_evaluations += job->evaluations;
+    q->waiting_evaluations += job_row_evaluations(job, b->row_idx);
     fair_queue_put(&q->jobs, job);
 }
 
@@ -369,12 +379,13 @@ static void batch_add(struct scheduler *s, struct worker *w, struct job *job)
 {
     struct model_queue *q = &w->model->queue;
     uint32_t row_idx = job_take_row(job);
-    w->batch[w->n_batch++] =
-        (struct batch_row){.job = job, .row_idx = row_idx, .row = job->rows[row_idx]};
-    w->evaluations += job->evaluations;
-    q->waiting_evaluations -= job->evaluations;
-    q->running_evaluations += job->evaluations;
-    fair_queue_hand_out(&q->jobs, job);
+    uint32_t evaluations = job_row_evaluations(job, row_idx);
+    w->batch[w->n_batch++] = (struct batch_row){
+        .job = job, .row_idx = row_idx, .row = job->rows[row_idx], .evaluations = evaluations};
+    w->evaluations += evaluations;
+    q->waiting_evaluations -= evaluations;
+    q->running_evaluations += evaluations;
+    fair_queue_hand_out(&q->jobs, job, evaluations);
     job->n_busy++;
     if (job->state == JOB_QUEUED) {
         job->first_step_ns = uv_hrtime();
@@ -384,9 +395,11 @@ static void batch_add(struct scheduler *s, struct worker *w, struct job *job)
     }
 }
 
+/* For one more row of the job, which has one that is ready. */
 static bool batch_has_room(const struct worker *w, const struct job *job)
 {
-    return w->evaluations + job->evaluations <= w->model->batch_limit;
+    uint32_t evaluations = job_row_evaluations(job, job_next_row(job));
+    return w->evaluations + evaluations <= w->model->batch_limit;
 }
 
 /* Add rows of `job` while the batch has fewer than `share` evaluations. False when it is full. */
@@ -588,7 +601,8 @@ void scheduler_warm(struct scheduler *s, uv_loop_t *loop, void (*ready)(void *ar
 
 int scheduler_submit(struct scheduler *s, struct job *job)
 {
-    assert(job->n_rows > 0 && job->evaluations <= QUANTUM);
+    assert(job->n_rows > 0 && job->first_evaluations <= QUANTUM);
+    assert(job->evaluations >= (uint64_t)job->n_rows * job->steps);
     if (job->n_rows > s->max_queue_rows - s->queue_rows) {
         return DN_EINVAL;
     }
@@ -611,8 +625,8 @@ int scheduler_submit(struct scheduler *s, struct job *job)
     s->queue_rows += job->n_rows;
     job->model->n_rows += job->n_rows;
     s->metrics->priority_rows[job->priority] += job->n_rows;
-    s->queue_evaluations += (uint64_t)job->n_rows * job->steps * job->evaluations;
-    q->waiting_evaluations += (uint64_t)job->n_rows * job->evaluations;
+    s->queue_evaluations += job->evaluations;
+    q->waiting_evaluations += job_ready_evaluations(job);
     fair_queue_put(&q->jobs, job);
     scheduler_pump(s);
     if (job->is_waiting) {

@@ -34,6 +34,7 @@ static int check_row_new(struct dn_row **row, const struct served_model *m, uint
         .steps = dn_model_nearest_steps(m->model, CHECK_STEPS),
         .sampler = info->default_sampler,
         .guidance_scale = dn_model_unguided_scale(m->model),
+        .guidance_interval = {0, 1},
     };
     return dn_row_new(row, m->model, &params, err);
 }
@@ -112,6 +113,7 @@ static int measure_make_rows(const struct served_model *m, struct dn_row **rows,
         .steps = dn_model_nearest_steps(m->model, UINT32_MAX),
         .sampler = served_model_info(m)->default_sampler,
         .guidance_scale = dn_model_unguided_scale(m->model),
+        .guidance_interval = {0, 1},
     };
     int rc = 0;
     for (uint32_t i = 0; i < n && rc == 0; i++) {

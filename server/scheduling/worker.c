@@ -89,7 +89,7 @@ static void worker_step(struct worker *w)
         go_on = now_ns < w->hold_ns && w->n_steps < WORKER_MAX_STEPS && n == w->n_batch &&
                 !atomic_load_explicit(&w->recall, memory_order_relaxed);
         for (uint32_t i = 0; i < n && go_on; i++) {
-            go_on = !dn_row_done(w->step_rows[i]);
+            go_on = dn_row_next_evaluations(w->step_rows[i]) == w->batch[i].evaluations;
         }
     }
 }

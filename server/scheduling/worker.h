@@ -22,8 +22,9 @@ enum work_kind { WORK_WARM, WORK_STEP, WORK_FINISH };
 struct batch_row {
     struct job *job;
     uint32_t row_idx;
-    struct dn_row *row; /* NULL: to be made; afterwards: could not be made, or is drawn */
-    bool is_drawn;      /* had its last step, and is encoded unless there is an error */
+    struct dn_row *row;   /* NULL: to be made; afterwards: could not be made, or is drawn */
+    uint32_t evaluations; /* of each step that it takes in this batch */
+    bool is_drawn;        /* had its last step, and is encoded unless there is an error */
     int error;
 };
 

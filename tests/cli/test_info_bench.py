@@ -35,7 +35,8 @@ def test_info_json(run):
     assert model["classes"][7] == "seven" and len(model["classes"]) == 10
     assert model["samplers"] == ["ddpm", "ddim", "dpmpp_2m"]
     assert model["timesteps"] == 1000 and model["prediction"] == "v_prediction"
-    assert model["default"] == model["config"]["sampling"]["default"]
+    default = model["config"]["sampling"]["default"]
+    assert model["default"] == {"guidance_interval": [0, 1], **default}
     assert 85e6 < model["macs"] < 92e6, "design: 89 M multiply-adds"
     assert model["isa"] in told["isas"] and model["precision"] in ("fp32", "bf16")
     [plain] = info(run, "--precision", "fp32")["models"]

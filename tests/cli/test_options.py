@@ -52,7 +52,8 @@ def test_help_has_every_flag():
             "--max-body-bytes", "--max-connections", "--max-connections-per-address", "--cache-bytes",
             "--request-timeout-s", "--keepalive-timeout-s",
             "--drain-timeout-s", "--log-format", "--log-access"} <= flags["serve"]
-    assert {"--label", "--n", "--seed", "--sampler", "--steps", "--guidance-scale", "--eta",
+    assert {"--label", "--n", "--seed", "--sampler", "--steps", "--guidance-scale",
+            "--guidance-interval", "--eta",
             "--output", "--scale", "--threads"} <= flags["sample"]
     assert {"--batch", "--threads", "--seconds", "--json"} <= flags["bench"]
     assert "--json" in flags["info"]
@@ -98,6 +99,14 @@ def test_names_are_checked(run, case):
     for text in ("", "nonsense", row["value"].split("|")[0] + " ", row["value"].upper()):
         refused(run(command, row["flag"], text), row["flag"] + ":")
         refused(run(command, env={row["variable"]: text}), row["variable"] + ":")
+
+
+@pytest.mark.parametrize("text", ["", ",", "0.5", "0,", ",1", "0,0", "0.5,0.4", "-0.1,1", "0,1.1",
+                                  "0,1,", "0,0.5,1", " 0,1", "0, 1", "nan,1", "0,nan", "0;1",
+                                  40 * "0" + ",1"])
+def test_intervals_are_checked(run, text):
+    refused(run("sample", "--guidance-interval=" + text), "--guidance-interval:")
+    refused(run("sample", env={"DENOISED_GUIDANCE_INTERVAL": text}), "DENOISED_GUIDANCE_INTERVAL:")
 
 
 @pytest.mark.parametrize("text", ["", "8080", ":8080", "localhost", "localhost:", "localhost:x",
@@ -176,11 +185,12 @@ def test_flag_beats_variable_beats_default(sample):
 def test_variables_of_each_type(run, tmp_path):
     env = {"DENOISED_LABEL": "seven", "DENOISED_N": "2", "DENOISED_SEED": "9007199254740991",
            "DENOISED_SAMPLER": "ddim", "DENOISED_STEPS": "2", "DENOISED_GUIDANCE_SCALE": "0.5",
+           "DENOISED_GUIDANCE_INTERVAL": "0,.6",
            "DENOISED_ETA": ".25", "DENOISED_OUTPUT": "x.npy", "DENOISED_ISA": "scalar",
            "DENOISED_PRECISION": "fp32"}
     done = run("sample", env=env)
     assert done.returncode == 0, done.stderr
-    for part in ("2 images", "seed 9007199254740991", "ddim 2 steps", "guidance 0.5", "eta 0.25"):
+    for part in ("2 images", "seed 9007199254740991", "ddim 2 steps", "guidance 0.5 in 0..0.6", "eta 0.25"):
         assert part in done.stdout
     assert (tmp_path / "x.npy").stat().st_size == 128 + 2 * 28 * 28
     assert run("info", env={"DENOISED_JSON": "on"}).stdout.startswith("{")

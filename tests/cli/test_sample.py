@@ -38,6 +38,7 @@ def test_array(sample, tmp_path):
 @pytest.mark.parametrize("flags", [
     ("--sampler", "dpmpp_2m", "--steps", 4, "--guidance-scale", 1.5),
     ("--sampler", "ddpm", "--steps", 3, "--guidance-scale", 2),
+    ("--sampler", "dpmpp_2m", "--steps", 5, "--guidance-scale", 2, "--guidance-interval", "0.2,0.7"),
     ("--sampler", "ddim", "--steps", 3, "--guidance-scale", 1, "--eta", 0.5),
 ], ids=lambda f: f[1])
 def test_the_same_pixels_always(sample, tmp_path, flags):
@@ -49,6 +50,22 @@ def test_the_same_pixels_always(sample, tmp_path, flags):
     assert len(set(drawn)) == 1
     sample("--label", "all", "-n", 2, "--seed", 43, *flags, "-o", "x.npy")
     assert (tmp_path / "x.npy").read_bytes() != drawn[0]
+
+
+def test_guidance_interval(sample, tmp_path):
+    def drawn(*flags):
+        done = sample("--label", "3,8", "--seed", 4, "--sampler", "dpmpp_2m", "--steps", 5, *flags,
+                      "-o", "x.npy")
+        return done.stdout, (tmp_path / "x.npy").read_bytes()
+
+    said, some = drawn("--guidance-scale", 3, "--guidance-interval", "0.2,0.7")
+    assert ", guidance 3 in 0.2..0.7, " in said
+    said, all_steps = drawn("--guidance-scale", 3, "--guidance-interval", "0,1")
+    assert ", guidance 3, " in said
+    assert drawn("--guidance-scale", 3)[1] == all_steps
+    _, unguided = drawn("--guidance-scale", 1)
+    assert len({some, all_steps, unguided}) == 3
+    assert drawn("--guidance-scale", 3, "--guidance-interval", "0.1,0.2")[1] == unguided
 
 
 def test_files_agree(sample, tmp_path):

@@ -164,6 +164,7 @@ void rows_print_small(const struct dn_kernels *kernels)
                                                           .steps = 3 + i % 2,
                                                           .sampler = sampler,
                                                           .guidance_scale = i % 2 ? 1.0 : 2.5,
+                                                          .guidance_interval = {0, 1},
                                                           .eta = has_eta ? 0.5 : 0.0});
     }
     run(&model, rows, DN_SAMPLER_COUNT);
@@ -218,7 +219,8 @@ void rows_print_image(const struct dn_kernels *kernels, const char *path)
                                                                  .label = 7,
                                                                  .steps = 2,
                                                                  .sampler = DN_SAMPLER_DPMPP_2M,
-                                                                 .guidance_scale = 1});
+                                                                 .guidance_scale = 1,
+                                                                 .guidance_interval = {0, 1}});
     run(&model, &row, 1);
     dn_row_pixels(row, pixels);
     for (size_t i = 0; i < sizeof pixels; i++)

@@ -14,13 +14,16 @@ def test_settings():
     assert parse_settings("") == [Settings()]
     assert parse_settings("sampler=ddim,ddpm steps=2,5 guidance_scale=1.5") == [
         Settings(None, sampler, steps, 1.5) for sampler in ("ddim", "ddpm") for steps in (2, 5)]
-    assert Settings("m", "ddim", 2, 1.0, 0.5).flags() == [
+    assert parse_settings("guidance_interval=0.2:0.8,0:1") == [
+        Settings(guidance_interval=(0.2, 0.8)), Settings(guidance_interval=(0, 1))]
+    assert Settings("m", "ddim", 2, 1.0, (0.2, 0.8), 0.5).flags() == [
         "--model", "m", "--sampler", "ddim", "--steps", "2", "--guidance-scale", "1.0",
-        "--eta", "0.5"]
+        "--guidance-interval", "0.2,0.8", "--eta", "0.5"]
 
 
 @pytest.mark.parametrize("bad", ["ddim", "step=3", "steps=", "steps=2,", "steps=x",
-                                 "steps=1 steps=2"])
+                                 "steps=1 steps=2", "guidance_interval=0.5",
+                                 "guidance_interval=0:0.5:1"])
 def test_bad_settings(bad):
     with pytest.raises(ValueError, match="=|expected"):
         parse_settings(bad)
@@ -47,6 +50,19 @@ def test_resolved(program, tmp_path):
     few = program.resolve(Settings(model=few_step_model(tmp_path / "few.safetensors"), steps=1))
     assert (few.model, few.sampler, few.evaluations) == ("few", "consistency", 1)
     assert few.digest != default.digest
+
+
+def test_evaluations_of_an_interval(program, cache):
+    some = program.resolve(Settings(steps=10, guidance_interval=(0.3, 0.7)))
+    assert some.evaluations == 14
+    assert some.name() == "mnist: dpmpp_2m, 10 steps, guidance 1.5 in 0.3..0.7"
+    none = Settings(steps=4, guidance_interval=(0.1, 0.2))
+    assert program.resolve(none).evaluations == 4, "it lies between two steps"
+    assert program.resolve(Settings(guidance_interval=(0, 1))) == program.resolve(Settings())
+    unguided = Settings(steps=4, guidance_scale=1, guidance_interval=(0.3, 0.7))
+    assert program.resolve(unguided) == program.resolve(Settings(steps=4, guidance_scale=1))
+    drawn = [program.draw(s, 20, 5)[0].tobytes() for s in (none, unguided, Settings(steps=4))]
+    assert drawn[0] == drawn[1] != drawn[2]
 
 
 def test_drawn_once(program, cache, tmp_path):

@@ -26,12 +26,13 @@ MODEL = HERE.parent.parent / "models" / "mnist.safetensors"
 SEED = 1234
 ROWS = [(999, 7), (500, 10), (20, 3)]  # timestep, label; 10 is the null label
 
-# name, sampler, steps, guidance, eta, label, seed, index
+# name, sampler, steps, guidance scale and interval, eta, label, seed, index
 TRAJECTORIES = [
-    ("dpmpp_2m", "dpmpp_2m", 20, 1.5, 0.0, 7, 42, 0),
-    ("ddim", "ddim", 25, 1.0, 0.0, 2, 43, 1),
-    ("ddim_eta", "ddim", 12, 2.0, 1.0, 5, 44, 2),
-    ("ddpm", "ddpm", 30, 1.0, 0.0, 8, 45, 3),
+    ("dpmpp_2m", "dpmpp_2m", 20, 1.5, (0, 1), 0.0, 7, 42, 0),
+    ("ddim", "ddim", 25, 1.0, (0, 1), 0.0, 2, 43, 1),
+    ("ddim_eta", "ddim", 12, 2.0, (0, 1), 1.0, 5, 44, 2),
+    ("ddpm", "ddpm", 30, 1.0, (0, 1), 0.0, 8, 45, 3),
+    ("interval", "dpmpp_2m", 20, 3.0, (0.2, 0.65), 0.0, 3, 46, 4),
 ]
 
 
@@ -79,7 +80,7 @@ def noise(n, seed, index, step):
     return torch.from_numpy(out.reshape(-1)[:n].astype(np.float32)).view(1, 1, 28, 28)
 
 
-def trajectory(net, sampler, steps, guidance, eta, label, seed, index):
+def trajectory(net, sampler, steps, guidance, interval, eta, label, seed, index):
     """One reverse process, written straight from the papers' formulas in fp64 coefficients."""
     abar = diffusion.alphas_cumprod().tolist() + [1.0]
     ks = [round(diffusion.T - i * diffusion.T / steps) - 1 for i in range(steps)] + [diffusion.T]
@@ -90,7 +91,7 @@ def trajectory(net, sampler, steps, guidance, eta, label, seed, index):
         a, s = ab**0.5, (1 - ab)**0.5
         t = diffusion.network_time(torch.tensor([ks[i]]))
         v = net(x, t, torch.tensor([label]))
-        if guidance != 1:
+        if guidance != 1 and interval[0] <= i / steps < interval[1]:
             u = net(x, t, torch.tensor([10]))
             v = u + guidance * (v - u)
         x0 = (a * x - s * v).clamp(-1, 1)

@@ -185,10 +185,11 @@ static void check_trajectories(const struct fixture *f, enum dn_precision precis
         const char *name;
         struct dn_row_params params;
     } cases[] = {
-        {"dpmpp_2m", {42, 0, 7, 20, DN_SAMPLER_DPMPP_2M, 1.5, 0}},
-        {"ddim", {43, 1, 2, 25, DN_SAMPLER_DDIM, 1.0, 0}},
-        {"ddim_eta", {44, 2, 5, 12, DN_SAMPLER_DDIM, 2.0, 1.0}},
-        {"ddpm", {45, 3, 8, 30, DN_SAMPLER_DDPM, 1.0, 0}},
+        {"dpmpp_2m", {42, 0, 7, 20, DN_SAMPLER_DPMPP_2M, 1.5, {0, 1}, 0}},
+        {"ddim", {43, 1, 2, 25, DN_SAMPLER_DDIM, 1.0, {0, 1}, 0}},
+        {"ddim_eta", {44, 2, 5, 12, DN_SAMPLER_DDIM, 2.0, {0, 1}, 1.0}},
+        {"ddpm", {45, 3, 8, 30, DN_SAMPLER_DDPM, 1.0, {0, 1}, 0}},
+        {"interval", {46, 4, 3, 20, DN_SAMPLER_DPMPP_2M, 3.0, {0.2, 0.65}, 0}},
     };
     enum { N = sizeof cases / sizeof *cases };
     const struct dn_model_options options = {.precision = precision};

@@ -100,32 +100,44 @@ static const struct dn_row_params cases[] = {
      .label = 7,
      .steps = 6,
      .sampler = DN_SAMPLER_DPMPP_2M,
-     .guidance_scale = 1.5},
+     .guidance_scale = 1.5,
+     .guidance_interval = {0, 1}},
     {.seed = 1,
      .index = 1,
      .label = 7,
      .steps = 3,
      .sampler = DN_SAMPLER_DDIM,
-     .guidance_scale = 1},
+     .guidance_scale = 1,
+     .guidance_interval = {0, 1}},
     {.seed = 2,
      .index = 0,
      .label = 0,
      .steps = 5,
      .sampler = DN_SAMPLER_DDIM,
      .guidance_scale = 3,
+     .guidance_interval = {0, 1},
      .eta = 1},
     {.seed = 3,
      .index = 9,
      .label = 4,
      .steps = 7,
      .sampler = DN_SAMPLER_DDPM,
-     .guidance_scale = 1},
+     .guidance_scale = 1,
+     .guidance_interval = {0, 1}},
     {.seed = DN_SEED_MAX,
      .index = 255,
      .label = 9,
      .steps = 1,
      .sampler = DN_SAMPLER_DPMPP_2M,
-     .guidance_scale = 0},
+     .guidance_scale = 0,
+     .guidance_interval = {0, 1}},
+    {.seed = 4,
+     .index = 3,
+     .label = 2,
+     .steps = 8,
+     .sampler = DN_SAMPLER_DPMPP_2M,
+     .guidance_scale = 2,
+     .guidance_interval = {0.25, 0.7}},
 };
 enum { CASES = sizeof cases / sizeof *cases };
 
@@ -164,8 +176,8 @@ static void pixels_do_not_depend_on_batch_mates(void **state)
         {DN_ISA_AVX2, DN_PRECISION_FP32},   {DN_ISA_AMX, DN_PRECISION_BF16},
         {DN_ISA_AVX512, DN_PRECISION_BF16},
     };
-    static const int orders[][CASES] = {{0, 1, 2, 3, 4}, {4, 2, 0, 1, 3}, {3, 4, 1, 0, 2}};
-    static const int joins[][CASES] = {{0, 0, 0, 0, 0}, {2, 0, 1, 0, 3}, {0, 5, 4, 1, 2}};
+    static const int orders[][CASES] = {{0, 1, 2, 3, 4, 5}, {5, 4, 2, 0, 1, 3}, {3, 4, 5, 1, 0, 2}};
+    static const int joins[][CASES] = {{0, 0, 0, 0, 0, 0}, {2, 0, 1, 0, 3, 1}, {0, 5, 4, 1, 2, 0}};
 
     for (size_t k = 0; k < sizeof sets / sizeof *sets; k++) {
         struct dn_model *model = open_set(sets[k]);
@@ -259,8 +271,9 @@ static void every_parameter_changes_the_pixels(void **state)
                                        .steps = 4,
                                        .sampler = DN_SAMPLER_DDIM,
                                        .guidance_scale = 1.5,
+                                       .guidance_interval = {0, 1},
                                        .eta = 0.5};
-    struct dn_row_params p[7] = {base, base, base, base, base, base, base};
+    struct dn_row_params p[9] = {base, base, base, base, base, base, base, base, base};
     p[0].seed = 6;
     p[1].index = 3;
     p[2].label = 2;
@@ -269,9 +282,11 @@ static void every_parameter_changes_the_pixels(void **state)
     p[4].eta = 0;
     p[5].guidance_scale = 1.6;
     p[6].eta = 0.6;
+    p[7].guidance_interval.start = 0.25;
+    p[8].guidance_interval.end = 0.75;
     uint8_t want[PIXELS], found[PIXELS];
     alone(model, &base, want);
-    for (int i = 0; i < 7; i++) {
+    for (int i = 0; i < 9; i++) {
         alone(model, &p[i], found);
         assert_memory_not_equal(found, want, sizeof want);
     }
@@ -299,7 +314,7 @@ static void a_step_allocates_nothing(void **state)
             rows[i] = row_new(model, &cases[i]);
         assert_int_equal(dn_step(workspace, rows, CASES), 0);
         long before = allocations;
-        assert_int_equal(dn_step(workspace, rows, CASES - 1), 0);
+        assert_int_equal(dn_step(workspace, rows, 4), 0); /* the fifth is done */
         assert_int_equal(allocations, before);
         void *volatile one = malloc(1); /* the counter counts */
         free(one);
@@ -314,16 +329,74 @@ static void a_step_allocates_nothing(void **state)
 #endif
 }
 
+/* Step i of n is guided when start <= i / n < end, and costs two evaluations instead of one. */
+static void guidance_acts_in_its_interval(void **state)
+{
+    (void)state;
+    static const struct {
+        struct dn_interval interval;
+        double scale;
+        uint32_t steps;
+        const char *evaluations; /* of each step */
+    } rows[] = {
+        {{0, 1}, 2, 5, "22222"},           {{0, 1}, 1, 5, "11111"},   {{0.2, 0.8}, 1, 5, "11111"},
+        {{0, 0.5}, 2, 5, "22211"},         {{0.5, 1}, 2, 5, "11122"}, {{0.5, 1}, 2, 4, "1122"},
+        {{0.3, 0.7}, 0, 10, "1112222111"}, /* 3 / 10 and 7 / 10 are exactly those */
+        {{0.1, 0.2}, 2, 4, "1111"},        /* between two steps */
+        {{0, 0.001}, 2, 3, "211"},         {{0.999, 1}, 2, 3, "111"}, {{0.7, 1}, 2, 1, "1"},
+    };
+    struct dn_model *model = open_model();
+    struct dn_workspace *workspace;
+    assert_int_equal(dn_workspace_new(&workspace, model, 2, NULL), 0);
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct dn_row_params params = cases[0];
+        params.steps = rows[i].steps;
+        params.guidance_scale = rows[i].scale;
+        params.guidance_interval = rows[i].interval;
+        struct dn_row *row = row_new(model, &params);
+        uint32_t sum = 0;
+        for (uint32_t step = 0; step < params.steps; step++) {
+            uint32_t want = (uint32_t)(rows[i].evaluations[step] - '0');
+            assert_int_equal(dn_row_next_evaluations(row), want);
+            assert_int_equal(dn_model_step_evaluations(model, &params, step), want);
+            assert_int_equal(dn_step(workspace, &row, 1), 0);
+            sum += want;
+        }
+        assert_int_equal(dn_row_next_evaluations(row), 0);
+        assert_int_equal(dn_model_row_evaluations(model, &params), sum);
+        dn_row_free(row);
+    }
+    /* 0.07 x 100 is more than 7, but 7 / 100 is 0.07: the eighth step is guided. */
+    const struct dn_row_params fine = {
+        .steps = 100, .guidance_scale = 2, .guidance_interval = {0.07, 0.57}};
+    assert_int_equal(dn_model_step_evaluations(model, &fine, 6), 1);
+    assert_int_equal(dn_model_step_evaluations(model, &fine, 7), 2);
+    assert_int_equal(dn_model_row_evaluations(model, &fine), 100 + 50);
+    dn_workspace_free(workspace);
+    dn_model_free(model);
+}
+
 static void bad_parameters_are_named(void **state)
 {
     (void)state;
     struct dn_model *model = open_model();
     const struct dn_row_params good = cases[0];
-    struct dn_row_params p[10];
-    static const char *const names[10] = {
-        "seed",           "label",          "steps", "steps", "sampler",
-        "guidance_scale", "guidance_scale", "eta",   "eta",   "eta"};
-    for (int i = 0; i < 10; i++)
+    struct dn_row_params p[14];
+    static const char *const names[14] = {"seed",
+                                          "label",
+                                          "steps",
+                                          "steps",
+                                          "sampler",
+                                          "guidance_scale",
+                                          "guidance_scale",
+                                          "eta",
+                                          "eta",
+                                          "eta",
+                                          "guidance_interval",
+                                          "guidance_interval",
+                                          "guidance_interval",
+                                          "guidance_interval"};
+    for (int i = 0; i < 14; i++)
         p[i] = good;
     p[0].seed = DN_SEED_MAX + 1;
     p[1].label = 10;
@@ -337,7 +410,11 @@ static void bad_parameters_are_named(void **state)
     p[8].eta = 1.5;
     p[9].sampler = DN_SAMPLER_DDIM;
     p[9].eta = __builtin_nan("");
-    for (int i = 0; i < 10; i++) {
+    p[10].guidance_interval = (struct dn_interval){0, 0};
+    p[11].guidance_interval = (struct dn_interval){-0.1, 0.5};
+    p[12].guidance_interval = (struct dn_interval){0.5, 1.5};
+    p[13].guidance_interval = (struct dn_interval){__builtin_nan(""), 1};
+    for (int i = 0; i < 14; i++) {
         struct dn_row *row;
         struct dn_error err = {0};
         assert_int_equal(dn_row_new(&row, model, &p[i], &err), DN_EINVAL);
@@ -412,6 +489,7 @@ int main(void)
         cmocka_unit_test(threads_share_a_model),
         cmocka_unit_test(every_parameter_changes_the_pixels),
         cmocka_unit_test(a_step_allocates_nothing),
+        cmocka_unit_test(guidance_acts_in_its_interval),
         cmocka_unit_test(bad_parameters_are_named),
         cmocka_unit_test(a_step_refuses_what_it_cannot_do),
         cmocka_unit_test(the_model_describes_itself),

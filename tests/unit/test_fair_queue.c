@@ -38,7 +38,7 @@ static void add(struct fixture *f, struct job *job, struct fair_share *share,
 {
     *job = (struct job){.n_rows = n_rows,
                         .steps = steps,
-                        .evaluations = 1,
+                        .evaluations = (uint64_t)n_rows * steps,
                         .share = share,
                         .priority = priority,
                         .submitted_ns = ++f->now_ns};
@@ -48,7 +48,7 @@ static void add(struct fixture *f, struct job *job, struct fair_share *share,
 
 static uint64_t left_of(const struct job *job)
 {
-    return (uint64_t)job->n_rows * job->steps - job->steps_done;
+    return job->evaluations - job->evaluations_done;
 }
 
 /* Give the job that is to go first its steps, as many as the batch is held. Returns it. */
@@ -60,14 +60,14 @@ static struct job *step(struct fixture *f, uint32_t n_steps)
         return NULL;
     }
     n_steps = n_steps < left_of(job) ? n_steps : (uint32_t)left_of(job);
-    fair_queue_hand_out(&f->queue, job);
+    fair_queue_hand_out(&f->queue, job, 1);
     fair_queue_take(&f->queue, job);
     job->state = JOB_RUNNING;
-    f->row.job = job;
+    f->row = (struct batch_row){.job = job, .evaluations = 1};
     f->worker.n_batch = 1;
     f->worker.n_steps = n_steps;
     fair_queue_settle(&f->queue, &f->worker);
-    job->steps_done += n_steps;
+    job->evaluations_done += n_steps;
     f->done += n_steps;
     fair_queue_shrink(&f->queue, job, n_steps);
     if (left_of(job) > 0) {
@@ -109,7 +109,7 @@ static uint64_t sum_done(const struct job *jobs, size_t n)
 {
     uint64_t sum = 0;
     for (size_t i = 0; i < n; i++) {
-        sum += jobs[i].steps_done;
+        sum += jobs[i].evaluations_done;
     }
     return sum;
 }
@@ -161,7 +161,7 @@ static void test_shares_are_equal(void **state)
     add(&f, &guided, &c, PRIORITY_NORMAL, 64, 1000);
     for (int i = 0; i < 3000; i++) {
         step(&f, 1 + (uint32_t)i % TURN);
-        uint64_t done[3] = {sum_done(small, 1000), sum_done(large, 3), guided.steps_done};
+        uint64_t done[3] = {sum_done(small, 1000), sum_done(large, 3), guided.evaluations_done};
         for (int k = 0; k < 3 && done[0] < 20000; k++) {
             assert_true(done[k] + TURN >= f.done / 3 && done[k] <= f.done / 3 + TURN);
         }
@@ -184,15 +184,15 @@ static void test_nothing_is_saved_up(void **state)
     }
     add(&f, &other, &idle, PRIORITY_NORMAL, 100, 1000);
     uint64_t before = f.done;
-    while (one.steps_done == before) {
+    while (one.evaluations_done == before) {
         step(&f, TURN);
     }
-    assert_in_range(other.steps_done, FAIR_CREDIT - TURN, FAIR_CREDIT + TURN);
+    assert_in_range(other.evaluations_done, FAIR_CREDIT - TURN, FAIR_CREDIT + TURN);
     while (f.done < 80000) {
         step(&f, TURN);
     }
     uint64_t more = 80000 - before;
-    assert_in_range(other.steps_done, more / 2 + FAIR_CREDIT / 2 - TURN,
+    assert_in_range(other.evaluations_done, more / 2 + FAIR_CREDIT / 2 - TURN,
                     more / 2 + FAIR_CREDIT / 2 + TURN);
     fair_queue_each(&f.queue, drop, &f);
     close_fixture(&f);
@@ -211,7 +211,7 @@ static void test_coming_and_going_does_not_pay(void **state)
     uint64_t sly_done = 0;
     while (f.done < 60000) {
         if (left_of(&burst) == 0) {
-            sly_done += burst.steps_done;
+            sly_done += burst.evaluations_done;
             add(&f, &burst, &sly, PRIORITY_NORMAL, 1, 100);
         }
         step(&f, TURN);
@@ -289,7 +289,7 @@ static void test_many_clients(void **state)
             step(&f, 1);
         }
         for (size_t i = 0; i < N; i++) {
-            assert_int_equal(jobs[i].steps_done, jobs[i].n_rows ? round : 0);
+            assert_int_equal(jobs[i].evaluations_done, jobs[i].n_rows ? round : 0);
         }
     }
     close_fixture(&f);

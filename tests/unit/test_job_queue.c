@@ -10,7 +10,8 @@
 
 static struct job make_job(uint32_t n_rows, uint32_t steps, uint32_t evaluations)
 {
-    return (struct job){.n_rows = n_rows, .steps = steps, .evaluations = evaluations};
+    return (struct job){
+        .n_rows = n_rows, .steps = steps, .evaluations = (uint64_t)n_rows * steps * evaluations};
 }
 
 static void test_classes(void **state)
@@ -25,7 +26,7 @@ static void test_classes(void **state)
                  {256, 20, 2, 0, 13}, {1, 1000, 2, 1000 - 1, 1}, {1000000, 100000, 2, 0, 37}};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct job job = make_job(cases[i].n_rows, cases[i].steps, cases[i].evaluations);
-        job.steps_done = cases[i].steps_done;
+        job.evaluations_done = cases[i].steps_done * cases[i].evaluations;
         assert_int_equal(job_class(&job), cases[i].class);
     }
 }
@@ -90,7 +91,7 @@ static void test_a_job_changes_its_class(void **state)
         job_queue_put(&q, jobs[i]);
     }
     assert_ptr_equal(job_queue_first(&q), &other);
-    one.steps_done = 150; /* 10 are left, and other rows of it wait */
+    one.evaluations_done = 150; /* 10 are left, and other rows of it wait */
     job_queue_put(&q, &one);
     assert_ptr_equal(job_queue_first(&q), &one);
     job_queue_take(&q, &one);

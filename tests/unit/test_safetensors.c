@@ -331,6 +331,23 @@ static void bad_presets_are_named(void **state)
     }
 }
 
+static void bad_guidance_intervals_are_named(void **state)
+{
+    (void)state;
+    static const char *const intervals[] = {"1",        "[0.5]",     "[0, 0.5, 1]", "[\"0\", 1]",
+                                            "[0, 1.1]", "[-0.1, 1]", "[0.5, 0.5]",  "[0.6, 0.5]"};
+    const char *name = "config: sampling.default.guidance_interval: ";
+    char to[200];
+    for (size_t i = 0; i < sizeof intervals / sizeof *intervals; i++) {
+        snprintf(to, sizeof to, "\"default\": {\"guidance_interval\": %s, ", intervals[i]);
+        expect_config_error("\"default\": {", to, name);
+    }
+    expect_config_error("\"default\": {",
+                        "\"default\": {\"guidance_interval\": [0, 1], "
+                        "\"guidance_interval\": [0, 1], ",
+                        name);
+}
+
 static void odd_files_are_refused(void **state)
 {
     (void)state;
@@ -362,6 +379,7 @@ int main(void)
         cmocka_unit_test(bad_configs_are_named),
         cmocka_unit_test(bad_step_lists_are_named),
         cmocka_unit_test(bad_presets_are_named),
+        cmocka_unit_test(bad_guidance_intervals_are_named),
         cmocka_unit_test(odd_files_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

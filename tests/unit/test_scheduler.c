@@ -112,23 +112,38 @@ static void close_fixture(struct fixture *f)
     assert_true(scheduler_is_idle(f->scheduler));
     assert_int_equal(f->metrics.queue_rows, 0);
     assert_int_equal(f->metrics.queue_evaluations, 0);
+    assert_int_equal(f->model->queue.waiting_evaluations, 0);
+    assert_int_equal(f->model->queue.running_evaluations, 0);
     scheduler_close(f->scheduler);
     served_model_free(f->model);
     assert_int_equal(uv_loop_close(&f->loop), 0);
 }
 
+static void submit_within(struct fixture *f, struct test_job *t, const struct job_ops *job_ops,
+                          uint32_t n_rows, uint32_t steps, double guidance_scale,
+                          struct dn_interval interval)
+{
+    const struct dn_model *model = f->model->model;
+    t->fixture = f;
+    t->params = (struct dn_row_params){.seed = 1,
+                                       .steps = steps,
+                                       .sampler = DN_SAMPLER_DDIM,
+                                       .guidance_scale = guidance_scale,
+                                       .guidance_interval = interval};
+    t->job =
+        (struct job){.ops = job_ops,
+                     .model = f->model,
+                     .n_rows = n_rows,
+                     .steps = steps,
+                     .first_evaluations = dn_model_step_evaluations(model, &t->params, 0),
+                     .evaluations = (uint64_t)n_rows * dn_model_row_evaluations(model, &t->params)};
+    assert_int_equal(scheduler_submit(f->scheduler, &t->job), 0);
+}
+
 static void submit(struct fixture *f, struct test_job *t, const struct job_ops *job_ops,
                    uint32_t n_rows, uint32_t steps, double guidance_scale)
 {
-    t->fixture = f;
-    t->params = (struct dn_row_params){
-        .seed = 1, .steps = steps, .sampler = DN_SAMPLER_DDIM, .guidance_scale = guidance_scale};
-    t->job = (struct job){.ops = job_ops,
-                          .model = f->model,
-                          .n_rows = n_rows,
-                          .steps = steps,
-                          .evaluations = guidance_scale == 1 ? 1 : 2};
-    assert_int_equal(scheduler_submit(f->scheduler, &t->job), 0);
+    submit_within(f, t, job_ops, n_rows, steps, guidance_scale, (struct dn_interval){0, 1});
 }
 
 static void check_succeeded(const struct test_job *t)
@@ -291,6 +306,52 @@ static void test_rows_are_spread_and_shared(void **state)
     close_fixture(&f);
 }
 
+/* Rows whose steps cost one evaluation, then two, then one: as many go together as there is room
+ * for, whatever stage the others are at, and a batch never outgrows its workspace. */
+static void test_rows_become_guided(void **state)
+{
+    (void)state;
+    for (uint32_t n_workers = 1; n_workers <= 2; n_workers++) {
+        struct fixture f;
+        struct test_job jobs[3] = {{.n_done = 0}};
+        open_fixture(&f, n_workers, 3);
+        submit_within(&f, &jobs[0], &ops, 5, 10, 2, (struct dn_interval){0.3, 0.7});
+        submit_within(&f, &jobs[1], &ops, 3, 7, 2, (struct dn_interval){0, 0.5});
+        submit_within(&f, &jobs[2], &followed_ops, 1, 8, 2, (struct dn_interval){0.5, 1});
+        uv_run(&f.loop, UV_RUN_DEFAULT);
+        uint64_t evaluations = 0;
+        for (int i = 0; i < 3; i++) {
+            check_succeeded(&jobs[i]);
+            assert_int_equal(jobs[i].job.evaluations_done, jobs[i].job.evaluations);
+            evaluations += jobs[i].job.evaluations;
+        }
+        assert_int_equal(evaluations, 5 * (10 + 4) + 3 * (7 + 4) + 1 * (8 + 4));
+        assert_int_equal(f.metrics.evaluations, evaluations);
+        close_fixture(&f);
+    }
+}
+
+/* Canceled with a row at work, one that waits for a dearer step, and some that have not begun. */
+static void test_a_partly_guided_job_is_canceled(void **state)
+{
+    (void)state;
+    struct fixture f;
+    struct test_job t = {.n_done = 0};
+    open_fixture(&f, 1, 2);
+    submit_within(&f, &t, &ops, 6, 1000, 2, (struct dn_interval){0.001, 0.9});
+    while (t.job.evaluations_done < 2 + 2) {
+        uv_run(&f.loop, UV_RUN_ONCE);
+    }
+    assert_int_equal(t.job.n_busy, 1);
+    assert_int_equal(t.job.n_started, 1);
+    assert_int_equal(t.job.next_row, 2);
+    scheduler_cancel(f.scheduler, &t.job, REASON_DISCONNECT);
+    uv_run(&f.loop, UV_RUN_DEFAULT);
+    assert_int_equal(t.job.state, JOB_CANCELED);
+    assert_in_range(t.job.evaluations_done, 4, t.job.evaluations - 1);
+    close_fixture(&f);
+}
+
 /* Another model's steps say nothing of this one's. */
 static void test_each_model_has_its_own_estimate(void **state)
 {
@@ -370,6 +431,8 @@ int main(void)
         cmocka_unit_test(test_a_canceled_batch_comes_back_after_its_step),
         cmocka_unit_test(test_a_small_job_joins_at_the_next_step),
         cmocka_unit_test(test_rows_are_spread_and_shared),
+        cmocka_unit_test(test_rows_become_guided),
+        cmocka_unit_test(test_a_partly_guided_job_is_canceled),
         cmocka_unit_test(test_each_model_has_its_own_estimate),
         cmocka_unit_test(test_small_jobs_do_not_starve_a_large_one),
     };

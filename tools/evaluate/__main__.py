@@ -7,11 +7,11 @@
     /usr/bin/python3 -m tools.evaluate --seeds 5 --cas 3                  a release: 50,000 images
     /usr/bin/python3 -m tools.evaluate --images FILE.npy --labels FILE.npy|LABEL,LABEL,...
 
-Each SETTINGS is words NAME=VALUE,VALUE,... (model, sampler, steps, guidance_scale, eta) and stands
-for every combination of its values; what it does not name is the model's default. Each seed's
---count images are one measurement; several seeds give a mean and a spread. Images and figures are kept in
-~/.cache/denoised/evaluator/pieces, so what was cut short goes on where it was; the folder may be
-deleted.
+Each SETTINGS is words NAME=VALUE,VALUE,... (model, sampler, steps, guidance_scale, eta, and
+guidance_interval with values like 0.2:0.8) and stands for every combination of its values; what it
+does not name is the model's default. Each seed's --count images are one measurement; several seeds
+give a mean and a spread. Images and figures are kept in ~/.cache/denoised/evaluator/pieces, so what
+was cut short goes on where it was; the folder may be deleted.
 """
 
 import argparse

@@ -26,6 +26,7 @@ class Settings:
     sampler: str | None = None
     steps: int | None = None
     guidance_scale: float | None = None
+    guidance_interval: tuple[float, float] | None = None
     eta: float | None = None
 
     def of_model(self, model):
@@ -34,14 +35,22 @@ class Settings:
     def flags(self):
         pairs = dataclasses.asdict(self).items()
         return [text for name, value in pairs if value is not None
-                for text in ("--" + name.replace("_", "-"), str(value))]
+                for text in ("--" + name.replace("_", "-"),
+                             ",".join(map(str, value)) if isinstance(value, tuple) else str(value))]
 
 
-TYPES = {"model": str, "sampler": str, "steps": int, "guidance_scale": float, "eta": float}
+def interval(text):
+    start, end = map(float, text.split(":"))
+    return start, end
+
+
+TYPES = {"model": str, "sampler": str, "steps": int, "guidance_scale": float,
+         "guidance_interval": interval, "eta": float}
 
 
 def parse_settings(text):
-    """"sampler=ddim,ddpm steps=10,20" -> all four of them. Raises ValueError."""
+    """"sampler=ddim,ddpm steps=10,20" -> all four of them; an interval is guidance_interval=0.2:0.8.
+    Raises ValueError."""
     lists = {}
     for word in text.split():
         name, equals, values = word.partition("=")
@@ -78,13 +87,16 @@ class Drawing:
     sampler: str
     steps: int
     guidance_scale: float
+    guidance_interval: tuple[float, float] | None  # None: all steps
     eta: float
     evaluations: int  # of the network, for one image
 
     def name(self):
         eta = f", eta {self.eta:g}" if self.eta else ""
+        within = self.guidance_interval
+        within = f" in {within[0]:g}..{within[1]:g}" if within else ""
         return (f"{self.model}: {self.sampler}, {self.steps} step{'s'[:self.steps > 1]}, "
-                f"guidance {self.guidance_scale:g}{eta}")
+                f"guidance {self.guidance_scale:g}{within}{eta}")
 
 
 class Program:
@@ -112,9 +124,12 @@ class Program:
             scale = settings.guidance_scale
         # A fixed scale is trained in: it costs nothing.
         guided = scale != 1 and "fixed_guidance_scale" not in info["config"]["sampling"]
+        start, end = settings.guidance_interval or default["guidance_interval"]
+        twice = sum(start <= i / steps < end for i in range(steps)) if guided else 0
         return Drawing(info["id"], info["digest"], info["kernels"],
                        settings.sampler or default["sampler"], steps, float(scale),
-                       float(settings.eta or 0), steps * (1 + guided))
+                       (start, end) if guided and (start, end) != (0, 1) else None,
+                       float(settings.eta or 0), steps + twice)
 
     def draw(self, settings, count, seed):
         """`count` images, as many of each of the ten digits: uint8 [N,28,28], labels [N]."""

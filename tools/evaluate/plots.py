@@ -59,14 +59,16 @@ def _axes(width, rows, height):
 
 
 def evaluations(results, real):
-    """FD, and CA below it, against evaluations; a line for each model, sampler, guidance scale and
-    eta. None where there are not two points to compare."""
+    """FD, and CA below it, against evaluations; a line for each model, sampler, guidance and eta.
+    None where there are not two points to compare."""
     lines = {}
     for r in results:
         if r.drawing:
             d = r.drawing
             eta = f", eta {d['eta']:g}" if d["eta"] else ""
             name = f"{d['model']}: {d['sampler']}{eta}, guidance {d['guidance_scale']:g}"
+            if d["guidance_interval"]:
+                name += " in {:g}..{:g}".format(*d["guidance_interval"])
             lines.setdefault(name, []).append(r)
     if sum(map(len, lines.values())) < 2:
         return None
