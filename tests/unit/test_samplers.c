@@ -252,6 +252,48 @@ static void ddpm_is_ddim_with_eta_one(void **state)
 }
 
 /*
+ * Euler ancestral (Karras et al. 2022's Euler step down to sigma_down, then noise up to sigma_to,
+ * as k-diffusion has it) in y = x / a against sigma = s / a, in fp64:
+ *
+ *     sigma_up^2 = sigma_to^2 (sigma^2 - sigma_to^2) / sigma^2,  sigma_down^2 = sigma_to^2 -
+ * sigma_up^2 y' = y + (y - x0) / sigma (sigma_down - sigma) + sigma_up noise
+ *
+ * It is the same process, so there is no sampler of that name.
+ */
+static void euler_ancestral_is_ddim_with_eta_one(void **state)
+{
+    (void)state;
+    enum { STEPS = 25 };
+    struct run r;
+    double y[SIZE];
+    float noise[SIZE];
+    begin(&r, "linear", 1e-4, 0.02, "v_prediction", false);
+    trailing(&r, STEPS);
+    struct dn_sampling *s = &r.sampling;
+    s->seed = 5;
+    s->eta = 1;
+    for (int i = 0; i < SIZE; i++)
+        y[i] = s->x[i] / sqrt(dn_sampling_alpha_bar(s, 0));
+    for (int step = 0; step < STEPS; step++) {
+        double from = dn_sampling_alpha_bar(s, step), to = dn_sampling_alpha_bar(s, step + 1);
+        double sigma = sqrt((1 - from) / from), sigma_to = sqrt((1 - to) / to);
+        double up = sigma_to * sqrt((sigma * sigma - sigma_to * sigma_to) / (sigma * sigma));
+        double down = sqrt(sigma_to * sigma_to - up * up);
+        dn_noise(noise, SIZE, 5, 0, (uint32_t)step + 1);
+        for (int i = 0; i < SIZE; i++) {
+            double x = y[i] * sqrt(from), v = 0.25 * x * sin((double)step + x);
+            double x0 = sqrt(from) * x - sqrt(1 - from) * v;
+            r.arrays[7][i] = (float)(0.25 * s->x[i] * sin((double)step + s->x[i]));
+            y[i] += (y[i] - x0) / sigma * (down - sigma) + up * noise[i];
+        }
+        dn_sampling_step(s, dn_sampler_ops(DN_SAMPLER_DDIM), r.arrays[7]);
+        for (int i = 0; i < SIZE; i++)
+            assert_true(fabs(s->x[i] - y[i] * sqrt(to)) < 2e-5); /* fp32 rounding of 25 steps */
+    }
+    dn_schedule_deinit(&r.schedule);
+}
+
+/*
  * For Gaussian data of deviation d the best v is known, v = a s (1 - d^2) / (a^2 d^2 + s^2) x, and
  * so is the solution of the probability-flow equation: x d / sqrt(a^2 d^2 + s^2). Largest error
  * against it.
@@ -373,6 +415,7 @@ int main(void)
         cmocka_unit_test(the_cosine_schedule_reproduces_the_reference),
         cmocka_unit_test(first_order_dpmpp_is_ddim),
         cmocka_unit_test(ddpm_is_ddim_with_eta_one),
+        cmocka_unit_test(euler_ancestral_is_ddim_with_eta_one),
         cmocka_unit_test(deterministic_samplers_converge),
         cmocka_unit_test(the_last_step_is_exactly_x0),
         cmocka_unit_test(consistency_noises_the_estimate_again),
