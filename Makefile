@@ -323,6 +323,9 @@ train-fast: train-deps
 	$(PYTHON) -m tools.train.consistency $(ARGS)
 evaluate: all train-deps
 	$(PYTHON) -m tools.evaluate $(ARGS)
+# Values of the shipped models by PyTorch, for tests/golden: after a new model, in seconds.
+golden: train-deps
+	$(PYTHON) -m tests.golden.generate
 # Every sampler at several numbers of steps, and the student: a quarter of an hour of one core with AMX.
 evaluate-samplers: all train-deps
 	$(PYTHON) -m tools.evaluate --quick --count 2000 --plot models/mnist-evaluations.png \
@@ -413,4 +416,4 @@ clean:
 -include $(CROSS_OBJ:.o=.d)
 -include $(CORE_OBJ:.o=.d) $(API_OBJ:.o=.d) $(SERVER_OBJ:.o=.d) $(TEST_BIN:%=%.d) $(TEST_LIB_OBJ:.o=.d)
 
-.PHONY: all deps test-deps train-deps fuzz-deps cross-deps bench-deps lint-deps run bench bench-load train train-fast evaluate evaluate-samplers evaluate-history test test-unit test-python test-fuzz-corpus test-cross test-random test-race fuzz fuzz-run lint install-program install uninstall clean FORCE
+.PHONY: all deps test-deps train-deps fuzz-deps cross-deps bench-deps lint-deps run bench bench-load train train-fast golden evaluate evaluate-samplers evaluate-history test test-unit test-python test-fuzz-corpus test-cross test-random test-race fuzz fuzz-run lint install-program install uninstall clean FORCE

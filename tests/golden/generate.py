@@ -1,6 +1,6 @@
 """Golden values from PyTorch for the network and for whole trajectories.
 
-    /usr/bin/python3 -m tests.golden.generate        writes tests/golden/unet_st.safetensors
+    make golden        writes tests/golden/unet_st.safetensors
 
 Run it again after a new models/mnist.safetensors. The file's metadata says the versions, the seed and
 the model's digest; tests/golden/test_golden.c reads it. Every tensor is [H,W,C] fp32.
@@ -13,6 +13,7 @@ import hashlib
 import json
 import pathlib
 import sys
+import types
 
 import numpy as np
 import torch
@@ -22,7 +23,7 @@ from tools.train.export import write_safetensors
 from tools.train.unet import UNet
 
 HERE = pathlib.Path(__file__).parent
-MODEL = HERE.parent.parent / "models" / "mnist.safetensors"
+MODELS = HERE.parent.parent / "models"
 SEED = 1234
 ROWS = [(999, 7), (500, 10), (20, 3)]  # timestep, label; 10 is the null label
 
@@ -33,22 +34,25 @@ TRAJECTORIES = [
     ("ddim_eta", "ddim", 12, 2.0, (0, 1), 1.0, 5, 44, 2),
     ("ddpm", "ddpm", 30, 1.0, (0, 1), 0.0, 8, 45, 3),
     ("interval", "dpmpp_2m", 20, 3.0, (0.2, 0.65), 0.0, 3, 46, 4),
+    ("unipc", "unipc", 14, 1.5, (0, 1), 0.0, 4, 47, 5),
+    ("ipndm", "ipndm", 10, 1.5, (0, 1), 0.0, 9, 48, 6),
 ]
 
 
-def read_model(path):
-    raw = path.read_bytes()
+def read_model(name):
+    """The network with its weights, its config, and the file's digest."""
+    raw = (MODELS / f"{name}.safetensors").read_bytes()
     size = int.from_bytes(raw[:8], "little")
     header = json.loads(raw[8:8 + size])
-    header.pop("__metadata__")
+    config = json.loads(header.pop("__metadata__")["denoised.config"])
     state = {}
-    for name, t in header.items():
+    for key, t in header.items():
         begin, end = t["data_offsets"]
         array = np.frombuffer(raw[8 + size + begin:8 + size + end], "<f4").reshape(t["shape"])
-        state[name] = torch.from_numpy(array.copy())
+        state[key] = torch.from_numpy(array.copy())
     net = UNet()
     net.load_state_dict(state)
-    return net.eval(), "sha256:" + hashlib.sha256(raw).hexdigest()
+    return net.eval(), config, "sha256:" + hashlib.sha256(raw).hexdigest()
 
 
 def philox(counter, key):
@@ -80,52 +84,124 @@ def noise(n, seed, index, step):
     return torch.from_numpy(out.reshape(-1)[:n].astype(np.float32)).view(1, 1, 28, 28)
 
 
-def trajectory(net, sampler, steps, guidance, interval, eta, label, seed, index):
-    """One reverse process, written straight from the papers' formulas in fp64 coefficients."""
-    abar = diffusion.alphas_cumprod().tolist() + [1.0]
-    ks = [round(diffusion.T - i * diffusion.T / steps) - 1 for i in range(steps)] + [diffusion.T]
-    x = noise(784, seed, index, 0)
-    x0_before = None
-    for i in range(steps):
-        ab, to = abar[ks[i]], abar[ks[i + 1]]
-        a, s = ab**0.5, (1 - ab)**0.5
-        t = diffusion.network_time(torch.tensor([ks[i]]))
-        v = net(x, t, torch.tensor([label]))
-        if guidance != 1 and interval[0] <= i / steps < interval[1]:
-            u = net(x, t, torch.tensor([10]))
-            v = u + guidance * (v - u)
-        x0 = (a * x - s * v).clamp(-1, 1)
-        eps = a * v + s * x
-        if sampler == "ddpm":
-            beta = 1 - ab / to
-            x = to**0.5 * beta / (1 - ab) * x0 + (ab / to)**0.5 * (1 - to) / (1 - ab) * x
-            variance = (1 - to) / (1 - ab) * beta
-            if variance > 0:
-                x = x + variance**0.5 * noise(784, seed, index, i + 1)
-        elif sampler == "ddim":
-            variance = eta**2 * (1 - to) / (1 - ab) * (1 - ab / to)
-            x = to**0.5 * x0 + max(0.0, 1 - to - variance)**0.5 * eps
-            if variance > 0:
-                x = x + variance**0.5 * noise(784, seed, index, i + 1)
-        elif to == 1.0:
-            x = x0
+# ---- the samplers, once more: straight from the papers, coefficients in fp64 --------------------
+#
+# s has x, x0 (clipped where the model says so), eps (the network's own), i (the step), abar (of the
+# steps' levels and, last, of the clean image), eta, noise(), and `past` for what a sampler keeps.
+
+def half_log_snr(abar):
+    return 0.5 * np.log(abar / (1 - abar))
+
+
+def ddpm(s):
+    ab, to = s.abar[s.i:s.i + 2]
+    beta = 1 - ab / to
+    mean = to**0.5 * beta / (1 - ab) * s.x0 + (ab / to)**0.5 * (1 - to) / (1 - ab) * s.x
+    variance = (1 - to) / (1 - ab) * beta
+    return mean + variance**0.5 * s.noise() if variance > 0 else mean
+
+
+def ddim(s):
+    ab, to = s.abar[s.i:s.i + 2]
+    variance = s.eta**2 * (1 - to) / (1 - ab) * (1 - ab / to)
+    x = to**0.5 * s.x0 + max(0.0, 1 - to - variance)**0.5 * s.eps
+    return x + variance**0.5 * s.noise() if variance > 0 else x
+
+
+def dpmpp_2m(s):
+    ab, to = s.abar[s.i:s.i + 2]
+    s.past.append(s.x0)
+    if to == 1:
+        return s.x0
+    h = half_log_snr(to) - half_log_snr(ab)
+    d = s.x0
+    if s.i > 0:
+        r = (half_log_snr(ab) - half_log_snr(s.abar[s.i - 1])) / h
+        d = s.x0 + (s.x0 - s.past[-2]) / (2 * r)
+    return ((1 - to) / (1 - ab))**0.5 * s.x - to**0.5 * np.expm1(-h) * d
+
+
+def unipc(s):
+    """Algorithms 5 to 8 with order 2 and B2(h): the coefficients as a linear system's solution."""
+    def first_order(x, x0, i):
+        (ab, to), lam = s.abar[i:i + 2], half_log_snr(np.array(s.abar[i:i + 2]))
+        bh = np.expm1(lam[0] - lam[1])
+        return ((1 - to) / (1 - ab))**0.5 * x - to**0.5 * bh * x0, to**0.5 * bh, lam[1] - lam[0]
+
+    def difference(i, h):
+        """(x0 of step i - 1, minus that of step i) / r, and r."""
+        r = (half_log_snr(s.abar[i - 1]) - half_log_snr(s.abar[i])) / h
+        return (s.past[i - 1][1] - s.past[i][1]) / r, r
+
+    x = s.x
+    if s.i > 0:
+        before, x0_before = s.past[-1]
+        x, scale, h = first_order(before, x0_before, s.i - 1)
+        hh, bh = -h, np.expm1(-h)
+        if s.i > 1:
+            older, r = difference(s.i - 1, h)
+            phi = bh / hh - 1
+            rho = np.linalg.solve([[1, 1], [r, 1]], [phi / bh, 2 * (phi / hh - 0.5) / bh])
+            x = x - scale * rho[0] * older
         else:
-            lam = [0.5 * np.log(q / (1 - q)) for q in (ab, to)]
-            h = lam[1] - lam[0]
-            d = x0
-            if x0_before is not None:
-                before = abar[ks[i - 1]]
-                r = (lam[0] - 0.5 * np.log(before / (1 - before))) / h
-                d = x0 + (x0 - x0_before) / (2 * r)
-            x = ((1 - to) / (1 - ab))**0.5 * x - to**0.5 * np.expm1(-h) * d
-        x0_before = x0
-    return x
+            rho = [0.5]
+        x = x - scale * rho[-1] * (s.x0 - x0_before)
+    s.past.append((x, s.x0))
+    if s.abar[s.i + 1] == 1:
+        return s.x0
+    found, scale, h = first_order(x, s.x0, s.i)
+    return found - scale * 0.5 * difference(s.i, h)[0] if s.i > 0 else found
 
 
-@torch.no_grad()
-def main():
-    torch.set_num_threads(1)
-    net, digest = read_model(MODEL)
+def ipndm(s):
+    """Adams-Bashforth in x / a against sigma = s / a."""
+    ab, to = s.abar[s.i:s.i + 2]
+    s.past.insert(0, (s.x - ab**0.5 * s.x0) / (1 - ab)**0.5)
+    if to == 1:
+        return s.x0
+    weights = ([1], [3 / 2, -1 / 2], [23 / 12, -16 / 12, 5 / 12],
+               [55 / 24, -59 / 24, 37 / 24, -9 / 24])[min(s.i, 3)]
+    slope = sum(w * eps for w, eps in zip(weights, s.past))
+    stride = ((1 - to) / to)**0.5 - ((1 - ab) / ab)**0.5
+    return to**0.5 * (s.x / ab**0.5 + stride * slope)
+
+
+def consistency(s):
+    to = s.abar[s.i + 1]
+    return s.x0 if to == 1 else to**0.5 * s.x0 + (1 - to)**0.5 * s.noise()
+
+
+SAMPLERS = {f.__name__: f for f in (ddpm, ddim, dpmpp_2m, unipc, ipndm, consistency)}
+
+
+def trajectory(net, config, sampler, steps, guidance, interval, eta, label, seed, index):
+    """The final image [1,1,28,28] of one reverse process."""
+    ks = config["sampling"].get("timesteps", {}).get(str(steps)) or diffusion.trailing(steps)
+    levels = diffusion.alphas_cumprod()
+    s = types.SimpleNamespace(x=noise(784, seed, index, 0), eta=eta, past=[],
+                              abar=[levels[k].item() for k in ks] + [1.0],
+                              noise=lambda: noise(784, seed, index, s.i + 1))
+    for s.i, k in enumerate(ks):
+        a, sigma = s.abar[s.i]**0.5, (1 - s.abar[s.i])**0.5
+        t = diffusion.network_time(torch.tensor([k]))
+        v = net(s.x, t, torch.tensor([label]))
+        if guidance != 1 and interval[0] <= s.i / steps < interval[1]:
+            u = net(s.x, t, torch.tensor([10]))
+            v = u + guidance * (v - u)
+        s.x0, s.eps = a * s.x - sigma * v, a * v + sigma * s.x
+        if config["diffusion"]["clip_sample"]:
+            s.x0 = s.x0.clamp(-1, 1)
+        s.x = SAMPLERS[sampler](s)
+    return s.x
+
+
+def trajectories(net, config, settings):
+    return {f"trajectory.{name}": trajectory(net, config, *rest)[0].permute(1, 2, 0)
+            for name, *rest in settings}
+
+
+def blocks(net):
+    """The inputs of ROWS and every block's output."""
     tensors, taps = {}, {}
 
     def tap(name):
@@ -150,19 +226,23 @@ def main():
         for name, value in taps.items():
             v = value[i]  # [C,H,W], or tokens [T,C]
             tensors[f"row{i}.{name}"] = v.permute(1, 2, 0) if v.dim() == 3 else v.reshape(7, 7, -1)
-    for name, *settings in TRAJECTORIES:
-        tensors[f"trajectory.{name}"] = trajectory(net, *settings)[0].permute(1, 2, 0)
+    return tensors
 
-    metadata = {
-        "denoised.config": "{}",
-        "generator": "tests/golden/generate.py",
-        "versions": f"python {sys.version.split()[0]}, torch {torch.__version__}, numpy {np.__version__}",
-        "seed": str(SEED),
-        "model": digest,
-    }
-    path = HERE / "unet_st.safetensors"
+
+def write(name, tensors, digest):
+    versions = f"python {sys.version.split()[0]}, torch {torch.__version__}, numpy {np.__version__}"
+    metadata = {"denoised.config": json.dumps({"model": digest}), "versions": versions,
+                "generator": "tests/golden/generate.py", "seed": str(SEED)}
+    path = HERE / f"{name}.safetensors"
     write_safetensors(path, {n: t.numpy() for n, t in tensors.items()}, metadata)
     print(f"{path.name}: {len(tensors)} tensors, {path.stat().st_size} bytes, model {digest}")
+
+
+@torch.no_grad()
+def main():
+    torch.set_num_threads(1)
+    net, config, digest = read_model("mnist")
+    write("unet_st", trajectories(net, config, TRAJECTORIES) | blocks(net), digest)
 
 
 if __name__ == "__main__":

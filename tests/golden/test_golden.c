@@ -56,12 +56,12 @@ struct fixture {
     struct dn_safetensors golden;
 };
 
-static const struct dn_tensor *golden(const struct fixture *f, const char *name)
+static const struct dn_tensor *golden(const struct dn_safetensors *file, const char *name)
 {
-    for (size_t i = 0; i < f->golden.n_tensors; i++)
-        if (strcmp(f->golden.tensors[i].name, name) == 0)
-            return &f->golden.tensors[i];
-    fail_msg("%s: no tensor %s", GOLDEN, name);
+    for (size_t i = 0; i < file->n_tensors; i++)
+        if (strcmp(file->tensors[i].name, name) == 0)
+            return &file->tensors[i];
+    fail_msg("no golden tensor %s", name);
     return NULL;
 }
 
@@ -90,7 +90,7 @@ static int setup(void **state)
     struct dn_error err = {0};
     if (dn_file_read(&f.file, GOLDEN, &err) ||
         dn_safetensors_parse(&f.golden, f.file.bytes, f.file.size, &err)) {
-        fprintf(stderr, "%s: %s\n", GOLDEN, err.text);
+        fprintf(stderr, "%s\n", err.text);
         return -1;
     }
     *state = &f;
@@ -137,7 +137,7 @@ static double blocks_error(struct fixture *f, enum dn_isa isa, bool spoil, bool 
     char name[128];
     for (int i = 0; i < ROWS; i++) {
         snprintf(name, sizeof name, "row%d.x", i);
-        evaluations[i] = (struct dn_evaluation){.input = golden(f, name)->data,
+        evaluations[i] = (struct dn_evaluation){.input = golden(&f->golden, name)->data,
                                                 .timestep = timesteps[i],
                                                 .label = labels[i],
                                                 .output = output[i]};
@@ -149,7 +149,7 @@ static double blocks_error(struct fixture *f, enum dn_isa isa, bool spoil, bool 
             struct dn_map map;
             snprintf(name, sizeof name, "row%d.%s", i, values[j]);
             assert_int_equal(dn_plan_value(plan, arena, (size_t)i, values[j], &map), 0);
-            here = fmax(here, relative_error(golden(f, name), &map));
+            here = fmax(here, relative_error(golden(&f->golden, name), &map));
         }
         if (print)
             print_message("  %-9s %-24s %.2e\n", dn_isa_name(isa), values[j], here);
@@ -177,45 +177,80 @@ static void a_spoiled_weight_is_seen(void **state)
     assert_true(blocks_error(*state, DN_ISA_OPENBLAS, true, false) > BLOCK_TOLERANCE);
 }
 
-/* Samplers from start to end: the values of fp32 within a tolerance, those of bf16 by the ratio of
- * their range to the root mean square of the error. */
-static void check_trajectories(const struct fixture *f, enum dn_precision precision)
+/* ---- trajectories ---------------------------------------------------------------------------- */
+
+struct trajectory {
+    const char *name;
+    struct dn_row_params params;
+};
+
+static const struct trajectory trajectories[] = {
+    {"dpmpp_2m", {42, 0, 7, 20, DN_SAMPLER_DPMPP_2M, 1.5, {0, 1}, 0}},
+    {"ddim", {43, 1, 2, 25, DN_SAMPLER_DDIM, 1.0, {0, 1}, 0}},
+    {"ddim_eta", {44, 2, 5, 12, DN_SAMPLER_DDIM, 2.0, {0, 1}, 1.0}},
+    {"ddpm", {45, 3, 8, 30, DN_SAMPLER_DDPM, 1.0, {0, 1}, 0}},
+    {"interval", {46, 4, 3, 20, DN_SAMPLER_DPMPP_2M, 3.0, {0.2, 0.65}, 0}},
+    {"unipc", {47, 5, 4, 14, DN_SAMPLER_UNIPC, 1.5, {0, 1}, 0}},
+    {"ipndm", {48, 6, 9, 10, DN_SAMPLER_IPNDM, 1.5, {0, 1}, 0}},
+};
+enum { TRAJECTORIES = sizeof trajectories / sizeof *trajectories };
+
+static struct dn_model *open_model(const char *path, enum dn_precision precision)
 {
-    static const struct {
-        const char *name;
-        struct dn_row_params params;
-    } cases[] = {
-        {"dpmpp_2m", {42, 0, 7, 20, DN_SAMPLER_DPMPP_2M, 1.5, {0, 1}, 0}},
-        {"ddim", {43, 1, 2, 25, DN_SAMPLER_DDIM, 1.0, {0, 1}, 0}},
-        {"ddim_eta", {44, 2, 5, 12, DN_SAMPLER_DDIM, 2.0, {0, 1}, 1.0}},
-        {"ddpm", {45, 3, 8, 30, DN_SAMPLER_DDPM, 1.0, {0, 1}, 0}},
-        {"interval", {46, 4, 3, 20, DN_SAMPLER_DPMPP_2M, 3.0, {0.2, 0.65}, 0}},
-    };
-    enum { N = sizeof cases / sizeof *cases };
     const struct dn_model_options options = {.precision = precision};
     struct dn_error err = {0};
     struct dn_model *model;
-    struct dn_workspace *workspace;
-    struct dn_row *rows[N];
+    if (dn_model_open(&model, path, &options, &err))
+        fail_msg("%s", err.text);
+    /* All samplers are tried, whatever the model's file allows. */
+    model->info.samplers = (1u << DN_SAMPLER_COUNT) - 1;
+    return model;
+}
 
-    assert_int_equal(dn_model_open(&model, MODEL, &options, &err), 0);
-    assert_int_equal(dn_workspace_new(&workspace, model, 8, &err), 0);
-    for (size_t i = 0; i < N; i++)
-        assert_int_equal(dn_row_new(&rows[i], model, &cases[i].params, &err), 0);
-    for (;;) {
-        struct dn_row *running[N];
-        size_t n = 0;
-        for (size_t i = 0; i < N; i++)
-            if (!dn_row_done(rows[i]))
-                running[n++] = rows[i];
-        if (n == 0)
-            break;
-        assert_int_equal(dn_step(workspace, running, n), 0);
+/* Run all of them together to their ends; [n] rows for the caller to free. */
+static void run_rows(const struct dn_model *model, const struct trajectory *cases, size_t n,
+                     struct dn_row **rows)
+{
+    const struct dn_model_info *info = dn_model_info(model);
+    struct dn_error err = {0};
+    struct dn_workspace *workspace;
+    size_t n_running = n;
+
+    assert_int_equal(dn_workspace_new(&workspace, model, 2 * (uint32_t)n, &err), 0);
+    for (size_t i = 0; i < n; i++) {
+        struct dn_row_params params = cases[i].params;
+        if (info->has_fixed_guidance)
+            params.guidance_scale = info->default_guidance_scale;
+        if (dn_row_new(&rows[i], model, &params, &err))
+            fail_msg("%s: %s", cases[i].name, err.text);
     }
-    for (size_t i = 0; i < N; i++) {
+    while (n_running > 0) {
+        struct dn_row *running[TRAJECTORIES];
+        n_running = 0;
+        for (size_t i = 0; i < n; i++)
+            if (!dn_row_done(rows[i]))
+                running[n_running++] = rows[i];
+        assert_int_equal(dn_step(workspace, running, n_running), 0);
+    }
+    dn_workspace_free(workspace);
+}
+
+/* From start to end: the values of fp32 within a tolerance, those of bf16 by the ratio of their
+ * range to the root mean square of the error. */
+static void check_trajectories(const struct dn_safetensors *file, const char *path,
+                               const struct trajectory *cases, size_t n,
+                               enum dn_precision precision)
+{
+    struct dn_model *model = open_model(path, precision);
+    struct dn_row *rows[TRAJECTORIES];
+
+    if (!strstr(file->config, dn_model_info(model)->digest))
+        fail_msg("%s is not the model of the golden values; make golden makes them anew", path);
+    run_rows(model, cases, n, rows);
+    for (size_t i = 0; i < n; i++) {
         char name[64];
         snprintf(name, sizeof name, "trajectory.%s", cases[i].name);
-        const struct dn_tensor *want = golden(f, name);
+        const struct dn_tensor *want = golden(file, name);
         const float *found = dn_row_values(rows[i]);
         double worst = 0, squares = 0;
         for (size_t j = 0; j < want->count; j++) {
@@ -232,20 +267,24 @@ static void check_trajectories(const struct fixture *f, enum dn_precision precis
             assert_true(worst / 2 <= TRAJECTORY_TOLERANCE);
         dn_row_free(rows[i]);
     }
-    dn_workspace_free(workspace);
     dn_model_free(model);
+}
+
+static void check_all_trajectories(const struct fixture *f, enum dn_precision precision)
+{
+    check_trajectories(&f->golden, MODEL, trajectories, TRAJECTORIES, precision);
 }
 
 static void trajectories_match_pytorch(void **state)
 {
-    check_trajectories(*state, DN_PRECISION_FP32);
+    check_all_trajectories(*state, DN_PRECISION_FP32);
 }
 
 static void bf16_trajectories_are_close_to_pytorch(void **state)
 {
     if (!dn_kernels_for(DN_ISA_AUTO, DN_PRECISION_BF16))
         skip();
-    check_trajectories(*state, DN_PRECISION_BF16);
+    check_all_trajectories(*state, DN_PRECISION_BF16);
 }
 
 int main(void)
