@@ -149,6 +149,9 @@ def train(args, device):
         ema.load_state_dict(state["ema"])
         optimizer.load_state_dict(state["optimizer"])
         step, seconds, recipes = state["step"], state["seconds"], state["recipes"]
+        if state["base"] != base["step"]:
+            raise SystemExit(f"{args.base} is at step {base['step']}; the student's trajectories "
+                             f"are of step {state['base']}: give that one as --base")
     recipe = {k: v for k, v in vars(args).items() if k not in NOT_RECIPE}
     if not recipes or recipes[-1]["recipe"] != recipe:
         recipes.append({"from_step": step, "recipe": recipe})
