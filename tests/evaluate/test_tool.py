@@ -176,6 +176,18 @@ def test_tool_draws(small_digits, tmp_path, monkeypatch, capsys):
     assert shown.pictures[2].size == (2 * (20 * 29 + 1), 2 * (2 * 29 + 1))
 
 
+def test_quick_tool(small_digits, tmp_path, monkeypatch, capsys):
+    pytest.importorskip("matplotlib", reason="make evaluate installs it")
+    out = run_tool(monkeypatch, capsys, "sampler=ddim steps=1,2", "--count", 20, "--quick",
+                   "--binary", BINARY, "--json", tmp_path / "a.json", "--plot", tmp_path / "a.png")
+    report = json.loads((tmp_path / "a.json").read_text())
+    assert set(report["results"][0]["mean"]) == set(QUICK)
+    assert "evaluator cnn" in report["facts"] and "evaluator mlp" not in report["facts"]
+    assert "KID" not in out and out.count("\n") == 2 + 2 + 1
+    with Image.open(tmp_path / "a.png") as image:
+        assert image.format == "PNG"
+
+
 def test_sheet():
     a, b = np.full((2, 3, 4), 10, np.uint8), np.full((1, 3, 4), 20, np.uint8)
     with Image.open(io.BytesIO(page.sheet([a, b], scale=1))) as image:

@@ -148,10 +148,10 @@ def results(args, protocol, program):
 
 def facts(protocol, real, found, argv):
     out = {"command": "/usr/bin/python3 -m tools.evaluate " + shlex.join(argv)}
-    for name, evaluator, ca in (("cnn", protocol.cnn, real["ca"]), ("mlp", protocol.mlp,
-                                                                    real["ca_mlp"])):
-        out[f"evaluator {name}"] = (f"sha256:{evaluator.sha256}, {100 * ca:.2f} % of the real test "
-                                    f"digits right")
+    for name, evaluator, figure in (("cnn", protocol.cnn, "ca"), ("mlp", protocol.mlp, "ca_mlp")):
+        if figure in real:
+            out[f"evaluator {name}"] = (f"sha256:{evaluator.sha256}, {100 * real[figure]:.2f} % of "
+                                        f"the real test digits right")
     for r in found:
         made = f"{r.drawing['digest']}, {r.drawing['kernels']}" if r.drawing else "a file"
         seeds = f", seeds {', '.join(map(str, r.seeds))}" if r.seeds else ""
