@@ -1,9 +1,10 @@
 """Golden values from PyTorch for the network and for whole trajectories.
 
-    make golden        writes tests/golden/unet_st.safetensors
+    make golden        writes tests/golden/{unet_st,mnist-fast}.safetensors
 
-Run it again after a new models/mnist.safetensors. The file's metadata says the versions, the seed and
-the model's digest; tests/golden/test_golden.c reads it. Every tensor is [H,W,C] fp32.
+Run it again after a new models/mnist.safetensors or models/mnist-fast.safetensors. A file's metadata
+says the versions, the seed and the model's digest; tests/golden/test_golden.c reads it. Every tensor
+is [H,W,C] fp32.
 
   row{i}.x, row{i}.{value}   input of evaluation i and every block's output
   trajectory.{name}          the final image of a whole reverse process
@@ -36,6 +37,12 @@ TRAJECTORIES = [
     ("interval", "dpmpp_2m", 20, 3.0, (0.2, 0.65), 0.0, 3, 46, 4),
     ("unipc", "unipc", 14, 1.5, (0, 1), 0.0, 4, 47, 5),
     ("ipndm", "ipndm", 10, 1.5, (0, 1), 0.0, 9, 48, 6),
+]
+# Of the few-step model, whose guidance is in its weights.
+FAST_TRAJECTORIES = [
+    ("steps1", "consistency", 1, 1.0, (0, 1), 0.0, 6, 49, 0),
+    ("steps2", "consistency", 2, 1.0, (0, 1), 0.0, 1, 50, 1),
+    ("steps4", "consistency", 4, 1.0, (0, 1), 0.0, 0, 51, 2),
 ]
 
 
@@ -243,6 +250,8 @@ def main():
     torch.set_num_threads(1)
     net, config, digest = read_model("mnist")
     write("unet_st", trajectories(net, config, TRAJECTORIES) | blocks(net), digest)
+    net, config, digest = read_model("mnist-fast")
+    write("mnist-fast", trajectories(net, config, FAST_TRAJECTORIES), digest)
 
 
 if __name__ == "__main__":

@@ -19,6 +19,8 @@
 
 #define MODEL "models/mnist.safetensors"
 #define GOLDEN "tests/golden/unet_st.safetensors"
+#define FAST_MODEL "models/mnist-fast.safetensors"
+#define FAST_GOLDEN "tests/golden/mnist-fast.safetensors"
 
 /* Of a tensor's largest magnitude. fp32 sums of up to 1152 products in another order than
  * PyTorch's; 2e-6 is what is seen. */
@@ -52,8 +54,8 @@ static const char *const values[] = {
 };
 
 struct fixture {
-    struct dn_file file;
-    struct dn_safetensors golden;
+    struct dn_file file, fast_file;
+    struct dn_safetensors golden, fast_golden;
 };
 
 static const struct dn_tensor *golden(const struct dn_safetensors *file, const char *name)
@@ -88,8 +90,9 @@ static int setup(void **state)
 {
     static struct fixture f;
     struct dn_error err = {0};
-    if (dn_file_read(&f.file, GOLDEN, &err) ||
-        dn_safetensors_parse(&f.golden, f.file.bytes, f.file.size, &err)) {
+    if (dn_file_read(&f.file, GOLDEN, &err) || dn_file_read(&f.fast_file, FAST_GOLDEN, &err) ||
+        dn_safetensors_parse(&f.golden, f.file.bytes, f.file.size, &err) ||
+        dn_safetensors_parse(&f.fast_golden, f.fast_file.bytes, f.fast_file.size, &err)) {
         fprintf(stderr, "%s\n", err.text);
         return -1;
     }
@@ -101,7 +104,9 @@ static int teardown(void **state)
 {
     struct fixture *f = *state;
     dn_safetensors_deinit(&f->golden);
+    dn_safetensors_deinit(&f->fast_golden);
     dn_file_free(&f->file);
+    dn_file_free(&f->fast_file);
     return 0;
 }
 
@@ -195,6 +200,14 @@ static const struct trajectory trajectories[] = {
 };
 enum { TRAJECTORIES = sizeof trajectories / sizeof *trajectories };
 
+/* At the guidance scale that the model was trained for. */
+static const struct trajectory fast_trajectories[] = {
+    {"steps1", {49, 0, 6, 1, DN_SAMPLER_CONSISTENCY, 0, {0, 1}, 0}},
+    {"steps2", {50, 1, 1, 2, DN_SAMPLER_CONSISTENCY, 0, {0, 1}, 0}},
+    {"steps4", {51, 2, 0, 4, DN_SAMPLER_CONSISTENCY, 0, {0, 1}, 0}},
+};
+enum { FAST_TRAJECTORIES = sizeof fast_trajectories / sizeof *fast_trajectories };
+
 static struct dn_model *open_model(const char *path, enum dn_precision precision)
 {
     const struct dn_model_options options = {.precision = precision};
@@ -273,6 +286,8 @@ static void check_trajectories(const struct dn_safetensors *file, const char *pa
 static void check_all_trajectories(const struct fixture *f, enum dn_precision precision)
 {
     check_trajectories(&f->golden, MODEL, trajectories, TRAJECTORIES, precision);
+    check_trajectories(&f->fast_golden, FAST_MODEL, fast_trajectories, FAST_TRAJECTORIES,
+                       precision);
 }
 
 static void trajectories_match_pytorch(void **state)
