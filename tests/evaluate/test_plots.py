@@ -17,10 +17,11 @@ from tools.evaluate.protocol import Result
 REAL = {"ca": 0.996, "fd_train": 1.1}
 
 
-def result(sampler, steps, fd, ca, eta=0.0, seeds=1):
+def result(sampler, steps, fd, ca, eta=0.0, seeds=1, interval=None):
     each = [{"fd_train": fd + i, "rfd": fd + i, "ca": ca, "count": 100, "ca_half_width_95": 0.01} for i in range(seeds)]
     return Result(f"m: {sampler}", list(range(seeds)), each, each[0], 2 * steps,
-                  {"model": "m", "sampler": sampler, "guidance_scale": 1.5, "eta": eta})
+                  {"model": "m", "sampler": sampler, "guidance_scale": 1.5, "eta": eta,
+                   "guidance_interval": interval})
 
 
 @pytest.fixture
@@ -47,11 +48,13 @@ def drawn_axes(monkeypatch):
 
 def test_a_line_for_each_sampler_and_eta(drawn_axes):
     results = [result("ddim", 10, 3.0, 0.97), result("ddim", 5, 9.0, 0.5),
-               result("unipc", 5, 2, 1.0), result("ddim", 5, 40.0, 0.0, eta=1.0, seeds=2)]
+               result("unipc", 5, 2, 1.0), result("ddim", 5, 40.0, 0.0, eta=1.0, seeds=2),
+               result("unipc", 8, 1.5, 0.99, interval=[0.25, 0.75])]
     fd, ca = drawn_axes(plots.evaluations(results, REAL))
     assert fd == {"m: ddim, guidance 1.5": [(10, 9.0), (20, 3.0)],
                   "m: unipc, guidance 1.5": [(10, 2.0)],
-                  "m: ddim, eta 1, guidance 1.5": [(10, 40.5)]}
+                  "m: ddim, eta 1, guidance 1.5": [(10, 40.5)],
+                  "m: unipc, guidance 1.5 in 0.25..0.75": [(16, 1.5)]}
     assert ca["m: ddim, guidance 1.5"] == [(10, 0.5), (20, 0.97)]
     assert plots.evaluations(results[:1], REAL) is None
 

@@ -353,6 +353,8 @@ def test_two_hundred_jobs_and_random_cancels(start_daemon):
                            "guidance_scale": rng.choice([1, 2]), "seed": i} for i in range(200)}
     canceled = set(rng.sample(sorted(bodies), 80))
     deleted = set(rng.sample(sorted(set(bodies) - canceled), 20))
+    for name in sorted(canceled)[::4]:
+        bodies[name]["steps"] = 500  # still running when its cancel comes
 
     def run(name):
         assert create(daemon, {**bodies[name], "id": name}).status_code == 202
