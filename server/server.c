@@ -27,12 +27,12 @@ static void server_finish(struct server *server)
 
 static bool workers_are_idle(const struct server *server)
 {
-    return scheduler_is_idle(server->scheduler) && renderings_are_idle(&server->renderings);
+    return scheduler_is_idle(server->serving.scheduler) && renderings_are_idle(&server->renderings);
 }
 
-void server_check_idle(struct server *server)
+static void server_check_idle(struct server *server)
 {
-    if (server->state < SERVER_DRAINING || !server->scheduler) {
+    if (server->life.state < LIFE_DRAINING || !server->serving.scheduler) {
         return; /* a load in progress comes by here when it ends */
     }
     bool may_ask = server->late_requests.is_set && server->metrics.connections > 0;
@@ -42,17 +42,14 @@ void server_check_idle(struct server *server)
     }
 }
 
-/* One whose socket is others' as well accepts nothing more when it drains. Who is connected has
- * nobody else to ask, and could not know: each of them is served once more. */
-bool server_takes_work(const struct server *server)
+static void on_ended(struct life *life)
 {
-    return server->state < SERVER_DRAINING ||
-           (server->state == SERVER_DRAINING && server->listener.is_passed);
+    server_check_idle((struct server *)(void *)((char *)life - offsetof(struct server, life)));
 }
 
-static void server_enter(struct server *server, enum server_state state)
+static void server_enter(struct server *server, enum life_state state)
 {
-    server->state = state;
+    server->life.state = state;
     supervisor_changed(&server->supervisor);
 }
 
@@ -70,14 +67,14 @@ static void on_last_answers_timeout(uv_timer_t *timer)
 
 static void server_stop_now(struct server *server, const char *why)
 {
-    server_enter(server, SERVER_STOPPING);
+    server_enter(server, LIFE_STOPPING);
     model_loads_stop(&server->loads); /* of one that did not come to drain */
-    if (!server->scheduler) {
+    if (!server->serving.scheduler) {
         return; /* on_loaded() goes on from here */
     }
     log_event(&server->log, LOG_WARN, "stopping", LOG_S("reason", why),
-              LOG_I("jobs_canceled", scheduler_jobs(server->scheduler)));
-    scheduler_cancel_all(server->scheduler, REASON_SHUTDOWN);
+              LOG_I("jobs_canceled", scheduler_jobs(server->serving.scheduler)));
+    scheduler_cancel_all(server->serving.scheduler, REASON_SHUTDOWN);
     renderings_stop(&server->renderings);
     uv_timer_start(&server->stop_timer, on_last_answers_timeout, LAST_ANSWERS_MS, 0);
     server_check_idle(server);
@@ -96,7 +93,7 @@ static void on_late_requests(struct alarm *alarm)
 
 static void server_drain(struct server *server)
 {
-    server_enter(server, SERVER_DRAINING);
+    server_enter(server, LIFE_DRAINING);
     model_loads_stop(&server->loads);
     uv_timer_start(&server->stop_timer, on_drain_timeout,
                    (uint64_t)server->options->drain_timeout_s * 1000, 0);
@@ -118,18 +115,18 @@ static void on_drain_delay(uv_timer_t *timer)
 static void on_signal(uv_signal_t *handle, int signum)
 {
     struct server *server = handle->data;
-    if (server->state == SERVER_STOPPING) {
+    if (server->life.state == LIFE_STOPPING) {
         return;
     }
-    if (server->state >= SERVER_LEAVING) {
+    if (server->life.state >= LIFE_LEAVING) {
         server_stop_now(server, "a second signal");
         return;
     }
     log_event(&server->log, LOG_INFO, "draining",
               LOG_S("signal", signum == SIGTERM ? "SIGTERM" : "SIGINT"),
               LOG_I("jobs", server->metrics.queue_jobs), LOG_I("rows", server->metrics.queue_rows));
-    if (server->state == SERVER_READY && server->options->drain_delay_s > 0) {
-        server_enter(server, SERVER_LEAVING);
+    if (server->life.state == LIFE_READY && server->options->drain_delay_s > 0) {
+        server_enter(server, LIFE_LEAVING);
         uv_timer_start(&server->stop_timer, on_drain_delay,
                        (uint64_t)server->options->drain_delay_s * 1000, 0);
     } else {
@@ -151,6 +148,12 @@ static void log_keys(const struct server *server)
     }
 }
 
+static void on_reload_ended(struct model_loads *l)
+{
+    struct server *server = (struct server *)(void *)((char *)l - offsetof(struct server, loads));
+    supervisor_changed(&server->supervisor);
+}
+
 static void on_hangup(uv_signal_t *handle, int signum)
 {
     struct server *server = handle->data;
@@ -162,8 +165,8 @@ static void on_hangup(uv_signal_t *handle, int signum)
     } else {
         log_keys(server);
     }
-    server->reload_when_ready = server->state == SERVER_LOADING;
-    if (server->state == SERVER_READY) {
+    server->reload_when_ready = server->life.state == LIFE_LOADING;
+    if (server->life.state == LIFE_READY) {
         model_loads_reload(&server->loads);
     }
     if (server->loads.n_reloading == 0) { /* else it is told when the last file has been read */
@@ -187,13 +190,13 @@ static void on_warm(void *arg, int rc)
         server_fail(server, "warming_failed", dn_strerror(rc));
         return;
     }
-    if (server->state >= SERVER_DRAINING) {
+    if (server->life.state >= LIFE_DRAINING) {
         server_check_idle(server);
         return;
     }
-    server->state = SERVER_READY;
+    server->life.state = LIFE_READY;
     /* Not before: workers that warm up go through the models. */
-    model_set_publish(&server->models, server->options, &server->api);
+    model_set_publish(&server->serving.models, server->options, &server->serving.api);
     /* At a socket that is others' as well nobody is told that a model is being loaded: another
      * daemon may serve, and if none does, clients wait in the socket's queue. */
     if (server->listener.is_passed &&
@@ -202,13 +205,13 @@ static void on_warm(void *arg, int rc)
         return;
     }
     supervisor_changed(&server->supervisor);
-    for (size_t i = 0; i < server->models.n_served; i++) {
-        const struct served_model *m = server->models.served[i];
+    for (size_t i = 0; i < server->serving.models.n_served; i++) {
+        const struct served_model *m = server->serving.models.served[i];
         log_event(&server->log, LOG_INFO, "batch", LOG_S("model", served_model_info(m)->name),
                   LOG_I("evaluations", m->batch_limit), LOG_I("max_batch", m->max_batch));
     }
     log_event(&server->log, LOG_INFO, "ready", LOG_S("listening", server->listener.url),
-              LOG_I("workers", server->n_workers));
+              LOG_I("workers", server->serving.n_workers));
     printf("denoised: listening on %s\n", server->listener.url);
     fflush(stdout);
     if (server->reload_when_ready) { /* which file was read before the signal is not known */
@@ -226,8 +229,8 @@ static void log_models(const struct server *server)
         log_event(&server->log, LOG_WARN, "blas_core_wrong", LOG_S("core", dn_blas_core()),
                   LOG_S("better", dn_blas_better_core()));
     }
-    for (size_t i = 0; i < server->models.n_served; i++) {
-        const struct dn_model_info *info = served_model_info(server->models.served[i]);
+    for (size_t i = 0; i < server->serving.models.n_served; i++) {
+        const struct dn_model_info *info = served_model_info(server->serving.models.served[i]);
         log_event(&server->log, LOG_INFO, "model", LOG_S("model", info->name),
                   LOG_S("digest", info->digest), LOG_S("kernels", info->kernels),
                   LOG_S("isa", dn_isa_name(info->isa)),
@@ -240,8 +243,8 @@ static void log_models(const struct server *server)
 static void load_work(uv_work_t *work)
 {
     struct server *server = work->data;
-    server->load_rc =
-        model_set_open(&server->models, server->options, server->n_workers, &server->load_error);
+    server->load_rc = model_set_open(&server->serving.models, server->options,
+                                     server->serving.n_workers, &server->load_error);
 }
 
 static void on_loaded(uv_work_t *work, int status)
@@ -253,26 +256,27 @@ static void on_loaded(uv_work_t *work, int status)
         return;
     }
     const struct options *options = server->options;
-    if (scheduler_open(&server->scheduler, options, server->n_workers, &server->metrics) != 0) {
+    if (scheduler_open(&server->serving.scheduler, options, server->serving.n_workers,
+                       &server->metrics) != 0) {
         server_fail(server, "loading_failed", "no memory for the workers");
         return;
     }
-    server->api = (struct api_context){
+    server->serving.api = (struct api_context){
         .max_rows_per_request = (uint32_t)options->max_rows_per_request,
         .max_queue_rows = (uint32_t)options->max_queue_rows,
         .max_body_bytes = (uint32_t)options->max_body_bytes,
-        .workers = server->n_workers,
+        .workers = server->serving.n_workers,
         .max_batch = (uint32_t)options->max_batch,
     };
-    for (size_t i = 0; i < server->models.n_served; i++) {
-        scheduler_add_model(server->scheduler, server->models.served[i]);
+    for (size_t i = 0; i < server->serving.models.n_served; i++) {
+        scheduler_add_model(server->serving.scheduler, server->serving.models.served[i]);
     }
     log_models(server);
-    if (server->state >= SERVER_DRAINING) {
+    if (server->life.state >= LIFE_DRAINING) {
         server_check_idle(server);
         return;
     }
-    scheduler_warm(server->scheduler, &server->loop, on_warm, server);
+    scheduler_warm(server->serving.scheduler, &server->loop, on_warm, server);
 }
 
 static void server_enter_sandbox(struct server *server)
@@ -370,15 +374,31 @@ int server_run(struct server *server)
     metrics_init(&server->metrics);
     server->metrics.queue_rows_limit = (uint64_t)server->options->max_queue_rows;
     server->metrics.connections_limit = server->max_connections;
-    model_loads_init(&server->loads, server);
+    server->life.ended = on_ended;
+    server->life.works_while_draining = server->listener.is_passed;
+    server->serving.options = server->options;
+    server->serving.metrics = &server->metrics;
+    server->studio = (struct studio){
+        .serving = &server->serving, .life = &server->life, .alarms = &server->alarms};
+    server->loads = (struct model_loads){.serving = &server->serving,
+                                         .loop = &server->loop,
+                                         .life = &server->life,
+                                         .log = &server->log,
+                                         .reload_ended = on_reload_ended};
+    server->supervisor = (struct supervisor){.loop = &server->loop,
+                                             .life = &server->life,
+                                             .log = &server->log,
+                                             .metrics = &server->metrics,
+                                             .url = server->listener.url,
+                                             .fd = -1};
+    model_loads_init(&server->loads);
     renderings_init(&server->renderings);
     uv_timer_init(&server->loop, &server->stop_timer);
     server->stop_timer.data = server;
-    gate_init(&server->gate, server);
     idempotency_init(&server->idempotency, (uint64_t)server->options->idempotency_ttl_s,
                      (uint64_t)server->options->idempotency_max_bytes);
     alarm_list_init(&server->alarms, &server->loop);
-    if (jobs_open(&server->jobs, server) != 0) {
+    if (jobs_open(&server->jobs, &server->studio) != 0) {
         server_fail(server, "jobs_failed", "no memory for jobs");
     } else if (cache_open(&server->cache, (size_t)server->options->cache_bytes, &server->metrics) !=
                0) {
@@ -391,7 +411,7 @@ int server_run(struct server *server)
     } else if (server_open_signals(server) != 0) {
         server_fail(server, "signals_failed", "signals cannot be watched");
     } else {
-        supervisor_open(&server->supervisor, server);
+        supervisor_open(&server->supervisor);
         server_enter_sandbox(server); /* before it reads what others wrote */
         server->load.data = server;
         uv_queue_work(&server->loop, &server->load, load_work, on_loaded);
@@ -417,8 +437,8 @@ int server_run(struct server *server)
     int rc = uv_loop_close(&server->loop);
     http_free(server->http);
     http_free(server->admin_http);
-    scheduler_close(server->scheduler);
-    model_set_close(&server->models);
+    scheduler_close(server->serving.scheduler);
+    model_set_close(&server->serving.models);
     clients_free(&server->clients);
     idempotency_free(&server->idempotency);
     log_event(&server->log, LOG_INFO, "stopped", LOG_I("exit_status", server->exit_status),

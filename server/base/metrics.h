@@ -1,7 +1,7 @@
 /*
- * What the daemon counts, and its text for Prometheus (exposition format 0.0.4).
+ * What the daemon counts.
  *
- * Owned by the loop thread; only it counts and only it writes the text. Fixed size: no label value
+ * Owned by the loop thread, the only one that counts. Fixed size: no label value
  * comes from a client.
  */
 #ifndef SERVER_BASE_METRICS_H
@@ -56,8 +56,6 @@ enum model_load_result {
     MODEL_LOAD_RESULTS
 };
 extern const char *const model_load_results[MODEL_LOAD_RESULTS];
-
-struct model_set;
 
 struct metrics {
     uint64_t requests[ROUTE_COUNT + 1][METRICS_METHODS + 1][METRICS_MAX_CODES];
@@ -114,9 +112,5 @@ void metrics_count_request(struct metrics *m, int route, const char *method, int
 
 /* Count a job's one outcome. */
 void metrics_count_job(struct metrics *m, enum job_outcome outcome, enum job_reason reason);
-
-/* Everything as text. `models` is NULL while they load. The caller frees; NULL when out of memory.
- */
-char *metrics_text(const struct metrics *m, const struct model_set *models, size_t *bytes);
 
 #endif

@@ -16,7 +16,7 @@ static int take_resources(struct server *server)
     char error[128];
     uint32_t wanted = server->max_connections;
     if (resources_take_descriptors(&server->max_connections, error, sizeof error) != 0 ||
-        resources_check_threads(server->n_workers + POOL_MORE, error, sizeof error) != 0) {
+        resources_check_threads(server->serving.n_workers + POOL_MORE, error, sizeof error) != 0) {
         log_event(&server->log, LOG_ERROR, "resources_failed", LOG_S("reason", error));
         return -1;
     }
@@ -48,18 +48,18 @@ int cmd_serve(const struct options *options)
     struct server server = {
         .options = options,
         .log = {.format = options->log_format},
-        .state = SERVER_LOADING,
+        .life.state = LIFE_LOADING,
         .max_connections = (uint32_t)options->max_connections,
-        .n_workers =
+        .serving.n_workers =
             options->workers > 0 ? (uint32_t)options->workers : (uint32_t)processors.usable,
     };
-    if (server.n_workers > POOL_MAX - POOL_MORE) {
-        server.n_workers = POOL_MAX - POOL_MORE;
+    if (server.serving.n_workers > POOL_MAX - POOL_MORE) {
+        server.serving.n_workers = POOL_MAX - POOL_MORE;
     }
     /* Two more than workers: one reads models while they step, one makes renderings. libuv reads it
      * when the first work is queued. */
     char pool[16];
-    snprintf(pool, sizeof pool, "%u", server.n_workers + POOL_MORE);
+    snprintf(pool, sizeof pool, "%u", server.serving.n_workers + POOL_MORE);
     if (setenv("UV_THREADPOOL_SIZE", pool, 1) != 0) {
         log_event(&server.log, LOG_ERROR, "resources_failed", LOG_S("reason", "out of memory"));
         return 1;

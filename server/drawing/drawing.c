@@ -7,9 +7,8 @@
 #include <time.h>
 
 #include "server/base/random.h"
+#include "server/drawing/gate.h"
 #include "server/drawing/news.h"
-#include "server/http/request.h"
-#include "server/server.h"
 
 static void drawing_free(struct drawing *d)
 {
@@ -130,11 +129,11 @@ int drawing_follow(struct drawing *d)
 static void drawing_done(struct job *job)
 {
     struct drawing *d = (struct drawing *)job;
-    struct server *server = d->server;
+    struct studio *studio = d->studio;
     d->is_working = false;
     free(d->frames);
     d->frames = NULL;
-    server->frames_bytes -= d->frames_bytes;
+    studio->frames_bytes -= d->frames_bytes;
     if (d->news) {
         tell_end(d);
     }
@@ -147,7 +146,7 @@ static void drawing_done(struct job *job)
             o->ops->ended(o);
         }
     }
-    server_check_idle(server);
+    life_tell_end(studio->life);
 }
 
 static const struct job_ops drawing_ops = {
@@ -170,7 +169,7 @@ static size_t frames_bytes(const struct sample_params *p)
 }
 
 /* Memory for the images of `params`, which it takes over. NULL when there is none. */
-static struct drawing *drawing_new(struct server *server, struct client *client,
+static struct drawing *drawing_new(struct studio *studio, struct client *client,
                                    struct sample_params *params, const struct form *form)
 {
     struct drawing *d = calloc(1, sizeof *d);
@@ -178,7 +177,7 @@ static struct drawing *drawing_new(struct server *server, struct client *client,
         params_free(params);
         return NULL;
     }
-    d->server = server;
+    d->studio = studio;
     d->client = client_hold(client);
     d->params = *params;
     *params = (struct sample_params){.labels = NULL};
@@ -197,7 +196,7 @@ static struct drawing *drawing_new(struct server *server, struct client *client,
     d->ops = drawing_ops;
     d->ops.keep = d->frames ? drawing_keep : NULL;
     d->job.ops = &d->ops;
-    d->job.model = model_set_find(&server->models, d->params.model);
+    d->job.model = model_set_find(&studio->serving->models, d->params.model);
     d->job.n_rows = (uint32_t)d->params.n_rows;
     d->job.steps = d->params.steps;
     d->job.priority = d->params.priority;
@@ -209,66 +208,39 @@ static struct drawing *drawing_new(struct server *server, struct client *client,
     return d;
 }
 
-enum admission drawing_begin(struct server *server, struct client *client,
-                             struct sample_params *params, const struct form *form,
-                             struct observer *o)
+int drawing_begin(struct studio *studio, struct client *client, struct sample_params *params,
+                  const struct form *form, struct observer *o, struct refusal *refusal)
 {
-    if (!server_takes_work(server)) {
+    if (!life_takes_work(studio->life)) {
         params_free(params);
-        return ADMISSION_DRAINING;
+        refusal_set(refusal, studio, REFUSED_DRAINING);
+        return -1;
     }
-    uint64_t most = (uint64_t)server->options->max_frames_bytes;
-    if (server->frames_bytes + frames_bytes(params) > most) {
+    uint64_t most = (uint64_t)studio->serving->options->max_frames_bytes;
+    if (studio->frames_bytes + frames_bytes(params) > most) {
         params_free(params);
-        return ADMISSION_FRAMES_FULL;
+        refusal_set(refusal, studio, REFUSED_FRAMES_FULL);
+        return -1;
     }
-    struct drawing *d = drawing_new(server, client, params, form);
+    struct drawing *d = drawing_new(studio, client, params, form);
     /* From the start, or a fast drawing would be over before anybody looks. */
     bool is_followed = o->ops->changed || (d && d->params.preview_every);
     int rc = d ? 0 : DN_ENOMEM;
     if (rc == 0 && is_followed) {
         rc = drawing_follow(d);
     }
-    rc = rc == 0 ? scheduler_submit(server->scheduler, &d->job) : rc;
+    rc = rc == 0 ? scheduler_submit(studio->serving->scheduler, &d->job) : rc;
     if (rc != 0) {
         if (d) {
             drawing_free(d);
         }
-        return rc == DN_ENOMEM ? ADMISSION_NO_MEMORY : ADMISSION_QUEUE_FULL;
+        refusal_set(refusal, studio, rc == DN_ENOMEM ? REFUSED_NO_MEMORY : REFUSED_QUEUE_FULL);
+        return -1;
     }
     d->is_working = true;
-    server->frames_bytes += d->frames_bytes;
+    studio->frames_bytes += d->frames_bytes;
     drawing_attach(d, o);
-    return ADMITTED;
-}
-
-void drawing_reply_refused(struct request *r, enum admission why)
-{
-    static const struct {
-        enum problem_kind kind;
-        enum job_reason reason;
-        const char *text;
-    } refusals[] = {
-        [ADMISSION_NO_MEMORY] = {PROBLEM_OUT_OF_MEMORY, REASON_OUT_OF_MEMORY,
-                                 "There was no memory for the request."},
-        [ADMISSION_QUEUE_FULL] = {PROBLEM_QUEUE_FULL, REASON_QUEUE_FULL,
-                                  "There is no room in the queue for this many images now."},
-        [ADMISSION_FRAMES_FULL] = {PROBLEM_QUEUE_FULL, REASON_QUEUE_FULL,
-                                   "There is no room for the frames of this many films now."},
-        [ADMISSION_DRAINING] = {PROBLEM_DRAINING, REASON_DRAINING,
-                                "The server finishes its work and shuts down."},
-        [ADMISSION_JOBS_FULL] = {PROBLEM_JOBS_FULL, REASON_JOBS_FULL,
-                                 "As many jobs as can be stored are waiting or at work."},
-    };
-    struct problem problem;
-    problem_set(&problem, refusals[why].kind, "%s", refusals[why].text);
-    metrics_count_job(&r->server->metrics, OUTCOME_REJECTED, refusals[why].reason);
-    request_reply_problem(r, &problem);
-    if (why != ADMISSION_NO_MEMORY) {
-        char seconds[16];
-        snprintf(seconds, sizeof seconds, "%u", scheduler_eta_s(r->server->scheduler));
-        request_add_header(r, MHD_HTTP_HEADER_RETRY_AFTER, seconds);
-    }
+    return 0;
 }
 
 void drawing_attach(struct drawing *d, struct observer *o)
@@ -307,7 +279,7 @@ void drawing_detach(struct observer *o, enum job_reason reason)
 void drawing_cancel(struct drawing *d, enum job_reason reason)
 {
     if (d->is_working) {
-        scheduler_cancel(d->server->scheduler, &d->job, reason);
+        scheduler_cancel(d->studio->serving->scheduler, &d->job, reason);
     }
 }
 
@@ -366,35 +338,6 @@ int drawing_take(struct drawing *d, const struct form *form, struct rendition *o
     *out = d->made;
     d->made.bytes = NULL;
     return 0;
-}
-
-static void add_headers(struct request *r, const struct drawing *d)
-{
-    const struct dn_model_info *info = dn_model_info(d->params.model);
-    char text[128];
-    snprintf(text, sizeof text, "%llu", (unsigned long long)d->params.seed);
-    request_add_header(r, "X-Seed", text);
-    request_add_header(r, "X-Model-Digest", info->digest);
-    request_add_header(r, "X-Determinism", info->kernels);
-    if (!drawing_has_ended(d)) { /* an image of a job at work: the timings are not known yet */
-        return;
-    }
-    snprintf(text, sizeof text, "queue;dur=%.3f, sample;dur=%.3f, encode;dur=%.3f",
-             d->timings.queue_ms, d->timings.sample_ms, d->timings.encode_ms);
-    request_add_header(r, "Server-Timing", text);
-}
-
-void drawing_reply(const struct drawing *d, struct request *r, int rc, struct rendition *rendition)
-{
-    char *body = rc == 0 ? rendition->bytes : NULL;
-    rendition->bytes = NULL;
-    request_reply(r, 200, rendition->media_type, body, rendition->n_bytes);
-    if (body) {
-        add_headers(r, d);
-        if (*rendition->digest) {
-            request_add_header(r, "X-Sample-Digest", rendition->digest);
-        }
-    }
 }
 
 void drawing_problem(const struct drawing *d, struct problem *problem)

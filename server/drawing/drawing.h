@@ -12,11 +12,11 @@
 #include "api/bundle.h"
 #include "api/document.h"
 #include "api/job_document.h"
+#include "server/drawing/refusal.h"
+#include "server/drawing/studio.h"
 #include "server/scheduling/job.h"
 
-struct server;
 struct client;
-struct request;
 struct drawing;
 struct observer;
 struct news;
@@ -56,7 +56,7 @@ struct drawing {
     struct job job;     /* first: the scheduler hands back a struct job * */
     struct job_ops ops; /* the job's: `stepped` is set once somebody follows */
     struct news *news;  /* of a drawing that somebody follows, else NULL */
-    struct server *server;
+    struct studio *studio;
     struct sample_params params;
     struct client *client;   /* held: whose turn it is; NULL is nobody in particular */
     const struct form *form; /* its body is made by the worker; NULL for none */
@@ -75,23 +75,11 @@ struct drawing {
     struct rendition made; /* in `form` */
 };
 
-enum admission {
-    ADMITTED,
-    ADMISSION_NO_MEMORY,
-    ADMISSION_QUEUE_FULL,
-    ADMISSION_FRAMES_FULL,
-    ADMISSION_DRAINING,
-    ADMISSION_JOBS_FULL
-};
-
 /* Have `params` drawn for `client`, NULL allowed, with `o` attached; takes params over whatever
- * comes of it. Nothing is attached unless it is admitted. ops->ended is not called from within. */
-enum admission drawing_begin(struct server *server, struct client *client,
-                             struct sample_params *params, const struct form *form,
-                             struct observer *o);
-
-/* Answer a request that was not admitted, and count it. */
-void drawing_reply_refused(struct request *r, enum admission why);
+ * comes of it. Returns 0, and ops->ended is not called from within; or -1 with the refusal, and
+ * nothing is attached. */
+int drawing_begin(struct studio *studio, struct client *client, struct sample_params *params,
+                  const struct form *form, struct observer *o, struct refusal *refusal);
 
 /* Also be told of a drawing; after it has ended there is nothing more to tell. */
 void drawing_attach(struct drawing *d, struct observer *o);
@@ -123,10 +111,6 @@ void rendition_free(struct rendition *rendition);
 
 /* The same, for whoever has waited for it: made already where `form` is the drawing's own. */
 int drawing_take(struct drawing *d, const struct form *form, struct rendition *out);
-
-/* Answer `r` with a rendition, whose bytes are taken, if `rc` says that it was made: body and
- * headers, but for those on caching. */
-void drawing_reply(const struct drawing *d, struct request *r, int rc, struct rendition *rendition);
 
 /* Why a drawing that ended has failed. */
 void drawing_problem(const struct drawing *d, struct problem *problem);

@@ -1,21 +1,17 @@
 #include "server/drawing/gate.h"
 
 #include <stddef.h>
-#include <stdio.h>
-
-#include "server/http/request.h"
-#include "server/server.h"
 
 /* ---- cost ----------------------------------------------------------------------------------- */
 
 /* Is the time too short? Returns 0 or -1 with the problem. */
-static int check_time(const struct gate *g, const struct ticket *t, struct client *client,
+static int check_time(const struct serving *serving, const struct ticket *t, struct client *client,
                       const struct sample_params *p, struct problem *problem)
 {
     /* What was measured before the first step is too little to say that something cannot be. */
-    const struct served_model *m = model_set_find(&g->server->models, p->model);
+    const struct served_model *m = model_set_find(&serving->models, p->model);
     double each_s = m->has_stepped ? m->queue.jobs.evaluation_s : 0;
-    double all_s = each_s * (double)t->evaluations / g->server->n_workers;
+    double all_s = each_s * (double)t->evaluations / serving->n_workers;
     double one_s = each_s * (double)t->evaluations / t->rows; /* its steps follow one another */
     double own_ms = 1e3 * (all_s > one_s ? all_s : one_s);
     if (own_ms > p->timeout_ms) {
@@ -24,8 +20,8 @@ static int check_time(const struct gate *g, const struct ticket *t, struct clien
         problem_add(problem, "/timeout_ms", "too short");
         return -1;
     }
-    double ahead_ms = 1e3 * scheduler_ahead_s(g->server->scheduler, client_share(client),
-                                              p->priority, t->evaluations);
+    double ahead_ms = 1e3 * scheduler_ahead_s(serving->scheduler, client_share(client), p->priority,
+                                              t->evaluations);
     if (own_ms + ahead_ms > p->timeout_ms) {
         problem_set(problem, PROBLEM_DEADLINE_BUSY,
                     "This takes about %.0f ms, after %.0f ms for what is before it.", own_ms,
@@ -37,23 +33,6 @@ static int check_time(const struct gate *g, const struct ticket *t, struct clien
 }
 
 /* ---- tickets -------------------------------------------------------------------------------- */
-
-static void reply_refused(struct request *r, const struct problem *problem, uint32_t retry_after_s)
-{
-    enum job_reason reason =
-        problem->kind == PROBLEM_DEADLINE || problem->kind == PROBLEM_DEADLINE_BUSY
-            ? REASON_DEADLINE
-        : problem->kind == PROBLEM_PRIORITY ? REASON_PRIORITY
-                                            : REASON_QUOTA;
-    metrics_count_job(&r->server->metrics, OUTCOME_REJECTED, reason);
-    request_reply_problem(r, problem);
-    if (problem->kind == PROBLEM_QUOTA_EXCEEDED || problem->kind == PROBLEM_DEADLINE_BUSY) {
-        char seconds[16];
-        snprintf(seconds, sizeof seconds, "%u",
-                 retry_after_s ? retry_after_s : scheduler_eta_s(r->server->scheduler));
-        request_add_header(r, MHD_HTTP_HEADER_RETRY_AFTER, seconds);
-    }
-}
 
 /* May the client ask for this priority? One that was not asked for is the client's highest, but not
  * above normal. Returns 0 or -1 with the problem. */
@@ -77,44 +56,62 @@ static void on_alarm(struct alarm *alarm)
     t->late(t);
 }
 
-int ticket_begin(struct ticket *t, struct request *r, struct sample_params *p,
-                 void (*late)(struct ticket *ticket))
+/* Count it, and say when to come back where that helps. */
+static void refuse(const struct serving *serving, struct refusal *refusal)
 {
-    struct gate *g = &r->server->gate;
-    struct problem problem;
-    uint32_t retry_after_s = 0;
-    *t = (struct ticket){.rows = (uint32_t)p->n_rows, .late = late};
+    enum problem_kind kind = refusal->problem.kind;
+    enum job_reason reason = kind == PROBLEM_DEADLINE || kind == PROBLEM_DEADLINE_BUSY
+                                 ? REASON_DEADLINE
+                             : kind == PROBLEM_PRIORITY ? REASON_PRIORITY
+                                                        : REASON_QUOTA;
+    metrics_count_job(serving->metrics, OUTCOME_REJECTED, reason);
+    bool may_come_back = kind == PROBLEM_QUOTA_EXCEEDED || kind == PROBLEM_DEADLINE_BUSY;
+    if (may_come_back && refusal->retry_after_s == 0) {
+        refusal->retry_after_s = scheduler_eta_s(serving->scheduler);
+    }
+}
+
+int ticket_begin(struct ticket *t, struct studio *studio, struct client *client,
+                 struct sample_params *p, void (*late)(struct ticket *ticket),
+                 struct refusal *refusal)
+{
+    struct problem *problem = &refusal->problem;
+    refusal->retry_after_s = 0;
+    *t = (struct ticket){.studio = studio, .rows = (uint32_t)p->n_rows, .late = late};
     const struct dn_row_params row = params_row(p, 0);
     t->evaluations = (uint64_t)p->n_rows * dn_model_row_evaluations(p->model, &row);
-    if (check_priority(r->client, p, &problem) != 0 ||
-        (p->timeout_ms && check_time(g, t, r->client, p, &problem) != 0) ||
-        client_take(r->client, t->rows, &problem, &retry_after_s) != 0) {
+    if (check_priority(client, p, problem) != 0 ||
+        (p->timeout_ms && check_time(studio->serving, t, client, p, problem) != 0) ||
+        client_take(client, t->rows, problem, &refusal->retry_after_s) != 0) {
         t->evaluations = 0;
-        reply_refused(r, &problem, retry_after_s);
+        refuse(studio->serving, refusal);
         return -1;
     }
-    t->client = client_hold(r->client);
+    t->client = client_hold(client);
     if (p->timeout_ms) {
-        alarm_set(&g->server->alarms, &t->alarm, p->timeout_ms, on_alarm);
+        alarm_set(studio->alarms, &t->alarm, p->timeout_ms, on_alarm);
     }
     return 0;
 }
 
-void ticket_end(struct ticket *t, struct gate *g, bool unused)
+void ticket_end(struct ticket *t, bool unused)
 {
     if (t->evaluations == 0) {
         return;
     }
-    alarm_clear(&g->server->alarms, &t->alarm);
+    alarm_clear(t->studio->alarms, &t->alarm);
     client_give_back(t->client, t->rows, unused);
     client_drop(t->client);
     *t = (struct ticket){.evaluations = 0};
 }
 
-void ticket_move(struct ticket *to, struct ticket *from, struct gate *g,
-                 void (*late)(struct ticket *ticket))
+void ticket_move(struct ticket *to, struct ticket *from, void (*late)(struct ticket *ticket))
 {
-    struct alarm_list *alarms = &g->server->alarms;
+    if (from->evaluations == 0) {
+        *to = *from;
+        return;
+    }
+    struct alarm_list *alarms = from->studio->alarms;
     uint64_t now_ms = uv_now(alarms->timer.loop), at_ms = from->alarm.at_ms;
     bool has_limit = from->alarm.is_set;
     alarm_clear(alarms, &from->alarm);
@@ -129,9 +126,4 @@ void ticket_move(struct ticket *to, struct ticket *from, struct gate *g,
 void gate_problem_late(struct problem *problem, uint32_t timeout_ms)
 {
     problem_set(problem, PROBLEM_DEADLINE, "This was not done within %u ms.", timeout_ms);
-}
-
-void gate_init(struct gate *g, struct server *server)
-{
-    *g = (struct gate){.server = server};
 }

@@ -14,11 +14,11 @@
 #include "api/params.h"
 #include "server/base/alarm.h"
 #include "server/clients/clients.h"
-
-struct server;
-struct request;
+#include "server/drawing/refusal.h"
+#include "server/drawing/studio.h"
 
 struct ticket {
+    struct studio *studio;
     struct client *client; /* held; NULL is nobody in particular */
     uint32_t rows;
     uint64_t evaluations; /* 0: not let in */
@@ -26,26 +26,21 @@ struct ticket {
     void (*late)(struct ticket *ticket);
 };
 
-struct gate {
-    struct server *server;
-};
-
-void gate_init(struct gate *g, struct server *server);
-
-/* Let a request for `params` in, whose priority this resolves. Returns 0: the caller calls
- * ticket_end() once. Or -1, with the request answered: 403 for its priority, 429 over its quota,
- * 503 where its time is too short as long as so much else is to be done, 504 where it is too short
- * anyway. `late` is called when its time is over, if it has a limit, and must end the ticket. */
-int ticket_begin(struct ticket *t, struct request *r, struct sample_params *params,
-                 void (*late)(struct ticket *ticket));
+/* Let a request of `client` (NULL is nobody in particular) for `params` in, whose priority this
+ * resolves. Returns 0: the caller calls ticket_end() once. Or -1 with the refusal: 403 for its
+ * priority, 429 over its quota, 503 where its time is too short as long as so much else is to be
+ * done, 504 where it is too short anyway. `late` is called when its time is over, if it has a
+ * limit, and must end the ticket. */
+int ticket_begin(struct ticket *t, struct studio *studio, struct client *client,
+                 struct sample_params *params, void (*late)(struct ticket *ticket),
+                 struct refusal *refusal);
 
 /* It has its answer or gave up; `unused` when nothing was done for it at all. Nothing happens to
  * one that is all zeros or has ended. */
-void ticket_end(struct ticket *t, struct gate *g, bool unused);
+void ticket_end(struct ticket *t, bool unused);
 
 /* Let `to` stand for what `from` stood for, which has ended then. */
-void ticket_move(struct ticket *to, struct ticket *from, struct gate *g,
-                 void (*late)(struct ticket *ticket));
+void ticket_move(struct ticket *to, struct ticket *from, void (*late)(struct ticket *ticket));
 
 /* What a late request is told. */
 void gate_problem_late(struct problem *problem, uint32_t timeout_ms);

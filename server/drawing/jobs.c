@@ -7,8 +7,6 @@
 #include <time.h>
 
 #include "server/base/random.h"
-#include "server/http/request.h"
-#include "server/server.h"
 
 #define BUCKETS 1024
 
@@ -16,7 +14,7 @@ LIST_HEAD(bucket, stored_job);
 TAILQ_HEAD(job_list, stored_job);
 
 struct jobs {
-    struct server *server;
+    struct studio *studio;
     struct bucket buckets[BUCKETS];
     struct job_list all;      /* the newest first */
     struct job_list finished; /* and not expired, the oldest first */
@@ -131,7 +129,7 @@ static void stored_unlink(struct stored_job *job)
 
 static void stored_forget(struct stored_job *job)
 {
-    ticket_end(&job->ticket, &job->jobs->server->gate, false);
+    ticket_end(&job->ticket, false);
     stored_unlink(job);
     TAILQ_REMOVE(&job->jobs->all, job, all);
     LIST_REMOVE(job, same_hash);
@@ -145,10 +143,10 @@ static void stored_expire(struct stored_job *job)
     stored_unlink(job);
     stored_move(job, STORED_EXPIRED);
     drawing_detach(&job->observer, REASON_NONE);
-    job->expires_s = time(NULL) + jobs->server->options->job_ttl_s;
+    job->expires_s = time(NULL) + jobs->studio->serving->options->job_ttl_s;
     TAILQ_INSERT_TAIL(&jobs->expired, job, kept);
     job->is_kept = true;
-    if (++jobs->n_expired > (size_t)jobs->server->options->max_jobs) {
+    if (++jobs->n_expired > (size_t)jobs->studio->serving->options->max_jobs) {
         stored_forget(TAILQ_FIRST(&jobs->expired));
     }
 }
@@ -172,20 +170,20 @@ static void jobs_arm(struct jobs *jobs)
     const struct stored_job *finished = TAILQ_FIRST(&jobs->finished);
     const struct stored_job *expired = TAILQ_FIRST(&jobs->expired);
     if (!finished && !expired) {
-        alarm_clear(&jobs->server->alarms, &jobs->alarm);
+        alarm_clear(jobs->studio->alarms, &jobs->alarm);
         return;
     }
     int64_t at_s = finished ? finished->expires_s : expired->expires_s;
     at_s = expired && expired->expires_s < at_s ? expired->expires_s : at_s;
     int64_t left_s = at_s - time(NULL);
     uint64_t after_ms = left_s > 0 ? (uint64_t)left_s * 1000 : 0;
-    alarm_set(&jobs->server->alarms, &jobs->alarm, after_ms, on_alarm);
+    alarm_set(jobs->studio->alarms, &jobs->alarm, after_ms, on_alarm);
 }
 
 /* Let finished jobs expire, the oldest first, until one more of so many bytes fits. */
 static bool jobs_make_room(struct jobs *jobs, uint64_t bytes)
 {
-    const struct options *options = jobs->server->options;
+    const struct options *options = jobs->studio->serving->options;
     while (jobs->n_live >= (size_t)options->max_jobs ||
            jobs->bytes + bytes > (uint64_t)options->max_jobs_bytes) {
         struct stored_job *oldest = TAILQ_FIRST(&jobs->finished);
@@ -213,9 +211,9 @@ static void on_ended(struct observer *o)
 {
     struct stored_job *job = (struct stored_job *)o;
     struct jobs *jobs = job->jobs;
-    const struct options *options = jobs->server->options;
+    const struct options *options = jobs->studio->serving->options;
     jobs_update(job);
-    ticket_end(&job->ticket, &jobs->server->gate, false);
+    ticket_end(&job->ticket, false);
     job->expires_s = time(NULL) + options->job_ttl_s;
     TAILQ_INSERT_TAIL(&jobs->finished, job, kept);
     job->is_kept = true;
@@ -266,9 +264,9 @@ static size_t hash_of(const char *id)
     return hash % BUCKETS;
 }
 
-const char *jobs_owner(const struct request *r)
+const char *jobs_owner(const struct client *client)
 {
-    return r->client ? r->client->name : "";
+    return client ? client->name : "";
 }
 
 struct stored_job *jobs_find(const struct jobs *jobs, const char *owner, const char *id)
@@ -333,47 +331,47 @@ static void on_late(struct ticket *t)
 {
     struct stored_job *job =
         (struct stored_job *)(void *)((char *)t - offsetof(struct stored_job, ticket));
-    ticket_end(t, &job->jobs->server->gate, false);
+    ticket_end(t, false);
     drawing_cancel(job->observer.drawing, REASON_DEADLINE);
 }
 
-struct stored_job *jobs_create(struct request *r, struct sample_params *params,
-                               const char *body_digest)
+struct stored_job *jobs_create(struct jobs *jobs, struct client *client,
+                               struct sample_params *params, const char *body_digest,
+                               struct refusal *refusal)
 {
-    struct jobs *jobs = r->server->jobs;
-    struct stored_job *job = stored_new(jobs, jobs_owner(r), params);
+    struct stored_job *job = stored_new(jobs, jobs_owner(client), params);
     if (!job) {
         params_free(params);
-        drawing_reply_refused(r, ADMISSION_NO_MEMORY);
+        refusal_set(refusal, jobs->studio, REFUSED_NO_MEMORY);
         return NULL;
     }
     memcpy(job->body_digest, body_digest, strlen(body_digest) + 1);
-    if (ticket_begin(&job->ticket, r, params, on_late) != 0) {
+    if (ticket_begin(&job->ticket, jobs->studio, client, params, on_late, refusal) != 0) {
         params_free(params);
         stored_free(job);
         return NULL;
     }
     job->params.priority = params->priority;
-    enum admission admission = ADMISSION_JOBS_FULL;
+    int rc = -1;
     if (jobs_make_room(jobs, bytes_of(params))) {
-        admission = drawing_begin(jobs->server, r->client, params, NULL, &job->observer);
+        rc = drawing_begin(jobs->studio, client, params, NULL, &job->observer, refusal);
     } else {
         params_free(params);
+        refusal_set(refusal, jobs->studio, REFUSED_JOBS_FULL);
     }
-    if (admission != ADMITTED) {
-        ticket_end(&job->ticket, &jobs->server->gate, true);
+    if (rc != 0) {
+        ticket_end(&job->ticket, true);
         stored_free(job);
-        drawing_reply_refused(r, admission);
         return NULL;
     }
     stored_insert(job);
     return job;
 }
 
-struct stored_job *jobs_adopt(struct request *r, struct drawing *d, struct ticket *ticket)
+struct stored_job *jobs_adopt(struct jobs *jobs, struct client *client, struct drawing *d,
+                              struct ticket *ticket)
 {
-    struct jobs *jobs = r->server->jobs;
-    struct stored_job *job = stored_new(jobs, jobs_owner(r), &d->params);
+    struct stored_job *job = stored_new(jobs, jobs_owner(client), &d->params);
     if (!job) {
         return NULL;
     }
@@ -383,7 +381,7 @@ struct stored_job *jobs_adopt(struct request *r, struct drawing *d, struct ticke
     }
     job->created_s = d->created;
     drawing_attach(d, &job->observer);
-    ticket_move(&job->ticket, ticket, &jobs->server->gate, on_late);
+    ticket_move(&job->ticket, ticket, on_late);
     stored_insert(job);
     return job;
 }
@@ -429,13 +427,13 @@ void jobs_unwait(struct job_waiter *w)
 
 /* ---- the whole ------------------------------------------------------------------------------ */
 
-int jobs_open(struct jobs **out, struct server *server)
+int jobs_open(struct jobs **out, struct studio *studio)
 {
     struct jobs *jobs = calloc(1, sizeof *jobs);
     if (!jobs) {
         return -1;
     }
-    jobs->server = server;
+    jobs->studio = studio;
     TAILQ_INIT(&jobs->all);
     TAILQ_INIT(&jobs->finished);
     TAILQ_INIT(&jobs->expired);
@@ -448,7 +446,7 @@ void jobs_close(struct jobs *jobs)
     if (!jobs) {
         return;
     }
-    alarm_clear(&jobs->server->alarms, &jobs->alarm);
+    alarm_clear(jobs->studio->alarms, &jobs->alarm);
     for (struct stored_job *job = TAILQ_FIRST(&jobs->all), *next; job; job = next) {
         next = TAILQ_NEXT(job, all);
         drawing_detach(&job->observer, REASON_NONE);

@@ -66,14 +66,14 @@ struct stored_job {
     LIST_ENTRY(stored_job) same_hash;
 };
 
-/* Returns 0 or -1. `server` outlives it. */
-int jobs_open(struct jobs **out, struct server *server);
+/* Returns 0 or -1. `studio` outlives it. */
+int jobs_open(struct jobs **out, struct studio *studio);
 
 /* Nothing may be at work or waiting. NULL allowed. */
 void jobs_close(struct jobs *jobs);
 
-/* Whose jobs a request may see and name: the others are not there for it. */
-const char *jobs_owner(const struct request *r);
+/* Whose jobs a client, NULL allowed, may see and name: the others are not there for it. */
+const char *jobs_owner(const struct client *client);
 
 /* The owner's job of that id, expired or not, or NULL. */
 struct stored_job *jobs_find(const struct jobs *jobs, const char *owner, const char *id);
@@ -81,15 +81,16 @@ struct stored_job *jobs_find(const struct jobs *jobs, const char *owner, const c
 /* The newest job older than number `before`, of any owner, or NULL. */
 struct stored_job *jobs_older(const struct jobs *jobs, uint64_t before);
 
-/* Have params drawn as a job with the id in them, or one of its own where that is "". The id must
- * be free. Takes params over whatever comes of it. NULL when it is refused: then the request has
- * its answer. */
-struct stored_job *jobs_create(struct request *r, struct sample_params *params,
-                               const char *body_digest);
+/* Have params drawn for `client` as a job with the id in them, or one of its own where that is "".
+ * The id must be free. Takes params over whatever comes of it. NULL with the refusal. */
+struct stored_job *jobs_create(struct jobs *jobs, struct client *client,
+                               struct sample_params *params, const char *body_digest,
+                               struct refusal *refusal);
 
-/* Make a job of a drawing that is at work, for which `r` has waited so far, and whose ticket it
- * takes. NULL when there is no room. */
-struct stored_job *jobs_adopt(struct request *r, struct drawing *d, struct ticket *ticket);
+/* Make a job of a drawing that is at work, for which a request of `client` has waited so far, and
+ * whose ticket it takes. NULL when there is no room. */
+struct stored_job *jobs_adopt(struct jobs *jobs, struct client *client, struct drawing *d,
+                              struct ticket *ticket);
 
 /* End a job early: it is canceled when this returns. One that has ended stays as it is. */
 void jobs_cancel(struct stored_job *job);

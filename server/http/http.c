@@ -86,7 +86,7 @@ static void request_end(struct request *r, bool aborted)
     connection_enter(&r->http->connections, c, PHASE_IDLE, 0);
     struct server *server = r->server;
     request_free(r);
-    server_check_idle(server);
+    life_tell_end(&server->life);
 }
 
 static struct request *request_new(struct http *http, struct MHD_Connection *mhd,
@@ -269,7 +269,7 @@ static void on_connection(void *cls, struct MHD_Connection *mhd, void **socket_c
             request_end(c->request, true);
         }
         connection_remove(&http->connections, c);
-        server_check_idle(http->server);
+        life_tell_end(&http->server->life);
     }
 }
 

@@ -66,7 +66,7 @@ static void reply_common(struct request *r, unsigned status, const char *type, s
     }
     clients_add_headers(r);
     cors_add_headers(r);
-    if (r->server->state >= SERVER_LEAVING) {
+    if (r->server->life.state >= LIFE_LEAVING) {
         request_add_header(r, MHD_HTTP_HEADER_CONNECTION, "close");
     }
 }
@@ -149,7 +149,7 @@ void request_reply_head(struct request *r, unsigned status, const char *type)
     drop_response(r);
     r->response = MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, 1, read_nothing, NULL, NULL);
     reply_common(r, status, type, 0);
-    if (r->server->state < SERVER_LEAVING) { /* then it is there already */
+    if (r->server->life.state < LIFE_LEAVING) { /* then it is there already */
         request_add_header(r, MHD_HTTP_HEADER_CONNECTION, "close");
     }
 }

@@ -4,10 +4,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 
 #include "api/unicode.h"
-#include "server/http/http.h"
-#include "server/server.h"
 
 #define MEASURE_SECONDS 0.3
 
@@ -59,16 +58,16 @@ static void note_reload(const struct model_load *load, struct served_model *m)
     }
 }
 
-static void log_load(const struct server *server, const struct model_load *load)
+static void log_load(const struct log *log, const struct model_load *load)
 {
     if (load->result == MODEL_REFUSED) {
-        log_event(&server->log, LOG_ERROR, "model_refused", LOG_S("file", load->path),
+        log_event(log, LOG_ERROR, "model_refused", LOG_S("file", load->path),
                   LOG_S("reason", load->problem.detail));
         return;
     }
     const struct dn_model_info *info = served_model_info(load->served);
     bool is_new = load->result != MODEL_UNCHANGED;
-    log_event(&server->log, LOG_INFO, is_new ? "model_loaded" : "model_unchanged",
+    log_event(log, LOG_INFO, is_new ? "model_loaded" : "model_unchanged",
               LOG_S("model", info->name), LOG_S("digest", info->digest), LOG_S("file", load->path),
               LOG_S("replaces", load->result == MODEL_REPLACED ? load->digest : NULL),
               LOG_I("evaluations", load->served->batch_limit));
@@ -80,8 +79,7 @@ static void reload_end(struct model_loads *l, enum model_load_result result)
     if (--l->n_reloading > 0) {
         return;
     }
-    log_event(&l->server->log, LOG_INFO, "models_reloaded",
-              LOG_I("replaced", l->reloaded[MODEL_REPLACED]),
+    log_event(l->log, LOG_INFO, "models_reloaded", LOG_I("replaced", l->reloaded[MODEL_REPLACED]),
               LOG_I("unchanged", l->reloaded[MODEL_UNCHANGED]),
               LOG_I("refused", l->reloaded[MODEL_REFUSED]));
     if (l->reload_again) {
@@ -89,7 +87,7 @@ static void reload_end(struct model_loads *l, enum model_load_result result)
         model_loads_reload(l);
     }
     if (l->n_reloading == 0) {
-        supervisor_changed(&l->server->supervisor);
+        l->reload_ended(l);
     }
 }
 
@@ -98,9 +96,9 @@ static void load_end(struct model_loads *l, struct model_load *load)
 {
     TAILQ_REMOVE(&l->queue, load, link);
     l->n_queued--;
-    l->server->metrics.model_loads[load->result]++;
-    note_reload(load, served_from(&l->server->models, load->path));
-    log_load(l->server, load);
+    l->serving->metrics->model_loads[load->result]++;
+    note_reload(load, served_from(&l->serving->models, load->path));
+    log_load(l->log, load);
     if (load->ended) {
         load->ended(load, load->arg);
     }
@@ -122,67 +120,69 @@ static void refuse_draining(struct model_load *load)
 
 static void on_let_go(struct served_model *m, void *arg)
 {
-    struct server *server = arg;
-    int place = model_set_find_name(&server->models, served_model_info(m)->name);
+    struct model_loads *l = arg;
+    struct serving *serving = l->serving;
+    int place = model_set_find_name(&serving->models, served_model_info(m)->name);
     if (place >= 0) {
-        server->models.served[place]->n_images += m->n_images;
+        serving->models.served[place]->n_images += m->n_images;
     }
-    server->metrics.models_retiring--;
-    log_event(&server->log, LOG_INFO, "model_gone", LOG_S("model", served_model_info(m)->name),
+    serving->metrics->models_retiring--;
+    log_event(l->log, LOG_INFO, "model_gone", LOG_S("model", served_model_info(m)->name),
               LOG_S("digest", served_model_info(m)->digest));
     served_model_free(m);
     give_memory_back();
 }
 
-static void retire(struct server *server, struct served_model *m)
+static void retire(struct model_loads *l, struct served_model *m)
 {
-    server->metrics.models_retiring++;
-    scheduler_retire_model(server->scheduler, m, on_let_go, server);
+    struct serving *serving = l->serving;
+    serving->metrics->models_retiring++;
+    scheduler_retire_model(serving->scheduler, m, on_let_go, l);
 }
 
-static void publish(struct server *server)
+static void publish(struct serving *serving)
 {
-    model_set_publish(&server->models, server->options, &server->api);
+    model_set_publish(&serving->models, serving->options, &serving->api);
 }
 
 void model_loads_activate(struct model_loads *l, size_t place)
 {
-    struct server *server = l->server;
-    model_set_activate(&server->models, place);
-    publish(server);
-    const struct dn_model_info *info = served_model_info(server->models.served[0]);
-    log_event(&server->log, LOG_INFO, "model_activated", LOG_S("model", info->name),
+    struct serving *serving = l->serving;
+    model_set_activate(&serving->models, place);
+    publish(serving);
+    const struct dn_model_info *info = served_model_info(serving->models.served[0]);
+    log_event(l->log, LOG_INFO, "model_activated", LOG_S("model", info->name),
               LOG_S("digest", info->digest));
 }
 
 int model_loads_unload(struct model_loads *l, size_t place, struct problem *problem)
 {
-    struct server *server = l->server;
+    struct serving *serving = l->serving;
     if (place == 0) {
         problem_set(problem, PROBLEM_MODEL_IS_DEFAULT,
                     "%s is the default model: activate another one first.",
-                    served_model_info(server->models.served[0])->name);
+                    served_model_info(serving->models.served[0])->name);
         return -1;
     }
-    struct served_model *m = model_set_take(&server->models, place);
-    publish(server);
-    log_event(&server->log, LOG_INFO, "model_unloaded", LOG_S("model", served_model_info(m)->name),
+    struct served_model *m = model_set_take(&serving->models, place);
+    publish(serving);
+    log_event(l->log, LOG_INFO, "model_unloaded", LOG_S("model", served_model_info(m)->name),
               LOG_S("digest", served_model_info(m)->digest), LOG_I("rows", m->n_rows));
-    retire(server, m);
+    retire(l, m);
     return 0;
 }
 
 /* May the model that was opened serve? Returns 0, or -1 with the problem. */
-static int check_place(const struct server *server, const struct model_load *load,
+static int check_place(const struct serving *serving, const struct model_load *load,
                        struct problem *problem)
 {
-    const struct model_set *set = &server->models;
+    const struct model_set *set = &serving->models;
     const char *name = served_model_info(load->opened)->name;
     int place = model_set_find_name(set, name);
     if (place >= 0 && !is_same_file(set->served[place]->path, load->path)) {
         problem_set(problem, PROBLEM_MODEL_EXISTS, "A model named %s is served from %s.", name,
                     set->served[place]->path);
-    } else if (model_name_is_alias(server->options->model_aliases, name)) {
+    } else if (model_name_is_alias(serving->options->model_aliases, name)) {
         problem_set(problem, PROBLEM_MODEL_EXISTS, "%s is another name of a model (--model-alias).",
                     name);
     } else if (place < 0 && load->is_reload) {
@@ -197,20 +197,21 @@ static int check_place(const struct server *server, const struct model_load *loa
 }
 
 /* The model that was opened begins to serve, in one turn of the loop. */
-static void load_publish(struct server *server, struct model_load *load)
+static void load_publish(struct model_loads *l, struct model_load *load)
 {
-    struct served_model *m = load->opened, *old = model_set_put(&server->models, m);
+    struct serving *serving = l->serving;
+    struct served_model *m = load->opened, *old = model_set_put(&serving->models, m);
     load->opened = NULL;
     load->served = m;
     load->result = old ? MODEL_REPLACED : MODEL_LOADED;
-    scheduler_add_model(server->scheduler, m);
-    publish(server);
+    scheduler_add_model(serving->scheduler, m);
+    publish(serving);
     if (old) {
-        retire(server, old);
+        retire(l, old);
     }
 }
 
-static void load_settle(struct server *server, struct model_load *load)
+static void load_settle(struct model_loads *l, struct model_load *load)
 {
     char *text = load->error.text;
     load->result = MODEL_REFUSED;
@@ -225,13 +226,13 @@ static void load_settle(struct server *server, struct model_load *load)
         problem_set(&load->problem, PROBLEM_MODEL_REFUSED, "%s", load->error.text);
     } else if (!load->opened) {
         load->result = MODEL_UNCHANGED;
-        load->served = served_from(&server->models, load->path);
-    } else if (check_place(server, load, &load->problem) == 0) {
-        load_publish(server, load);
+        load->served = served_from(&l->serving->models, load->path);
+    } else if (check_place(l->serving, load, &load->problem) == 0) {
+        load_publish(l, load);
     }
     if (load->result != MODEL_REFUSED && load->make_default) {
-        int place = model_set_find_name(&server->models, served_model_info(load->served)->name);
-        model_loads_activate(&server->loads, (size_t)place);
+        int place = model_set_find_name(&l->serving->models, served_model_info(load->served)->name);
+        model_loads_activate(l, (size_t)place);
     }
 }
 
@@ -241,9 +242,9 @@ static void load_settle(struct server *server, struct model_load *load)
 static void load_work(uv_work_t *work)
 {
     struct model_load *load = work->data;
-    const struct server *server = load->loads->server;
-    load->rc = served_model_open_changed(&load->opened, load->path, server->options,
-                                         server->n_workers, load->digest, &load->error);
+    const struct serving *serving = load->loads->serving;
+    load->rc = served_model_open_changed(&load->opened, load->path, serving->options,
+                                         serving->n_workers, load->digest, &load->error);
     if (load->rc == 0 && load->opened) {
         load->rc = served_model_measure(load->opened, 0, MEASURE_SECONDS);
         if (load->rc == 0) {
@@ -263,13 +264,13 @@ static void on_loaded(uv_work_t *work, int status)
     (void)status; /* never canceled */
     l->is_working = false;
     bool was_there = load->rc == 0 && !load->opened;
-    if (l->server->state >= SERVER_DRAINING) {
+    if (l->life->state >= LIFE_DRAINING) {
         refuse_draining(load);
-    } else if (was_there && !served_from(&l->server->models, load->path)) {
+    } else if (was_there && !served_from(&l->serving->models, load->path)) {
         loads_next(l); /* unloaded meanwhile: nothing was kept of what was read, so read it again */
         return;
     } else {
-        load_settle(l->server, load);
+        load_settle(l, load);
     }
     served_model_free(load->opened); /* what does not serve */
     load_end(l, load);
@@ -282,19 +283,18 @@ static void loads_next(struct model_loads *l)
     if (!load || l->is_working) {
         return;
     }
-    const struct served_model *m = served_from(&l->server->models, load->path);
+    const struct served_model *m = served_from(&l->serving->models, load->path);
     load->digest[0] = '\0';
     if (m) {
         memcpy(load->digest, served_model_info(m)->digest, sizeof load->digest);
     }
     l->is_working = true;
     l->work.data = load;
-    uv_queue_work(&l->server->loop, &l->work, load_work, on_loaded); /* fails without a callback */
+    uv_queue_work(l->loop, &l->work, load_work, on_loaded); /* fails without a callback */
 }
 
-void model_loads_init(struct model_loads *l, struct server *server)
+void model_loads_init(struct model_loads *l)
 {
-    *l = (struct model_loads){.server = server};
     TAILQ_INIT(&l->queue);
 }
 
@@ -318,7 +318,7 @@ struct model_load *model_loads_add(struct model_loads *l, const char *path, bool
                                    void (*ended)(struct model_load *load, void *arg), void *arg,
                                    struct problem *problem)
 {
-    if (l->server->state != SERVER_READY) {
+    if (l->life->state != LIFE_READY) {
         problem_set(problem, PROBLEM_DRAINING, "The server finishes its work and shuts down.");
         return NULL;
     }
@@ -341,7 +341,7 @@ struct model_load *model_loads_add(struct model_loads *l, const char *path, bool
 
 void model_loads_reload(struct model_loads *l)
 {
-    const struct model_set *set = &l->server->models;
+    const struct model_set *set = &l->serving->models;
     if (l->n_reloading > 0) {
         l->reload_again = true;
         return;
@@ -350,8 +350,8 @@ void model_loads_reload(struct model_loads *l)
     for (size_t i = 0; i < set->n_served; i++) {
         struct model_load *load = load_new(l, set->served[i]->path);
         if (!load) {
-            log_event(&l->server->log, LOG_ERROR, "model_refused",
-                      LOG_S("file", set->served[i]->path), LOG_S("reason", "out of memory"));
+            log_event(l->log, LOG_ERROR, "model_refused", LOG_S("file", set->served[i]->path),
+                      LOG_S("reason", "out of memory"));
             continue;
         }
         load->is_reload = true;

@@ -14,12 +14,12 @@
 #include <uv.h>
 
 #include "api/problem.h"
+#include "server/base/life.h"
+#include "server/base/log.h"
 #include "server/base/metrics.h"
-#include "server/scheduling/served_model.h"
+#include "server/models/serving.h"
 
 #define MODEL_LOADS_MAX 16 /* that wait for their turn, but for a reload's */
-
-struct server;
 
 /* One file to be read. */
 struct model_load {
@@ -44,7 +44,13 @@ struct model_load {
 };
 
 struct model_loads {
-    struct server *server;
+    /* the owner's, set before model_loads_init() */
+    struct serving *serving;
+    uv_loop_t *loop;
+    const struct life *life;
+    const struct log *log;
+    void (*reload_ended)(struct model_loads *l);
+
     TAILQ_HEAD(model_load_queue, model_load) queue; /* the first is at work */
     size_t n_queued;
     uv_work_t work;
@@ -55,7 +61,7 @@ struct model_loads {
     uint64_t reloaded[MODEL_LOAD_RESULTS];
 };
 
-void model_loads_init(struct model_loads *l, struct server *server);
+void model_loads_init(struct model_loads *l);
 
 /* Have the file at `path` served under its name; in the place of the one from there, if it has
  * changed. Returns the load, which is freed after `ended`; or NULL with the problem. */

@@ -82,8 +82,8 @@ static struct admin_model view_of(const struct server *server, const struct serv
         .rows = m->n_rows,
         .images = m->n_images,
     };
-    for (size_t i = 0; i < server->models.n_served; i++) {
-        if (server->models.served[i] == m) {
+    for (size_t i = 0; i < server->serving.models.n_served; i++) {
+        if (server->serving.models.served[i] == m) {
             view.place = (int)i;
         }
     }
@@ -93,7 +93,7 @@ static struct admin_model view_of(const struct server *server, const struct serv
 void admin_list_models(struct request *r)
 {
     struct server *server = r->server;
-    const struct model_set *set = &server->models;
+    const struct model_set *set = &server->serving.models;
     const struct served_model *m;
     const struct model_load *load;
     size_t n = 0, n_loading = 0, bytes = 0;
@@ -108,7 +108,7 @@ void admin_list_models(struct request *r)
         views[n] = view_of(server, set->served[n]);
         n++;
     }
-    TAILQ_FOREACH(m, scheduler_models(server->scheduler), link)
+    TAILQ_FOREACH(m, scheduler_models(server->serving.scheduler), link)
     {
         if (m->let_go) {
             views[n++] = view_of(server, m);
@@ -118,8 +118,8 @@ void admin_list_models(struct request *r)
     {
         loading[n_loading++] = load->path;
     }
-    body = admin_document_models(views, n, loading, n_loading, OPTIONS_MAX_MODELS, &server->api,
-                                 &bytes);
+    body = admin_document_models(views, n, loading, n_loading, OPTIONS_MAX_MODELS,
+                                 &server->serving.api, &bytes);
 out:
     reply_document(r, 200, body, bytes);
     free(views);
@@ -136,8 +136,8 @@ static void on_load_ended(struct model_load *load, void *arg)
     } else {
         struct admin_model view = view_of(r->server, load->served);
         size_t bytes;
-        char *body =
-            admin_document_load(model_load_results[load->result], &view, &r->server->api, &bytes);
+        char *body = admin_document_load(model_load_results[load->result], &view,
+                                         &r->server->serving.api, &bytes);
         reply_document(r, load->result == MODEL_LOADED ? 201 : 200, body, bytes);
     }
     r->holder = NULL;
@@ -184,10 +184,10 @@ static int find_place(struct request *r)
 {
     char id[128];
     bool is_read = request_segment(r, 0, id, sizeof id) == 0;
-    int place = is_read ? api_model_find(&r->server->api, id) : -1;
+    int place = is_read ? api_model_find(&r->server->serving.api, id) : -1;
     if (place < 0) {
         struct problem problem;
-        api_model_missing(&r->server->api, is_read ? id : "", "/id", &problem);
+        api_model_missing(&r->server->serving.api, is_read ? id : "", "/id", &problem);
         reply_problem(r, &problem);
     }
     return place;
@@ -200,9 +200,9 @@ void admin_activate_model(struct request *r)
         return;
     }
     model_loads_activate(&r->server->loads, (size_t)place);
-    struct admin_model view = view_of(r->server, r->server->models.served[0]);
+    struct admin_model view = view_of(r->server, r->server->serving.models.served[0]);
     size_t bytes;
-    char *body = admin_document_model(&view, &r->server->api, &bytes);
+    char *body = admin_document_model(&view, &r->server->serving.api, &bytes);
     reply_document(r, 200, body, bytes);
 }
 
@@ -214,11 +214,11 @@ void admin_unload_model(struct request *r)
         return;
     }
     /* Written before it leaves, for without work it is gone at once. */
-    struct admin_model view = view_of(r->server, r->server->models.served[place]);
+    struct admin_model view = view_of(r->server, r->server->serving.models.served[place]);
     view.state = view.rows > 0 ? ADMIN_RETIRING : ADMIN_GONE;
     view.place = -1;
     size_t bytes;
-    char *body = admin_document_model(&view, &r->server->api, &bytes);
+    char *body = admin_document_model(&view, &r->server->serving.api, &bytes);
     if (model_loads_unload(&r->server->loads, (size_t)place, &problem) != 0) {
         free(body);
         reply_problem(r, &problem);

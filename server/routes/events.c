@@ -5,7 +5,9 @@
 
 #include "api/event_document.h"
 #include "api/openai_events.h"
+#include "server/drawing/gate.h"
 #include "server/drawing/news.h"
+#include "server/routes/replies.h"
 #include "server/server.h"
 
 #define MEDIA_TYPE "text/event-stream"
@@ -125,7 +127,7 @@ static void on_news(struct observer *o)
 static void on_ended(struct observer *o)
 {
     struct stream *s = (struct stream *)o;
-    ticket_end(&s->ticket, &s->server->gate, false);
+    ticket_end(&s->ticket, false);
     stream_wake(s);
 }
 
@@ -137,14 +139,14 @@ static void on_gone(struct request *r)
     struct stream *s = r->holder;
     r->gone = true;
     drawing_detach(&s->observer, REASON_DISCONNECT);
-    ticket_end(&s->ticket, &s->server->gate, false);
+    ticket_end(&s->ticket, false);
     stream_wake(s);
 }
 
 static void on_late(struct ticket *t)
 {
     struct stream *s = (struct stream *)(void *)((char *)t - offsetof(struct stream, ticket));
-    ticket_end(t, &s->server->gate, false);
+    ticket_end(t, false);
     drawing_cancel(s->observer.drawing, REASON_DEADLINE);
 }
 
@@ -210,7 +212,7 @@ static void stream_free(void *cls)
     struct stream *s = cls;
     alarm_clear(&s->server->alarms, &s->alarm);
     drawing_detach(&s->observer, REASON_DISCONNECT);
-    ticket_end(&s->ticket, &s->server->gate, false);
+    ticket_end(&s->ticket, false);
     free(s->job_id);
     free(s->event);
     free(s);
@@ -239,7 +241,7 @@ static void stream_reply(struct stream *s)
     if (request_reply_stream(r, MEDIA_TYPE, BLOCK_BYTES, stream_read, s, stream_free) != 0) {
         request_unwatch(r);
         stream_free(s);
-        drawing_reply_refused(r, ADMISSION_NO_MEMORY);
+        reply_no_memory(r);
         return;
     }
     request_add_header(r, MHD_HTTP_HEADER_CACHE_CONTROL, "no-store, no-transform");
@@ -251,23 +253,24 @@ void events_start(struct request *r, struct sample_params *params, bool is_opena
     struct stream *s = stream_new(r);
     if (!s) {
         params_free(params);
-        drawing_reply_refused(r, ADMISSION_NO_MEMORY);
+        reply_no_memory(r);
         return;
     }
     s->is_openai = is_openai;
-    if (ticket_begin(&s->ticket, r, params, on_late) != 0) {
+    struct refusal refusal;
+    if (ticket_begin(&s->ticket, &r->server->studio, r->client, params, on_late, &refusal) != 0) {
         params_free(params);
         request_unwatch(r);
         stream_free(s);
+        reply_refusal(r, &refusal);
         return;
     }
     r->n_rows = (uint32_t)params->n_rows;
-    enum admission admission = drawing_begin(r->server, r->client, params, NULL, &s->observer);
-    if (admission != ADMITTED) {
+    if (drawing_begin(&r->server->studio, r->client, params, NULL, &s->observer, &refusal) != 0) {
         request_unwatch(r);
-        ticket_end(&s->ticket, &r->server->gate, true);
+        ticket_end(&s->ticket, true);
         stream_free(s);
-        drawing_reply_refused(r, admission);
+        reply_refusal(r, &refusal);
         return;
     }
     stream_reply(s);
@@ -304,7 +307,7 @@ void events_follow(struct request *r, struct drawing *d, const char *job_id)
         return;
     }
     if (drawing_follow(d) != 0) {
-        drawing_reply_refused(r, ADMISSION_NO_MEMORY);
+        reply_no_memory(r);
         return;
     }
     if (read_position(r, d->news->version, &position) != 0) {
@@ -325,7 +328,7 @@ void events_follow(struct request *r, struct drawing *d, const char *job_id)
             request_unwatch(r);
             stream_free(s);
         }
-        drawing_reply_refused(r, ADMISSION_NO_MEMORY);
+        reply_no_memory(r);
         return;
     }
     drawing_attach(d, &s->observer);

@@ -15,6 +15,7 @@
 #include "server/http/cors.h"
 #include "server/http/idempotency.h"
 #include "server/routes/admin.h"
+#include "server/routes/metrics_text.h"
 #include "server/routes/pages.h"
 #include "server/server.h"
 
@@ -190,7 +191,7 @@ static void handle_discovery(struct request *r)
 static void handle_models(struct request *r)
 {
     size_t bytes;
-    char *body = document_models(&r->server->api, &bytes);
+    char *body = document_models(&r->server->serving.api, &bytes);
     reply_document(r, body, bytes);
 }
 
@@ -199,21 +200,21 @@ static void handle_model(struct request *r)
     struct problem problem;
     char id[128];
     int rc = request_segment(r, 0, id, sizeof id);
-    int model_idx = rc == 0 ? api_model_find(&r->server->api, id) : -1;
+    int model_idx = rc == 0 ? api_model_find(&r->server->serving.api, id) : -1;
     if (model_idx < 0) {
-        api_model_missing(&r->server->api, rc == 0 ? id : "", "/id", &problem);
+        api_model_missing(&r->server->serving.api, rc == 0 ? id : "", "/id", &problem);
         request_reply_problem(r, &problem);
         return;
     }
     size_t bytes;
-    char *body = document_model(&r->server->api, (size_t)model_idx, &bytes);
+    char *body = document_model(&r->server->serving.api, (size_t)model_idx, &bytes);
     reply_document(r, body, bytes);
 }
 
 static void handle_capabilities(struct request *r)
 {
     size_t bytes;
-    char *body = document_capabilities(&r->server->api, &bytes);
+    char *body = document_capabilities(&r->server->serving.api, &bytes);
     reply_document(r, body, bytes);
 }
 
@@ -227,7 +228,7 @@ static void handle_livez(struct request *r)
 static void handle_readyz(struct request *r)
 {
     static const char ready[] = "{\"status\":\"ready\"}\n";
-    if (r->server->state != SERVER_READY) {
+    if (r->server->life.state != LIFE_READY) {
         struct problem problem;
         problem_not_ready(&problem, r->server);
         request_reply_problem(r, &problem);
@@ -241,8 +242,9 @@ static void handle_metrics(struct request *r)
 {
     struct server *server = r->server;
     size_t bytes;
-    server->metrics.ready = server->state == SERVER_READY;
-    char *body = metrics_text(&server->metrics, server->scheduler ? &server->models : NULL, &bytes);
+    server->metrics.ready = server->life.state == LIFE_READY;
+    char *body = metrics_text(&server->metrics,
+                              server->serving.scheduler ? &server->serving.models : NULL, &bytes);
     request_reply(r, 200, "text/plain; version=0.0.4; charset=utf-8", body, bytes);
     request_add_header(r, MHD_HTTP_HEADER_CACHE_CONTROL, "no-store");
 }
@@ -308,7 +310,7 @@ static const struct {
 
 void problem_not_ready(struct problem *problem, const struct server *server)
 {
-    if (server->state == SERVER_LOADING) {
+    if (server->life.state == LIFE_LOADING) {
         problem_set(problem, PROBLEM_LOADING, "The models are still being loaded.");
     } else {
         problem_set(problem, PROBLEM_DRAINING, "The server finishes its work and shuts down.");
@@ -342,7 +344,7 @@ void handlers_run(struct request *r)
         handle_options(r);
         return;
     }
-    if (rc == 0 && handlers[r->route.id].needs_models && r->server->api.n_models == 0) {
+    if (rc == 0 && handlers[r->route.id].needs_models && r->server->serving.api.n_models == 0) {
         problem_not_ready(&problem, r->server);
         rc = -1;
     }

@@ -2,6 +2,7 @@
 #include "server/drawing/forms.h"
 #include "server/routes/events.h"
 #include "server/routes/handlers.h"
+#include "server/routes/replies.h"
 #include "server/routes/samples.h"
 #include "server/server.h"
 
@@ -11,11 +12,11 @@ void images_create(struct request *r)
     struct problem problem;
     bool is_stream = false;
     if (r->out_of_memory) {
-        drawing_reply_refused(r, ADMISSION_NO_MEMORY);
+        reply_no_memory(r);
         return;
     }
-    int rc = openai_params_from_body(&params, &is_stream, &r->server->api, r->body ? r->body : "",
-                                     r->body_bytes, &problem);
+    int rc = openai_params_from_body(&params, &is_stream, &r->server->serving.api,
+                                     r->body ? r->body : "", r->body_bytes, &problem);
     if (rc == 0 && is_stream && r->stored_answer) {
         problem_add(&problem, "/Idempotency-Key", "not with stream true: it cannot be sent again");
         params_free(&params);

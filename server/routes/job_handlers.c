@@ -10,6 +10,7 @@
 #include "server/routes/events.h"
 #include "server/routes/handlers.h"
 #include "server/routes/rendering.h"
+#include "server/routes/replies.h"
 #include "server/server.h"
 
 #define MAX_WAIT_S 60
@@ -25,7 +26,7 @@ static struct stored_job *find_job(struct request *r)
     struct problem problem;
     struct stored_job *job = NULL;
     if (request_segment(r, 0, id, sizeof id) == 0) {
-        job = jobs_find(r->server->jobs, jobs_owner(r), id);
+        job = jobs_find(r->server->jobs, jobs_owner(r->client), id);
     }
     if (!job) {
         problem_set(&problem, PROBLEM_JOB_NOT_FOUND,
@@ -85,18 +86,18 @@ void jobs_handle_create(struct request *r)
     struct problem problem;
     const char *body = r->body ? r->body : "";
     if (r->out_of_memory) {
-        drawing_reply_refused(r, ADMISSION_NO_MEMORY);
+        reply_no_memory(r);
         return;
     }
-    if (params_from_body(&params, &r->server->api, PARAMS_JOB, body, r->body_bytes, &problem) !=
-        0) {
+    if (params_from_body(&params, &r->server->serving.api, PARAMS_JOB, body, r->body_bytes,
+                         &problem) != 0) {
         request_reply_problem(r, &problem);
         return;
     }
     char digest[IMAGE_DIGEST_BYTES];
     image_digest(digest, (const uint8_t *)body, r->body_bytes);
     struct stored_job *job =
-        *params.job_id ? jobs_find(r->server->jobs, jobs_owner(r), params.job_id) : NULL;
+        *params.job_id ? jobs_find(r->server->jobs, jobs_owner(r->client), params.job_id) : NULL;
     if (job) {
         params_free(&params);
         reply_existing(r, job, digest);
@@ -106,9 +107,12 @@ void jobs_handle_create(struct request *r)
         return;
     }
     r->n_rows = (uint32_t)params.n_rows;
-    job = jobs_create(r, &params, digest);
+    struct refusal refusal;
+    job = jobs_create(r->server->jobs, r->client, &params, digest, &refusal);
     if (job) {
         jobs_reply_created(r, 202, job);
+    } else {
+        reply_refusal(r, &refusal);
     }
 }
 
@@ -199,7 +203,7 @@ void jobs_handle_list(struct request *r)
     for (; job && n < list.limit; job = TAILQ_NEXT(job, all)) {
         struct job_view view;
         jobs_view(job, &view);
-        if (strcmp(job->owner, jobs_owner(r)) != 0 ||
+        if (strcmp(job->owner, jobs_owner(r->client)) != 0 ||
             (list.state >= 0 && job->state != (enum stored_state)list.state)) {
             continue;
         }
@@ -266,7 +270,7 @@ static void poll_start(struct request *r, struct stored_job *job, double wait_s)
     struct long_poll *poll = calloc(1, sizeof *poll);
     if (!poll || request_watch(r, on_poll_gone) != 0) {
         free(poll);
-        drawing_reply_refused(r, ADMISSION_NO_MEMORY);
+        reply_no_memory(r);
         return;
     }
     poll->waiter.over = on_job_over;
@@ -322,7 +326,7 @@ void jobs_handle_delete(struct request *r)
     char id[PARAMS_JOB_ID_BYTES];
     struct stored_job *job = NULL;
     if (request_segment(r, 0, id, sizeof id) == 0) {
-        job = jobs_find(r->server->jobs, jobs_owner(r), id);
+        job = jobs_find(r->server->jobs, jobs_owner(r->client), id);
     }
     if (job) { /* an expired one too */
         jobs_remove(job);

@@ -5,6 +5,7 @@
 
 #include "server/drawing/drawing.h"
 #include "server/http/request.h"
+#include "server/routes/replies.h"
 #include "server/server.h"
 
 #define RETRY_AFTER_S "1" /* each takes a fraction of that */
@@ -68,7 +69,7 @@ static void rendering_after(uv_work_t *work, int status)
     struct server *server = g->server;
     (void)status; /* never canceled */
     if (g->request) {
-        drawing_reply(g->observer.drawing, g->request, g->rc, &g->made);
+        reply_rendition(g->request, g->observer.drawing, g->rc, &g->made);
         request_add_header(g->request, MHD_HTTP_HEADER_CACHE_CONTROL, "no-store");
         if (routes[g->request->route.id].types[1]) {
             request_add_header(g->request, MHD_HTTP_HEADER_VARY, MHD_HTTP_HEADER_ACCEPT);
@@ -78,7 +79,7 @@ static void rendering_after(uv_work_t *work, int status)
     rendering_free(g);
     server->renderings.is_working = false;
     renderings_next(server);
-    server_check_idle(server);
+    life_tell_end(&server->life);
 }
 
 static void renderings_next(struct server *server)
@@ -129,7 +130,7 @@ void rendering_start(struct request *r, struct drawing *d, const struct form *fo
     struct rendering *g = calloc(1, sizeof *g);
     if (!g || request_watch(r, on_gone) != 0) {
         free(g);
-        drawing_reply_refused(r, ADMISSION_NO_MEMORY);
+        reply_no_memory(r);
         return;
     }
     *g = (struct rendering){

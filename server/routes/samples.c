@@ -12,6 +12,7 @@
 #include "server/drawing/jobs.h"
 #include "server/routes/events.h"
 #include "server/routes/handlers.h"
+#include "server/routes/replies.h"
 #include "server/server.h"
 
 #define SAMPLES_MAX_WAIT_S 60
@@ -59,7 +60,7 @@ static void reply_success(struct sample *s)
     struct drawing *d = s->observer.drawing;
     struct rendition rendition;
     int rc = drawing_take(d, s->form, &rendition);
-    drawing_reply(d, s->request, rc, &rendition);
+    reply_rendition(s->request, d, rc, &rendition);
     if (s->is_get) {
         enum cache_result result = !*s->etag         ? CACHE_BYPASS
                                    : s->is_collapsed ? CACHE_COLLAPSED
@@ -113,7 +114,7 @@ static void sample_pass_flight(struct sample *s)
     if (heir) {
         heir->is_collapsed = false;
         cache_begin_flight(s->request->server->cache, &heir->flight, heir->etag, d);
-        ticket_move(&heir->ticket, &s->ticket, &s->request->server->gate, on_late);
+        ticket_move(&heir->ticket, &s->ticket, on_late);
     }
 }
 
@@ -124,7 +125,7 @@ static void sample_leave(struct sample *s, enum job_reason reason)
     alarm_clear(&r->server->alarms, &s->alarm);
     sample_pass_flight(s);
     drawing_detach(&s->observer, reason);
-    ticket_end(&s->ticket, &r->server->gate, false);
+    ticket_end(&s->ticket, false);
     free(s);
     r->holder = NULL;
     request_resume(r);
@@ -167,7 +168,8 @@ static void on_late(struct ticket *t)
 static void on_waited(struct alarm *alarm)
 {
     struct sample *s = (struct sample *)(void *)((char *)alarm - offsetof(struct sample, alarm));
-    struct stored_job *job = jobs_adopt(s->request, s->observer.drawing, &s->ticket);
+    struct stored_job *job =
+        jobs_adopt(s->request->server->jobs, s->request->client, s->observer.drawing, &s->ticket);
     if (!job) {
         return;
     }
@@ -187,24 +189,25 @@ void samples_start(struct request *r, struct sample_params *params, const struct
     if (!s || request_watch(r, on_gone) != 0) {
         free(s);
         params_free(params);
-        drawing_reply_refused(r, ADMISSION_NO_MEMORY);
+        reply_no_memory(r);
         return;
     }
     *s = (struct sample){.observer.ops = &sample_ops, .request = r, .form = form, .is_get = is_get};
-    if (ticket_begin(&s->ticket, r, params, on_late) != 0) {
+    struct refusal refusal;
+    if (ticket_begin(&s->ticket, &r->server->studio, r->client, params, on_late, &refusal) != 0) {
         request_unwatch(r);
         free(s);
         params_free(params);
+        reply_refusal(r, &refusal);
         return;
     }
     snprintf(s->etag, sizeof s->etag, "%s", etag);
     r->n_rows = (uint32_t)params->n_rows;
-    enum admission admission = drawing_begin(r->server, r->client, params, form, &s->observer);
-    if (admission != ADMITTED) {
+    if (drawing_begin(&r->server->studio, r->client, params, form, &s->observer, &refusal) != 0) {
         request_unwatch(r);
-        ticket_end(&s->ticket, &r->server->gate, true);
+        ticket_end(&s->ticket, true);
         free(s);
-        drawing_reply_refused(r, admission);
+        reply_refusal(r, &refusal);
         return;
     }
     r->holder = s;
@@ -222,8 +225,10 @@ void samples_start(struct request *r, struct sample_params *params, const struct
 static void sample_start_async(struct request *r, struct sample_params *params)
 {
     r->n_rows = (uint32_t)params->n_rows;
-    struct stored_job *job = jobs_create(r, params, "");
+    struct refusal refusal;
+    struct stored_job *job = jobs_create(r->server->jobs, r->client, params, "", &refusal);
     if (!job) {
+        reply_refusal(r, &refusal);
         return;
     }
     jobs_reply_created(r, 202, job);
@@ -247,13 +252,13 @@ void samples_create(struct request *r)
     struct sample_params params;
     struct problem problem;
     if (r->out_of_memory) {
-        drawing_reply_refused(r, ADMISSION_NO_MEMORY);
+        reply_no_memory(r);
         return;
     }
     const struct form *form = form_by_type(routes[ROUTE_SAMPLES].types[r->media]);
-    int rc =
-        params_from_body(&params, &r->server->api, form == &form_apng ? PARAMS_FILM : PARAMS_SAMPLE,
-                         r->body ? r->body : "", r->body_bytes, &problem);
+    int rc = params_from_body(&params, &r->server->serving.api,
+                              form == &form_apng ? PARAMS_FILM : PARAMS_SAMPLE,
+                              r->body ? r->body : "", r->body_bytes, &problem);
     bool is_stream = !form; /* of events */
     struct prefer prefer;
     prefer_read(&prefer, request_header(r, "Prefer"));
@@ -326,7 +331,7 @@ static int read_url(struct request *r, struct sample_params *params, struct prob
     }
     if (rc == 0) {
         enum params_format format = r->route.id == ROUTE_SAMPLE_APNG ? FORMAT_APNG : FORMAT_PNG;
-        rc = params_from_url(params, &r->server->api, format, label, &query, problem);
+        rc = params_from_url(params, &r->server->serving.api, format, label, &query, problem);
     }
     query_free(&query);
     return rc;
@@ -382,7 +387,7 @@ static bool answer_from_others(struct request *r, const struct sample_params *pa
     if (e) {
         reply_cached(r, params, e);
     } else if (d && sample_join(r, d, etag) != 0) {
-        drawing_reply_refused(r, ADMISSION_NO_MEMORY);
+        reply_no_memory(r);
     }
     return e || d;
 }
@@ -398,7 +403,7 @@ void samples_get_picture(struct request *r)
     char etag[IMAGE_ETAG_BYTES] = "";
     if (params.has_seed && image_etag(etag, &params, DENOISED_VERSION) != 0) {
         params_free(&params);
-        drawing_reply_refused(r, ADMISSION_NO_MEMORY);
+        reply_no_memory(r);
         return;
     }
     const char *known = request_header(r, MHD_HTTP_HEADER_IF_NONE_MATCH);

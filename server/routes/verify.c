@@ -6,6 +6,7 @@
 #include "server/drawing/gate.h"
 #include "server/http/request.h"
 #include "server/routes/handlers.h"
+#include "server/routes/replies.h"
 #include "server/server.h"
 
 struct verification {
@@ -20,7 +21,7 @@ static void verification_leave(struct verification *v, enum job_reason reason)
 {
     struct request *r = v->request;
     drawing_detach(&v->observer, reason);
-    ticket_end(&v->ticket, &r->server->gate, false);
+    ticket_end(&v->ticket, false);
     provenance_free(&v->claim);
     free(v);
     r->holder = NULL;
@@ -61,20 +62,22 @@ static int verification_start(struct verification *v)
 {
     struct request *r = v->request;
     if (request_watch(r, on_gone) != 0) {
-        drawing_reply_refused(r, ADMISSION_NO_MEMORY);
+        reply_no_memory(r);
         return -1;
     }
-    if (ticket_begin(&v->ticket, r, &v->claim.params, NULL) != 0) {
+    struct refusal refusal;
+    if (ticket_begin(&v->ticket, &r->server->studio, r->client, &v->claim.params, NULL, &refusal) !=
+        0) {
         request_unwatch(r);
+        reply_refusal(r, &refusal);
         return -1;
     }
     r->n_rows = (uint32_t)v->claim.params.n_rows;
-    enum admission admission =
-        drawing_begin(r->server, r->client, &v->claim.params, NULL, &v->observer);
-    if (admission != ADMITTED) {
+    if (drawing_begin(&r->server->studio, r->client, &v->claim.params, NULL, &v->observer,
+                      &refusal) != 0) {
         request_unwatch(r);
-        ticket_end(&v->ticket, &r->server->gate, true);
-        drawing_reply_refused(r, admission);
+        ticket_end(&v->ticket, true);
+        reply_refusal(r, &refusal);
         return -1;
     }
     r->holder = v;
@@ -87,12 +90,12 @@ void verify_picture(struct request *r)
     struct problem problem;
     struct verification *v = r->out_of_memory ? NULL : calloc(1, sizeof *v);
     if (!v) {
-        drawing_reply_refused(r, ADMISSION_NO_MEMORY);
+        reply_no_memory(r);
         return;
     }
     *v = (struct verification){.observer.ops = &verification_ops, .request = r};
     const uint8_t *file = (const uint8_t *)(r->body ? r->body : "");
-    if (provenance_read(&v->claim, &r->server->api, file, r->body_bytes, &problem) != 0) {
+    if (provenance_read(&v->claim, &r->server->serving.api, file, r->body_bytes, &problem) != 0) {
         free(v);
         request_reply_problem(r, &problem);
         return;

@@ -9,8 +9,6 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "server/server.h"
-
 #define TICK_MS 5000
 #define EXTENSION_US (3 * TICK_MS * 1000)
 #define LOADING_MOST_MS 600000 /* a load that hangs is not excused for ever */
@@ -39,29 +37,29 @@ __attribute__((format(printf, 2, 3))) static void tell(const struct supervisor *
 
 static void tell_draining(const struct supervisor *s)
 {
-    const struct metrics *m = &s->server->metrics;
+    const struct metrics *m = s->metrics;
     tell(s, "EXTEND_TIMEOUT_USEC=%d\nSTATUS=Draining: %llu images are not drawn yet.", EXTENSION_US,
          (unsigned long long)m->queue_rows);
 }
 
 void supervisor_changed(struct supervisor *s)
 {
-    switch (s->server->state) {
-    case SERVER_LOADING:
+    switch (s->life->state) {
+    case LIFE_LOADING:
         tell(s, "EXTEND_TIMEOUT_USEC=%d\nSTATUS=Loading.", EXTENSION_US);
         break;
-    case SERVER_READY:
-        tell(s, "READY=1\nSTATUS=Serving %s.", s->server->listener.url);
+    case LIFE_READY:
+        tell(s, "READY=1\nSTATUS=Serving %s.", s->url);
         break;
-    case SERVER_LEAVING:
+    case LIFE_LEAVING:
         tell(s, "STOPPING=1\nEXTEND_TIMEOUT_USEC=%d\nSTATUS=Leaving: serves on, but is not ready.",
              EXTENSION_US);
         break;
-    case SERVER_DRAINING:
+    case LIFE_DRAINING:
         tell(s, "STOPPING=1");
         tell_draining(s);
         break;
-    case SERVER_STOPPING:
+    case LIFE_STOPPING:
         tell(s, "STOPPING=1\nSTATUS=Stopping.");
         break;
     }
@@ -81,7 +79,7 @@ void supervisor_reloading(struct supervisor *s)
  * there at the last look may have come a moment ago. */
 static bool is_advancing(struct supervisor *s)
 {
-    const struct metrics *m = &s->server->metrics;
+    const struct metrics *m = s->metrics;
     bool has_rows = m->queue_rows > 0;
     bool advances = m->steps != s->steps || !has_rows || !s->had_rows;
     s->steps = m->steps;
@@ -91,7 +89,6 @@ static bool is_advancing(struct supervisor *s)
 
 static void feed_watchdog(struct supervisor *s)
 {
-    struct server *server = s->server;
     bool advances = is_advancing(s);
     if (advances) {
         tell(s, "WATCHDOG=1");
@@ -101,24 +98,23 @@ static void feed_watchdog(struct supervisor *s)
     }
     s->is_stalled = !advances;
     if (s->is_stalled) {
-        log_event(&server->log, LOG_ERROR, "stalled", LOG_I("rows", server->metrics.queue_rows),
-                  LOG_I("workers_busy", server->metrics.workers_busy),
+        log_event(s->log, LOG_ERROR, "stalled", LOG_I("rows", s->metrics->queue_rows),
+                  LOG_I("workers_busy", s->metrics->workers_busy),
                   LOG_I("watchdog_ms", s->watchdog_ms));
     } else {
-        log_event(&server->log, LOG_INFO, "advancing", LOG_I("rows", server->metrics.queue_rows));
+        log_event(s->log, LOG_INFO, "advancing", LOG_I("rows", s->metrics->queue_rows));
     }
 }
 
 static void on_tick(uv_timer_t *timer)
 {
     struct supervisor *s = timer->data;
-    struct server *server = s->server;
     if (s->watchdog_ms) {
         feed_watchdog(s);
     }
-    if (server->state == SERVER_LOADING && uv_now(&server->loop) - s->opened_ms < LOADING_MOST_MS) {
+    if (s->life->state == LIFE_LOADING && uv_now(s->loop) - s->opened_ms < LOADING_MOST_MS) {
         supervisor_changed(s);
-    } else if (server->state == SERVER_LEAVING || server->state == SERVER_DRAINING) {
+    } else if (s->life->state == LIFE_LEAVING || s->life->state == LIFE_DRAINING) {
         tell_draining(s);
     }
 }
@@ -163,24 +159,24 @@ static uint64_t read_watchdog_ms(void)
     return us > 0 && us < 2000 ? 1 : us / 1000;
 }
 
-void supervisor_open(struct supervisor *s, struct server *server)
+void supervisor_open(struct supervisor *s)
 {
-    *s = (struct supervisor){.server = server, .fd = -1};
-    uv_timer_init(&server->loop, &s->timer);
+    s->fd = -1;
+    uv_timer_init(s->loop, &s->timer);
     s->timer.data = s;
-    s->opened_ms = uv_now(&server->loop);
+    s->opened_ms = uv_now(s->loop);
     const char *text = getenv("NOTIFY_SOCKET");
     if (!text) {
         return;
     }
     if (read_address(s, text) != 0) {
-        log_event(&server->log, LOG_WARN, "notify_failed", LOG_S("address", text),
+        log_event(s->log, LOG_WARN, "notify_failed", LOG_S("address", text),
                   LOG_S("reason", "/PATH or @NAME expected in NOTIFY_SOCKET"));
         return;
     }
     s->fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (s->fd < 0) {
-        log_event(&server->log, LOG_WARN, "notify_failed", LOG_S("address", text),
+        log_event(s->log, LOG_WARN, "notify_failed", LOG_S("address", text),
                   LOG_S("reason", strerror(errno)));
         return;
     }
@@ -195,7 +191,7 @@ void supervisor_open(struct supervisor *s, struct server *server)
 
 void supervisor_close(struct supervisor *s)
 {
-    if (s->server && s->fd >= 0) {
+    if (s->loop && s->fd >= 0) {
         close(s->fd);
         s->fd = -1;
     }

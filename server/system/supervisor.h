@@ -15,10 +15,18 @@
 #include <sys/un.h>
 #include <uv.h>
 
-struct server;
+#include "server/base/life.h"
+#include "server/base/log.h"
+#include "server/base/metrics.h"
 
 struct supervisor {
-    struct server *server;
+    /* the owner's, set before supervisor_open() */
+    uv_loop_t *loop;
+    const struct life *life;
+    const struct log *log;
+    const struct metrics *metrics;
+    const char *url; /* where the daemon listens */
+
     int fd; /* -1: nobody to tell */
     struct sockaddr_un address;
     socklen_t address_bytes;
@@ -31,9 +39,9 @@ struct supervisor {
 };
 
 /* Read the environment, and begin. What is malformed in it is logged, and then nobody is told. */
-void supervisor_open(struct supervisor *s, struct server *server);
+void supervisor_open(struct supervisor *s);
 
-/* The server's state has changed: tell. */
+/* The daemon has entered another state: tell. Nothing happens to one that is not open. */
 void supervisor_changed(struct supervisor *s);
 
 /* A reload begins; supervisor_changed() says that it is over. */

@@ -109,4 +109,4 @@ def test_a_drain_fits_into_the_grace_period(pod, container):
 def test_the_autoscaler_asks_for_a_metric_that_there_is():
     [metric] = BY_KIND["HorizontalPodAutoscaler"]["spec"]["metrics"]
     assert f'"{metric["pods"]["metric"]["name"].removeprefix("denoised_")}"' in \
-        (ROOT / "server/base/metrics_text.c").read_text()
+        (ROOT / "server/routes/metrics_text.c").read_text()

@@ -1,3 +1,5 @@
+#include "server/routes/metrics_text.h"
+
 #include <dirent.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -6,8 +8,6 @@
 #include <unistd.h>
 
 #include "api/text.h"
-#include "server/base/metrics.h"
-#include "server/models/models.h"
 
 static const char *const outcome_names[] = {[OUTCOME_SUCCEEDED] = "succeeded",
                                             [OUTCOME_FAILED] = "failed",

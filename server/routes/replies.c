@@ -1,0 +1,52 @@
+#include "server/routes/replies.h"
+
+#include <stdio.h>
+
+#include "server/server.h"
+
+void reply_refusal(struct request *r, const struct refusal *refusal)
+{
+    request_reply_problem(r, &refusal->problem);
+    if (refusal->retry_after_s) {
+        char seconds[16];
+        snprintf(seconds, sizeof seconds, "%u", refusal->retry_after_s);
+        request_add_header(r, MHD_HTTP_HEADER_RETRY_AFTER, seconds);
+    }
+}
+
+void reply_no_memory(struct request *r)
+{
+    struct refusal refusal;
+    refusal_set(&refusal, &r->server->studio, REFUSED_NO_MEMORY);
+    reply_refusal(r, &refusal);
+}
+
+static void add_headers(struct request *r, const struct drawing *d)
+{
+    const struct dn_model_info *info = dn_model_info(d->params.model);
+    char text[128];
+    snprintf(text, sizeof text, "%llu", (unsigned long long)d->params.seed);
+    request_add_header(r, "X-Seed", text);
+    request_add_header(r, "X-Model-Digest", info->digest);
+    request_add_header(r, "X-Determinism", info->kernels);
+    if (!drawing_has_ended(d)) { /* an image of a job at work: the timings are not known yet */
+        return;
+    }
+    snprintf(text, sizeof text, "queue;dur=%.3f, sample;dur=%.3f, encode;dur=%.3f",
+             d->timings.queue_ms, d->timings.sample_ms, d->timings.encode_ms);
+    request_add_header(r, "Server-Timing", text);
+}
+
+void reply_rendition(struct request *r, const struct drawing *d, int rc,
+                     struct rendition *rendition)
+{
+    char *body = rc == 0 ? rendition->bytes : NULL;
+    rendition->bytes = NULL;
+    request_reply(r, 200, rendition->media_type, body, rendition->n_bytes);
+    if (body) {
+        add_headers(r, d);
+        if (*rendition->digest) {
+            request_add_header(r, "X-Sample-Digest", rendition->digest);
+        }
+    }
+}

@@ -1,0 +1,22 @@
+/*
+ * Answers that several routes give. Loop thread only.
+ */
+#ifndef SERVER_ROUTES_REPLIES_H
+#define SERVER_ROUTES_REPLIES_H
+
+#include "server/drawing/drawing.h"
+#include "server/drawing/refusal.h"
+#include "server/http/request.h"
+
+/* What was asked for is not drawn. */
+void reply_refusal(struct request *r, const struct refusal *refusal);
+
+/* There is no memory for the request, which is counted as refused. */
+void reply_no_memory(struct request *r);
+
+/* Answer with a rendition of `d`, whose bytes are taken, if `rc` says that it was made: body and
+ * headers, but for those on caching. */
+void reply_rendition(struct request *r, const struct drawing *d, int rc,
+                     struct rendition *rendition);
+
+#endif
