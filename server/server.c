@@ -5,12 +5,10 @@
 #include <stddef.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
-#include "server/drawing/cache.h"
-#include "server/drawing/jobs.h"
-#include "server/http/http.h"
-#include "server/routes/admin.h"
+#include "server/routes/handlers.h"
 #include "server/system/sandbox.h"
 
 #define LAST_ANSWERS_MS 1000  /* for the answers to what was canceled to leave */
@@ -27,15 +25,16 @@ static void server_finish(struct server *server)
 
 static bool workers_are_idle(const struct server *server)
 {
-    return scheduler_is_idle(server->serving.scheduler) && renderings_are_idle(&server->renderings);
+    return scheduler_is_idle(server->service.serving.scheduler) &&
+           renderings_are_idle(&server->service.renderings);
 }
 
 static void server_check_idle(struct server *server)
 {
-    if (server->life.state < LIFE_DRAINING || !server->serving.scheduler) {
+    if (server->service.life.state < LIFE_DRAINING || !server->service.serving.scheduler) {
         return; /* a load in progress comes by here when it ends */
     }
-    bool may_ask = server->late_requests.is_set && server->metrics.connections > 0;
+    bool may_ask = server->late_requests.is_set && server->service.metrics.connections > 0;
     size_t n_requests = http_requests(server->http) + http_requests(server->admin_http);
     if (workers_are_idle(server) && n_requests == 0 && !may_ask) {
         server_finish(server);
@@ -44,12 +43,13 @@ static void server_check_idle(struct server *server)
 
 static void on_ended(struct life *life)
 {
-    server_check_idle((struct server *)(void *)((char *)life - offsetof(struct server, life)));
+    server_check_idle(
+        (struct server *)(void *)((char *)life - offsetof(struct server, service.life)));
 }
 
 static void server_enter(struct server *server, enum life_state state)
 {
-    server->life.state = state;
+    server->service.life.state = state;
     supervisor_changed(&server->supervisor);
 }
 
@@ -68,14 +68,14 @@ static void on_last_answers_timeout(uv_timer_t *timer)
 static void server_stop_now(struct server *server, const char *why)
 {
     server_enter(server, LIFE_STOPPING);
-    model_loads_stop(&server->loads); /* of one that did not come to drain */
-    if (!server->serving.scheduler) {
+    model_loads_stop(&server->service.loads); /* of one that did not come to drain */
+    if (!server->service.serving.scheduler) {
         return; /* on_loaded() goes on from here */
     }
-    log_event(&server->log, LOG_WARN, "stopping", LOG_S("reason", why),
-              LOG_I("jobs_canceled", scheduler_jobs(server->serving.scheduler)));
-    scheduler_cancel_all(server->serving.scheduler, REASON_SHUTDOWN);
-    renderings_stop(&server->renderings);
+    log_event(&server->service.log, LOG_WARN, "stopping", LOG_S("reason", why),
+              LOG_I("jobs_canceled", scheduler_jobs(server->service.serving.scheduler)));
+    scheduler_cancel_all(server->service.serving.scheduler, REASON_SHUTDOWN);
+    renderings_stop(&server->service.renderings);
     uv_timer_start(&server->stop_timer, on_last_answers_timeout, LAST_ANSWERS_MS, 0);
     server_check_idle(server);
 }
@@ -94,15 +94,16 @@ static void on_late_requests(struct alarm *alarm)
 static void server_drain(struct server *server)
 {
     server_enter(server, LIFE_DRAINING);
-    model_loads_stop(&server->loads);
+    model_loads_stop(&server->service.loads);
     uv_timer_start(&server->stop_timer, on_drain_timeout,
-                   (uint64_t)server->options->drain_timeout_s * 1000, 0);
+                   (uint64_t)server->service.options->drain_timeout_s * 1000, 0);
     if (server->admin_listener.is_passed) {
         http_stop_accepting(server->admin_http);
     }
     if (server->listener.is_passed) {
         http_stop_accepting(server->http);
-        alarm_set(&server->alarms, &server->late_requests, LATE_REQUESTS_MS, on_late_requests);
+        alarm_set(&server->service.alarms, &server->late_requests, LATE_REQUESTS_MS,
+                  on_late_requests);
     }
     server_check_idle(server);
 }
@@ -115,20 +116,21 @@ static void on_drain_delay(uv_timer_t *timer)
 static void on_signal(uv_signal_t *handle, int signum)
 {
     struct server *server = handle->data;
-    if (server->life.state == LIFE_STOPPING) {
+    if (server->service.life.state == LIFE_STOPPING) {
         return;
     }
-    if (server->life.state >= LIFE_LEAVING) {
+    if (server->service.life.state >= LIFE_LEAVING) {
         server_stop_now(server, "a second signal");
         return;
     }
-    log_event(&server->log, LOG_INFO, "draining",
+    log_event(&server->service.log, LOG_INFO, "draining",
               LOG_S("signal", signum == SIGTERM ? "SIGTERM" : "SIGINT"),
-              LOG_I("jobs", server->metrics.queue_jobs), LOG_I("rows", server->metrics.queue_rows));
-    if (server->life.state == LIFE_READY && server->options->drain_delay_s > 0) {
+              LOG_I("jobs", server->service.metrics.queue_jobs),
+              LOG_I("rows", server->service.metrics.queue_rows));
+    if (server->service.life.state == LIFE_READY && server->service.options->drain_delay_s > 0) {
         server_enter(server, LIFE_LEAVING);
         uv_timer_start(&server->stop_timer, on_drain_delay,
-                       (uint64_t)server->options->drain_delay_s * 1000, 0);
+                       (uint64_t)server->service.options->drain_delay_s * 1000, 0);
     } else {
         server_drain(server);
     }
@@ -138,11 +140,12 @@ static void on_signal(uv_signal_t *handle, int signum)
 
 static void log_keys(const struct server *server)
 {
-    if (clients_are_known(&server->clients)) {
-        log_event(&server->log, LOG_INFO, "api_keys", LOG_S("file", server->options->api_keys_file),
-                  LOG_I("keys", server->clients.ring.n_keys));
+    if (clients_are_known(&server->service.clients)) {
+        log_event(&server->service.log, LOG_INFO, "api_keys",
+                  LOG_S("file", server->service.options->api_keys_file),
+                  LOG_I("keys", server->service.clients.ring.n_keys));
     } else if (!server->listener.is_local) {
-        log_event(&server->log, LOG_WARN, "no_api_keys",
+        log_event(&server->service.log, LOG_WARN, "no_api_keys",
                   LOG_S("reason", "other machines can connect, and whoever does may draw: see "
                                   "--api-keys-file"));
     }
@@ -150,7 +153,8 @@ static void log_keys(const struct server *server)
 
 static void on_reload_ended(struct model_loads *l)
 {
-    struct server *server = (struct server *)(void *)((char *)l - offsetof(struct server, loads));
+    struct server *server =
+        (struct server *)(void *)((char *)l - offsetof(struct server, service.loads));
     supervisor_changed(&server->supervisor);
 }
 
@@ -160,16 +164,17 @@ static void on_hangup(uv_signal_t *handle, int signum)
     char error[CLIENTS_ERROR_BYTES];
     (void)signum;
     supervisor_reloading(&server->supervisor);
-    if (clients_load(&server->clients, server->options, error) != 0) {
-        log_event(&server->log, LOG_ERROR, "api_keys_kept", LOG_S("reason", error));
+    if (clients_load(&server->service.clients, server->service.options, error) != 0) {
+        log_event(&server->service.log, LOG_ERROR, "api_keys_kept", LOG_S("reason", error));
     } else {
         log_keys(server);
     }
-    server->reload_when_ready = server->life.state == LIFE_LOADING;
-    if (server->life.state == LIFE_READY) {
-        model_loads_reload(&server->loads);
+    server->reload_when_ready = server->service.life.state == LIFE_LOADING;
+    if (server->service.life.state == LIFE_READY) {
+        model_loads_reload(&server->service.loads);
     }
-    if (server->loads.n_reloading == 0) { /* else it is told when the last file has been read */
+    if (server->service.loads.n_reloading ==
+        0) { /* else it is told when the last file has been read */
         supervisor_changed(&server->supervisor);
     }
 }
@@ -178,7 +183,7 @@ static void on_hangup(uv_signal_t *handle, int signum)
 
 static void server_fail(struct server *server, const char *event, const char *reason)
 {
-    log_event(&server->log, LOG_ERROR, event, LOG_S("reason", reason));
+    log_event(&server->service.log, LOG_ERROR, event, LOG_S("reason", reason));
     server->exit_status = 1;
     server_finish(server);
 }
@@ -190,32 +195,34 @@ static void on_warm(void *arg, int rc)
         server_fail(server, "warming_failed", dn_strerror(rc));
         return;
     }
-    if (server->life.state >= LIFE_DRAINING) {
+    if (server->service.life.state >= LIFE_DRAINING) {
         server_check_idle(server);
         return;
     }
-    server->life.state = LIFE_READY;
+    server->service.life.state = LIFE_READY;
     /* Not before: workers that warm up go through the models. */
-    model_set_publish(&server->serving.models, server->options, &server->serving.api);
+    model_set_publish(&server->service.serving.models, server->service.options,
+                      &server->service.serving.api);
     /* At a socket that is others' as well nobody is told that a model is being loaded: another
      * daemon may serve, and if none does, clients wait in the socket's queue. */
     if (server->listener.is_passed &&
-        http_open(&server->http, server, &server->listener, false) != 0) {
+        http_open(&server->http, &server->http_context, &server->listener, false) != 0) {
         server_fail(server, "http_failed", HTTP_FAILED);
         return;
     }
     supervisor_changed(&server->supervisor);
-    for (size_t i = 0; i < server->serving.models.n_served; i++) {
-        const struct served_model *m = server->serving.models.served[i];
-        log_event(&server->log, LOG_INFO, "batch", LOG_S("model", served_model_info(m)->name),
-                  LOG_I("evaluations", m->batch_limit), LOG_I("max_batch", m->max_batch));
+    for (size_t i = 0; i < server->service.serving.models.n_served; i++) {
+        const struct served_model *m = server->service.serving.models.served[i];
+        log_event(&server->service.log, LOG_INFO, "batch",
+                  LOG_S("model", served_model_info(m)->name), LOG_I("evaluations", m->batch_limit),
+                  LOG_I("max_batch", m->max_batch));
     }
-    log_event(&server->log, LOG_INFO, "ready", LOG_S("listening", server->listener.url),
-              LOG_I("workers", server->serving.n_workers));
+    log_event(&server->service.log, LOG_INFO, "ready", LOG_S("listening", server->listener.url),
+              LOG_I("workers", server->service.serving.n_workers));
     printf("denoised: listening on %s\n", server->listener.url);
     fflush(stdout);
     if (server->reload_when_ready) { /* which file was read before the signal is not known */
-        model_loads_reload(&server->loads);
+        model_loads_reload(&server->service.loads);
     }
 }
 
@@ -223,15 +230,16 @@ static void log_models(const struct server *server)
 {
     char features[256];
     dn_cpu_features(features, sizeof features);
-    log_event(&server->log, LOG_INFO, "blas", LOG_S("config", dn_blas_config()),
+    log_event(&server->service.log, LOG_INFO, "blas", LOG_S("config", dn_blas_config()),
               LOG_S("core", dn_blas_core()), LOG_S("cpu", features));
     if (dn_blas_better_core()) {
-        log_event(&server->log, LOG_WARN, "blas_core_wrong", LOG_S("core", dn_blas_core()),
+        log_event(&server->service.log, LOG_WARN, "blas_core_wrong", LOG_S("core", dn_blas_core()),
                   LOG_S("better", dn_blas_better_core()));
     }
-    for (size_t i = 0; i < server->serving.models.n_served; i++) {
-        const struct dn_model_info *info = served_model_info(server->serving.models.served[i]);
-        log_event(&server->log, LOG_INFO, "model", LOG_S("model", info->name),
+    for (size_t i = 0; i < server->service.serving.models.n_served; i++) {
+        const struct dn_model_info *info =
+            served_model_info(server->service.serving.models.served[i]);
+        log_event(&server->service.log, LOG_INFO, "model", LOG_S("model", info->name),
                   LOG_S("digest", info->digest), LOG_S("kernels", info->kernels),
                   LOG_S("isa", dn_isa_name(info->isa)),
                   LOG_S("precision", dn_precision_name(info->precision)),
@@ -243,8 +251,8 @@ static void log_models(const struct server *server)
 static void load_work(uv_work_t *work)
 {
     struct server *server = work->data;
-    server->load_rc = model_set_open(&server->serving.models, server->options,
-                                     server->serving.n_workers, &server->load_error);
+    server->load_rc = model_set_open(&server->service.serving.models, server->service.options,
+                                     server->service.serving.n_workers, &server->load_error);
 }
 
 static void on_loaded(uv_work_t *work, int status)
@@ -255,36 +263,37 @@ static void on_loaded(uv_work_t *work, int status)
         server_fail(server, "loading_failed", server->load_error.text);
         return;
     }
-    const struct options *options = server->options;
-    if (scheduler_open(&server->serving.scheduler, options, server->serving.n_workers,
-                       &server->metrics) != 0) {
+    const struct options *options = server->service.options;
+    if (scheduler_open(&server->service.serving.scheduler, options,
+                       server->service.serving.n_workers, &server->service.metrics) != 0) {
         server_fail(server, "loading_failed", "no memory for the workers");
         return;
     }
-    server->serving.api = (struct api_context){
+    server->service.serving.api = (struct api_context){
         .max_rows_per_request = (uint32_t)options->max_rows_per_request,
         .max_queue_rows = (uint32_t)options->max_queue_rows,
         .max_body_bytes = (uint32_t)options->max_body_bytes,
-        .workers = server->serving.n_workers,
+        .workers = server->service.serving.n_workers,
         .max_batch = (uint32_t)options->max_batch,
     };
-    for (size_t i = 0; i < server->serving.models.n_served; i++) {
-        scheduler_add_model(server->serving.scheduler, server->serving.models.served[i]);
+    for (size_t i = 0; i < server->service.serving.models.n_served; i++) {
+        scheduler_add_model(server->service.serving.scheduler,
+                            server->service.serving.models.served[i]);
     }
     log_models(server);
-    if (server->life.state >= LIFE_DRAINING) {
+    if (server->service.life.state >= LIFE_DRAINING) {
         server_check_idle(server);
         return;
     }
-    scheduler_warm(server->serving.scheduler, &server->loop, on_warm, server);
+    scheduler_warm(server->service.serving.scheduler, &server->loop, on_warm, server);
 }
 
 static void server_enter_sandbox(struct server *server)
 {
     bool has_unix = *server->listener.unix_path || *server->admin_listener.unix_path;
-    int rc = server->options->seccomp ? sandbox_enter(has_unix) : 0;
+    int rc = server->service.options->seccomp ? sandbox_enter(has_unix) : 0;
     if (rc != 0) {
-        log_event(&server->log, LOG_WARN, "seccomp_failed", LOG_S("reason", strerror(-rc)));
+        log_event(&server->service.log, LOG_WARN, "seccomp_failed", LOG_S("reason", strerror(-rc)));
     }
 }
 
@@ -334,19 +343,86 @@ static int server_listen(struct server *server)
     char error[256];
     int rc = listen_take_passed(&server->listener, false, error, sizeof error);
     if (rc > 0) {
-        log_event(&server->log, LOG_INFO, "socket_passed", LOG_S("address", server->listener.url));
+        log_event(&server->service.log, LOG_INFO, "socket_passed",
+                  LOG_S("address", server->listener.url));
         return 0;
     }
     if (rc < 0) {
-        log_event(&server->log, LOG_ERROR, "listen_failed", LOG_S("reason", error));
+        log_event(&server->service.log, LOG_ERROR, "listen_failed", LOG_S("reason", error));
         return -1;
     }
-    rc = listen_open(&server->listener, server->options->listen, error, sizeof error);
+    rc = listen_open(&server->listener, server->service.options->listen, error, sizeof error);
     if (rc != 0) {
-        log_event(&server->log, LOG_ERROR, "listen_failed",
-                  LOG_S("address", server->options->listen), LOG_S("reason", error));
+        log_event(&server->service.log, LOG_ERROR, "listen_failed",
+                  LOG_S("address", server->service.options->listen), LOG_S("reason", error));
     }
     return rc;
+}
+
+/* Where models are loaded and unloaded, if that is wanted. Its address is its protection: a Unix
+ * socket belongs to the daemon's user alone, and a port is one of loopback. Returns 0, or -1 with a
+ * message. */
+static int server_open_admin(struct server *server, char *error, size_t error_bytes)
+{
+    const char *address = server->service.options->admin_listen;
+    struct listener *l = &server->admin_listener;
+    int rc = listen_take_passed(l, true, error, error_bytes);
+    if (rc == 0 && !address) {
+        return 0;
+    }
+    if (rc == 0) {
+        /* A Unix socket is nobody else's from its first moment on. No other thread makes files yet.
+         */
+        mode_t mask = umask(S_IRWXG | S_IRWXO);
+        rc = listen_open(l, address, error, error_bytes);
+        umask(mask);
+    }
+    if (rc < 0) {
+        return -1;
+    }
+    if (!l->is_local) {
+        snprintf(error, error_bytes, "other machines could connect to %s", l->url);
+        return -1;
+    }
+    if (http_open(&server->admin_http, &server->http_context, l, true) != 0) {
+        snprintf(error, error_bytes, HTTP_FAILED);
+        return -1;
+    }
+    log_event(&server->service.log, LOG_INFO, "admin_listening", LOG_S("url", l->url));
+    return 0;
+}
+
+/* Each part is told of the others that it uses. */
+static void server_join_parts(struct server *server)
+{
+    struct service *s = &server->service;
+    s->life.ended = on_ended;
+    s->life.works_while_draining = server->listener.is_passed;
+    s->serving.options = s->options;
+    s->serving.metrics = &s->metrics;
+    s->studio = (struct studio){.serving = &s->serving, .life = &s->life, .alarms = &s->alarms};
+    s->loads = (struct model_loads){.serving = &s->serving,
+                                    .loop = &server->loop,
+                                    .life = &s->life,
+                                    .log = &s->log,
+                                    .reload_ended = on_reload_ended};
+    server->supervisor = (struct supervisor){.loop = &server->loop,
+                                             .life = &s->life,
+                                             .log = &s->log,
+                                             .metrics = &s->metrics,
+                                             .url = server->listener.url,
+                                             .fd = -1};
+    server->http_context = (struct http_context){
+        .loop = &server->loop,
+        .life = &s->life,
+        .log = &s->log,
+        .metrics = &s->metrics,
+        .options = s->options,
+        .proxies = &server->proxies,
+        .max_connections = server->http_context.max_connections,
+        .handlers = &route_handlers,
+        .service = s,
+    };
 }
 
 int server_run(struct server *server)
@@ -356,57 +432,42 @@ int server_run(struct server *server)
     }
     char error[256], keys_error[CLIENTS_ERROR_BYTES];
     server->admin_listener.fd = -1;
-    if (clients_load(&server->clients, server->options, keys_error) != 0) {
+    if (clients_load(&server->service.clients, server->service.options, keys_error) != 0) {
         listen_close(&server->listener);
-        log_event(&server->log, LOG_ERROR, "api_keys_failed", LOG_S("reason", keys_error));
+        log_event(&server->service.log, LOG_ERROR, "api_keys_failed", LOG_S("reason", keys_error));
         return 1;
     }
     log_keys(server);
     if (uv_loop_init(&server->loop) != 0) {
-        clients_free(&server->clients);
+        clients_free(&server->service.clients);
         listen_close(&server->listener);
-        log_event(&server->log, LOG_ERROR, "loop_failed", LOG_S("reason", "no event loop"));
+        log_event(&server->service.log, LOG_ERROR, "loop_failed", LOG_S("reason", "no event loop"));
         return 1;
     }
-    int proxies_rc = proxies_parse(&server->proxies, server->options->trusted_proxies);
+    int proxies_rc = proxies_parse(&server->proxies, server->service.options->trusted_proxies);
     assert(proxies_rc == 0); /* the option was checked */
     (void)proxies_rc;
-    metrics_init(&server->metrics);
-    server->metrics.queue_rows_limit = (uint64_t)server->options->max_queue_rows;
-    server->metrics.connections_limit = server->max_connections;
-    server->life.ended = on_ended;
-    server->life.works_while_draining = server->listener.is_passed;
-    server->serving.options = server->options;
-    server->serving.metrics = &server->metrics;
-    server->studio = (struct studio){
-        .serving = &server->serving, .life = &server->life, .alarms = &server->alarms};
-    server->loads = (struct model_loads){.serving = &server->serving,
-                                         .loop = &server->loop,
-                                         .life = &server->life,
-                                         .log = &server->log,
-                                         .reload_ended = on_reload_ended};
-    server->supervisor = (struct supervisor){.loop = &server->loop,
-                                             .life = &server->life,
-                                             .log = &server->log,
-                                             .metrics = &server->metrics,
-                                             .url = server->listener.url,
-                                             .fd = -1};
-    model_loads_init(&server->loads);
-    renderings_init(&server->renderings);
+    metrics_init(&server->service.metrics);
+    server->service.metrics.queue_rows_limit = (uint64_t)server->service.options->max_queue_rows;
+    server->service.metrics.connections_limit = server->http_context.max_connections;
+    server_join_parts(server);
+    model_loads_init(&server->service.loads);
+    renderings_init(&server->service.renderings, &server->loop, &server->service.life);
     uv_timer_init(&server->loop, &server->stop_timer);
     server->stop_timer.data = server;
-    idempotency_init(&server->idempotency, (uint64_t)server->options->idempotency_ttl_s,
-                     (uint64_t)server->options->idempotency_max_bytes);
-    alarm_list_init(&server->alarms, &server->loop);
-    if (jobs_open(&server->jobs, &server->studio) != 0) {
+    idempotency_init(&server->service.idempotency,
+                     (uint64_t)server->service.options->idempotency_ttl_s,
+                     (uint64_t)server->service.options->idempotency_max_bytes);
+    alarm_list_init(&server->service.alarms, &server->loop);
+    if (jobs_open(&server->service.jobs, &server->service.studio) != 0) {
         server_fail(server, "jobs_failed", "no memory for jobs");
-    } else if (cache_open(&server->cache, (size_t)server->options->cache_bytes, &server->metrics) !=
-               0) {
+    } else if (cache_open(&server->service.cache, (size_t)server->service.options->cache_bytes,
+                          &server->service.metrics) != 0) {
         server_fail(server, "cache_failed", "no memory for the cache");
     } else if (!server->listener.is_passed &&
-               http_open(&server->http, server, &server->listener, false) != 0) {
+               http_open(&server->http, &server->http_context, &server->listener, false) != 0) {
         server_fail(server, "http_failed", HTTP_FAILED);
-    } else if (admin_open(server, error, sizeof error) != 0) {
+    } else if (server_open_admin(server, error, sizeof error) != 0) {
         server_fail(server, "admin_listen_failed", error);
     } else if (server_open_signals(server) != 0) {
         server_fail(server, "signals_failed", "signals cannot be watched");
@@ -426,8 +487,8 @@ int server_run(struct server *server)
     listen_close(&server->admin_listener);
     http_close(server->http);
     http_close(server->admin_http);
-    jobs_close(server->jobs);
-    cache_close(server->cache);
+    jobs_close(server->service.jobs);
+    cache_close(server->service.cache);
     supervisor_close(&server->supervisor);
     hold_signals(SIG_BLOCK); /* without their handlers they would end the process */
     uv_walk(&server->loop, close_handle, NULL);
@@ -437,11 +498,11 @@ int server_run(struct server *server)
     int rc = uv_loop_close(&server->loop);
     http_free(server->http);
     http_free(server->admin_http);
-    scheduler_close(server->serving.scheduler);
-    model_set_close(&server->serving.models);
-    clients_free(&server->clients);
-    idempotency_free(&server->idempotency);
-    log_event(&server->log, LOG_INFO, "stopped", LOG_I("exit_status", server->exit_status),
+    scheduler_close(server->service.serving.scheduler);
+    model_set_close(&server->service.serving.models);
+    clients_free(&server->service.clients);
+    idempotency_free(&server->service.idempotency);
+    log_event(&server->service.log, LOG_INFO, "stopped", LOG_I("exit_status", server->exit_status),
               LOG_S("loop", rc == 0 ? NULL : "busy"));
     return server->exit_status;
 }

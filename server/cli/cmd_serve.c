@@ -14,16 +14,18 @@
 static int take_resources(struct server *server)
 {
     char error[128];
-    uint32_t wanted = server->max_connections;
-    if (resources_take_descriptors(&server->max_connections, error, sizeof error) != 0 ||
-        resources_check_threads(server->serving.n_workers + POOL_MORE, error, sizeof error) != 0) {
-        log_event(&server->log, LOG_ERROR, "resources_failed", LOG_S("reason", error));
+    uint32_t wanted = server->http_context.max_connections;
+    if (resources_take_descriptors(&server->http_context.max_connections, error, sizeof error) !=
+            0 ||
+        resources_check_threads(server->service.serving.n_workers + POOL_MORE, error,
+                                sizeof error) != 0) {
+        log_event(&server->service.log, LOG_ERROR, "resources_failed", LOG_S("reason", error));
         return -1;
     }
-    if (server->max_connections < wanted) {
-        log_event(&server->log, LOG_WARN, "connections_limited",
-                  LOG_I("connections", server->max_connections), LOG_I("max_connections", wanted),
-                  LOG_S("reason", "the limit on descriptors"));
+    if (server->http_context.max_connections < wanted) {
+        log_event(&server->service.log, LOG_WARN, "connections_limited",
+                  LOG_I("connections", server->http_context.max_connections),
+                  LOG_I("max_connections", wanted), LOG_S("reason", "the limit on descriptors"));
     }
     return 0;
 }
@@ -46,22 +48,23 @@ int cmd_serve(const struct options *options)
     struct processors processors;
     processors_read(&processors);
     struct server server = {
-        .options = options,
-        .log = {.format = options->log_format},
-        .life.state = LIFE_LOADING,
-        .max_connections = (uint32_t)options->max_connections,
-        .serving.n_workers =
+        .service.options = options,
+        .service.log = {.format = options->log_format},
+        .service.life.state = LIFE_LOADING,
+        .http_context.max_connections = (uint32_t)options->max_connections,
+        .service.serving.n_workers =
             options->workers > 0 ? (uint32_t)options->workers : (uint32_t)processors.usable,
     };
-    if (server.serving.n_workers > POOL_MAX - POOL_MORE) {
-        server.serving.n_workers = POOL_MAX - POOL_MORE;
+    if (server.service.serving.n_workers > POOL_MAX - POOL_MORE) {
+        server.service.serving.n_workers = POOL_MAX - POOL_MORE;
     }
     /* Two more than workers: one reads models while they step, one makes renderings. libuv reads it
      * when the first work is queued. */
     char pool[16];
-    snprintf(pool, sizeof pool, "%u", server.serving.n_workers + POOL_MORE);
+    snprintf(pool, sizeof pool, "%u", server.service.serving.n_workers + POOL_MORE);
     if (setenv("UV_THREADPOOL_SIZE", pool, 1) != 0) {
-        log_event(&server.log, LOG_ERROR, "resources_failed", LOG_S("reason", "out of memory"));
+        log_event(&server.service.log, LOG_ERROR, "resources_failed",
+                  LOG_S("reason", "out of memory"));
         return 1;
     }
     signal(SIGPIPE, SIG_IGN);

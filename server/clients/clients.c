@@ -7,17 +7,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 #include <sys/stat.h>
 #include <unistd.h>
 #include <uv.h>
 
 #include "server/base/random.h"
-#include "server/http/request.h"
-#include "server/server.h"
 
 #define MAX_FILE_BYTES (8 << 20)
-#define REALM "Bearer realm=\"denoised\""
 
 /* ---- one client ----------------------------------------------------------------------------- */
 
@@ -118,89 +114,45 @@ void client_give_back(struct client *client, uint32_t rows, bool unused)
     }
 }
 
-/* ---- headers -------------------------------------------------------------------------------- */
+/* q a quota, w its window in seconds, r what remains, t the seconds until all of it is there again.
+ */
+void client_describe_limits(struct client *client, char policy[CLIENT_LIMITS_BYTES],
+                            char state[CLIENT_LIMITS_BYTES])
+{
+    const size_t max = CLIENT_LIMITS_BYTES;
+    const struct key_limits *limits = &client->limits;
+    policy[0] = state[0] = '\0';
+    if (limits->rows_per_minute) {
+        client_refill(client);
+        double window_s = ceil(60.0 * limits->burst_rows / limits->rows_per_minute);
+        snprintf(policy, max, "\"rows\";q=%u;w=%.0f", limits->burst_rows, window_s);
+        snprintf(state, max, "\"rows\";r=%.0f;t=%u", floor(fmax(client->tokens, 0)),
+                 seconds_until(client, limits->burst_rows));
+    }
+    if (limits->rows_in_flight) {
+        const char *comma = *policy ? ", " : "";
+        size_t used = strlen(policy);
+        snprintf(policy + used, max - used, "%s\"rows-in-flight\";q=%u", comma,
+                 limits->rows_in_flight);
+        used = strlen(state);
+        uint32_t left = limits->rows_in_flight > client->rows_in_flight
+                            ? limits->rows_in_flight - client->rows_in_flight
+                            : 0;
+        snprintf(state + used, max - used, "%s\"rows-in-flight\";r=%u", comma, left);
+    }
+}
+
+/* ---- all of them ---------------------------------------------------------------------------- */
 
 bool clients_are_known(const struct clients *c)
 {
     return c->ring.n_keys > 0;
 }
 
-/* The key behind "Bearer ", or NULL. */
-static const char *bearer(const char *header)
+struct client *clients_find(const struct clients *c, const char *key, size_t bytes)
 {
-    if (strncasecmp(header, "Bearer", 6) != 0 || header[6] != ' ') {
-        return NULL;
-    }
-    return header + 6 + strspn(header + 6, " ");
-}
-
-int clients_identify(struct clients *c, struct request *r, struct problem *problem)
-{
-    if (!clients_are_known(c) || r->client) {
-        return 0;
-    }
-    const char *authorization = request_header(r, MHD_HTTP_HEADER_AUTHORIZATION);
-    const char *key = request_header(r, "X-API-Key");
-    if (authorization && key) {
-        problem_set(problem, PROBLEM_INVALID_REQUEST,
-                    "Authorization and X-API-Key are two ways to say one thing; send one.");
-        return -1;
-    }
-    if (authorization) {
-        key = bearer(authorization);
-    }
-    if (!key) {
-        problem_set(problem, PROBLEM_UNAUTHORIZED,
-                    "An API key is required, as Authorization: Bearer KEY or X-API-Key: KEY.");
-        return -1;
-    }
-    int key_idx = keyring_find(&c->ring, key, strcspn(key, " \t"));
-    if (key_idx < 0) {
-        problem_set(problem, PROBLEM_UNAUTHORIZED, "There is no such API key.");
-        return -1;
-    }
-    r->client = client_hold(c->table[key_idx]);
-    return 0;
-}
-
-/* draft-ietf-httpapi-ratelimit-headers: q a quota, w its window in seconds, r what remains, t the
- * seconds until all of it is there again. */
-void clients_add_headers(struct request *r)
-{
-    if (r->status == 401) {
-        request_add_header(r, MHD_HTTP_HEADER_WWW_AUTHENTICATE,
-                           request_header(r, MHD_HTTP_HEADER_AUTHORIZATION) ? REALM
-                               ", error=\"invalid_token\""
-                                                                            : REALM);
-    }
-    struct client *client = r->client;
-    if (!client) {
-        return;
-    }
-    char policy[128] = "", state[128] = "";
-    const struct key_limits *limits = &client->limits;
-    if (limits->rows_per_minute) {
-        client_refill(client);
-        double window_s = ceil(60.0 * limits->burst_rows / limits->rows_per_minute);
-        snprintf(policy, sizeof policy, "\"rows\";q=%u;w=%.0f", limits->burst_rows, window_s);
-        snprintf(state, sizeof state, "\"rows\";r=%.0f;t=%u", floor(fmax(client->tokens, 0)),
-                 seconds_until(client, limits->burst_rows));
-    }
-    if (limits->rows_in_flight) {
-        const char *comma = *policy ? ", " : "";
-        size_t used = strlen(policy);
-        snprintf(policy + used, sizeof policy - used, "%s\"rows-in-flight\";q=%u", comma,
-                 limits->rows_in_flight);
-        used = strlen(state);
-        uint32_t left = limits->rows_in_flight > client->rows_in_flight
-                            ? limits->rows_in_flight - client->rows_in_flight
-                            : 0;
-        snprintf(state + used, sizeof state - used, "%s\"rows-in-flight\";r=%u", comma, left);
-    }
-    if (*policy) {
-        request_add_header(r, "RateLimit-Policy", policy);
-        request_add_header(r, "RateLimit", state);
-    }
+    int key_idx = keyring_find(&c->ring, key, bytes);
+    return key_idx < 0 ? NULL : c->table[key_idx];
 }
 
 /* ---- the file ------------------------------------------------------------------------------- */

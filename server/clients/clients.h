@@ -10,15 +10,15 @@
 #define SERVER_CLIENTS_CLIENTS_H
 
 #include <stdbool.h>
+#include <stddef.h>
 
 #include "api/keyring.h"
 #include "api/problem.h"
 #include "server/base/options.h"
 #include "server/scheduling/fair_queue.h"
 
-struct request;
-
 #define CLIENTS_ERROR_BYTES 512
+#define CLIENT_LIMITS_BYTES 128
 
 struct client {
     char name[KEYRING_NAME_BYTES];
@@ -44,12 +44,13 @@ void clients_free(struct clients *c);
 /* Must requests have a key? */
 bool clients_are_known(const struct clients *c);
 
-/* Find whose key the request's headers have, and keep it in r->client. Returns 0, or -1 with the
- * problem. */
-int clients_identify(struct clients *c, struct request *r, struct problem *problem);
+/* The client of that key, or NULL. */
+struct client *clients_find(const struct clients *c, const char *key, size_t bytes);
 
-/* Tell the client of `r`, if it has a limit, what is left of it. */
-void clients_add_headers(struct request *r);
+/* Its limits and what is left of them, as draft-ietf-httpapi-ratelimit-headers has them in
+ * RateLimit-Policy and RateLimit; "" without a limit. */
+void client_describe_limits(struct client *client, char policy[CLIENT_LIMITS_BYTES],
+                            char state[CLIENT_LIMITS_BYTES]);
 
 /* Take a reference, or give one back. NULL allowed. */
 struct client *client_hold(struct client *client);

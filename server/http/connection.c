@@ -9,15 +9,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
-
-#include "api/openai.h"
-#include "api/problem.h"
-#include "api/routes.h"
-#include "server/base/random.h"
-#include "server/http/request.h"
-#include "server/server.h"
 
 #define CHECK_INTERVAL_MS 250
 #define NS_PER_S UINT64_C(1000000000)
@@ -27,52 +19,6 @@
 static bool phase_is_busy(enum connection_phase phase)
 {
     return phase == PHASE_RECEIVING || phase == PHASE_WORKING || phase == PHASE_SENDING;
-}
-
-/* The answer to what did not arrive in time, in the form of its route; malloc'd, or NULL. */
-static char *timeout_body(const struct request *r, const char *id, const char **type, size_t *bytes)
-{
-    struct problem problem;
-    struct route_match match = {.id = -1};
-    problem_set(&problem, PROBLEM_REQUEST_TIMEOUT, "The request did not arrive in time.");
-    if (r) { /* as long as its headers are not in, it has no route yet */
-        route_find(&match, r->method, r->path, r->is_admin);
-    }
-    *type = match.has_openai_errors ? "application/json" : PROBLEM_MEDIA_TYPE;
-    return match.has_openai_errors ? openai_error(&problem, bytes)
-                                   : problem_json(&problem, id, bytes);
-}
-
-/* The library cannot answer a request that it has not got whole; the socket can. */
-static void send_timeout(const struct connection *c)
-{
-    char id[REQUEST_ID_BYTES], head[512], date[40];
-    const char *type;
-    size_t bytes;
-    if (c->request) {
-        memcpy(id, c->request->id, sizeof id);
-    } else if (random_id(id, sizeof id, "req_") != 0) {
-        return;
-    }
-    char *body = timeout_body(c->request, id, &type, &bytes);
-    if (!body) {
-        return;
-    }
-    time_t now = time(NULL);
-    struct tm utc;
-    strftime(date, sizeof date, "%a, %d %b %Y %H:%M:%S GMT", gmtime_r(&now, &utc));
-    int head_bytes = snprintf(head, sizeof head,
-                              "HTTP/1.1 408 Request Timeout\r\nDate: %s\r\nContent-Type: %s\r\n"
-                              "Content-Length: %zu\r\nX-Request-Id: %s\r\n"
-                              "X-Content-Type-Options: nosniff\r\nCache-Control: no-store\r\n"
-                              "Connection: close\r\n\r\n",
-                              date, type, bytes, id);
-    struct iovec parts[] = {{head, (size_t)head_bytes}, {body, bytes}};
-    struct msghdr message = {.msg_iov = parts, .msg_iovlen = 2};
-    /* Best effort: a client this slow may not read either. */
-    ssize_t sent = sendmsg(c->fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL);
-    (void)sent;
-    free(body);
 }
 
 /* An end of what the client sends, if it arrived along with the request, is not noticed by the
@@ -101,7 +47,7 @@ static void on_check(uv_timer_t *timer)
         c->deadline_ns = 0;
         c->late = true;
         if (c->phase == PHASE_FRESH || c->phase == PHASE_RECEIVING) {
-            send_timeout(c);
+            list->late(c);
         }
         shutdown(c->fd, SHUT_RDWR);
     }
@@ -121,13 +67,15 @@ static void on_hangups(uv_poll_t *poll, int status, int events)
     }
 }
 
-int connection_list_init(struct connection_list *list, struct server *server)
+int connection_list_init(struct connection_list *list, const struct http_context *context,
+                         void (*late)(const struct connection *c))
 {
-    *list = (struct connection_list){.server = server, .hangup_fd = epoll_create1(EPOLL_CLOEXEC)};
+    *list = (struct connection_list){
+        .context = context, .late = late, .hangup_fd = epoll_create1(EPOLL_CLOEXEC)};
     if (list->hangup_fd < 0) {
         return -1;
     }
-    int rc = uv_poll_init(&server->loop, &list->hangups, list->hangup_fd);
+    int rc = uv_poll_init(context->loop, &list->hangups, list->hangup_fd);
     if (rc != 0) {
         close(list->hangup_fd);
         errno = -rc;
@@ -135,7 +83,7 @@ int connection_list_init(struct connection_list *list, struct server *server)
     }
     list->hangups.data = list;
     uv_poll_start(&list->hangups, UV_READABLE, on_hangups);
-    uv_timer_init(&server->loop, &list->timer);
+    uv_timer_init(context->loop, &list->timer);
     list->timer.data = list;
     return 0;
 }
@@ -185,14 +133,14 @@ static uint64_t origin_of(const struct sockaddr *peer)
 static void log_refusal(struct connection_list *list, const struct sockaddr *peer)
 {
     uint64_t now_ns = uv_hrtime();
-    list->server->metrics.connections_refused++;
+    list->context->metrics->connections_refused++;
     list->n_refused++;
     if (list->refusal_logged_ns && now_ns - list->refusal_logged_ns < REFUSALS_PERIOD_NS) {
         return;
     }
     char remote[64];
     format_address(peer, remote, sizeof remote);
-    log_event(&list->server->log, LOG_WARN, "connections_refused", LOG_S("remote", remote),
+    log_event(list->context->log, LOG_WARN, "connections_refused", LOG_S("remote", remote),
               LOG_I("since_last_line", list->n_refused));
     list->refusal_logged_ns = now_ns;
     list->n_refused = 0;
@@ -201,8 +149,8 @@ static void log_refusal(struct connection_list *list, const struct sockaddr *pee
 bool connection_admit(struct connection_list *list, const struct sockaddr *peer)
 {
     uint64_t origin = origin_of(peer);
-    int limit = list->server->options->max_connections_per_address, n = 0;
-    if (limit == 0 || origin == 0 || proxies_has(&list->server->proxies, peer)) {
+    int limit = list->context->options->max_connections_per_address, n = 0;
+    if (limit == 0 || origin == 0 || proxies_has(list->context->proxies, peer)) {
         return true;
     }
     for (const struct connection *c = list->head; c; c = c->next) {
@@ -218,7 +166,7 @@ bool connection_admit(struct connection_list *list, const struct sockaddr *peer)
  * not acknowledge: one that has vanished without a word would else hold its place for ever. */
 static void watch_peer(const struct connection_list *list, int fd)
 {
-    int on = 1, idle_s = list->server->options->keepalive_timeout_s;
+    int on = 1, idle_s = list->context->options->keepalive_timeout_s;
     int interval_s = idle_s / 5 > 0 ? idle_s / 5 : 1;
     unsigned unheard_ms = 1500 * (unsigned)idle_s;
     setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
@@ -246,17 +194,18 @@ struct connection *connection_add(struct connection_list *list, int fd, const st
         uv_timer_start(&list->timer, on_check, CHECK_INTERVAL_MS, CHECK_INTERVAL_MS);
     }
     list->head = c;
-    list->server->metrics.connections++;
-    list->server->metrics.connections_total++;
+    list->context->metrics->connections++;
+    list->context->metrics->connections_total++;
     c->phase = PHASE_IDLE; /* entered from a phase that is not busy */
-    connection_enter(list, c, PHASE_FRESH, 0);
+    connection_enter(c, PHASE_FRESH, 0);
     return c;
 }
 
-void connection_remove(struct connection_list *list, struct connection *c)
+void connection_remove(struct connection *c)
 {
+    struct connection_list *list = c->list;
     connection_unwatch(c);
-    connection_enter(list, c, PHASE_IDLE, 0);
+    connection_enter(c, PHASE_IDLE, 0);
     *(c->prev ? &c->prev->next : &list->head) = c->next;
     if (c->next) {
         c->next->prev = c->prev;
@@ -264,14 +213,14 @@ void connection_remove(struct connection_list *list, struct connection *c)
     if (!list->head) {
         uv_timer_stop(&list->timer);
     }
-    list->server->metrics.connections--;
+    list->context->metrics->connections--;
     free(c);
 }
 
-void connection_enter(struct connection_list *list, struct connection *c,
-                      enum connection_phase phase, size_t bytes)
+void connection_enter(struct connection *c, enum connection_phase phase, size_t bytes)
 {
-    const struct options *options = list->server->options;
+    struct connection_list *list = c->list;
+    const struct options *options = list->context->options;
     uint64_t limit_s = 0;
     switch (phase) {
     case PHASE_FRESH:

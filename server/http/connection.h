@@ -17,7 +17,8 @@
 #include <stdint.h>
 #include <uv.h>
 
-struct server;
+#include "server/http/http_context.h"
+
 struct request;
 
 enum connection_phase {
@@ -42,7 +43,9 @@ struct connection {
 };
 
 struct connection_list {
-    struct server *server;
+    const struct http_context *context;
+    /* Say to a client whose request did not arrive in time that it is late. */
+    void (*late)(const struct connection *c);
     struct connection *head;
     size_t n_busy; /* receiving, working or sending */
     uv_timer_t timer;
@@ -53,7 +56,8 @@ struct connection_list {
 };
 
 /* Returns 0 or -1 with errno set. */
-int connection_list_init(struct connection_list *list, struct server *server);
+int connection_list_init(struct connection_list *list, const struct http_context *context,
+                         void (*late)(const struct connection *c));
 
 /* No connection comes from here on, and no hang-up is told; free it when the last has gone. */
 void connection_list_close(struct connection_list *list);
@@ -67,14 +71,13 @@ bool connection_admit(struct connection_list *list, const struct sockaddr *peer)
 /* A client came or went. `peer` may be NULL. */
 struct connection *connection_add(struct connection_list *list, int fd,
                                   const struct sockaddr *peer);
-void connection_remove(struct connection_list *list, struct connection *c);
+void connection_remove(struct connection *c);
 
 /* The client's address as text, without its port; "unix" for a Unix socket. */
 void connection_remote(const struct connection *c, char *out, size_t bytes);
 
 /* Enter a phase; its limit starts now. `bytes` is the size of the answer in PHASE_SENDING. */
-void connection_enter(struct connection_list *list, struct connection *c,
-                      enum connection_phase phase, size_t bytes);
+void connection_enter(struct connection *c, enum connection_phase phase, size_t bytes);
 
 /* Call `gone` once if the client hangs up, until connection_unwatch. A client that only closes its
  * sending half is taken for gone, as the two look alike. Returns 0 or -1. */

@@ -3,8 +3,6 @@
 #include <string.h>
 #include <strings.h>
 
-#include "server/server.h"
-
 #define HEADERS_ACCEPTED                                                                           \
     "Accept, Authorization, Content-Type, Idempotency-Key, Last-Event-ID, Prefer, traceparent, "   \
     "X-API-Key, X-Request-Id"
@@ -51,7 +49,7 @@ static bool list_has(const char *list, const char *origin)
 /* What Access-Control-Allow-Origin says to this request, or NULL. */
 static const char *allowed_origin(const struct request *r)
 {
-    const char *list = r->is_admin ? NULL : r->server->options->cors_origin;
+    const char *list = r->is_admin ? NULL : r->context->options->cors_origin;
     const char *origin = list ? request_header(r, MHD_HTTP_HEADER_ORIGIN) : NULL;
     if (!origin) {
         return NULL;
@@ -64,7 +62,7 @@ static const char *allowed_origin(const struct request *r)
 
 void cors_add_headers(struct request *r)
 {
-    const char *list = r->is_admin ? NULL : r->server->options->cors_origin;
+    const char *list = r->is_admin ? NULL : r->context->options->cors_origin;
     if (list && strcmp(list, "*") != 0) {
         request_add_header(r, MHD_HTTP_HEADER_VARY, "Origin");
     }

@@ -11,10 +11,18 @@
 #include "api/unicode.h"
 #include "server/base/random.h"
 #include "server/clients/clients.h"
-#include "server/http/http_internal.h"
-#include "server/http/idempotency.h"
+#include "server/http/connection.h"
+#include "server/http/late_reply.h"
+#include "server/http/pump.h"
 #include "server/http/request.h"
-#include "server/routes/handlers.h"
+
+struct http {
+    const struct http_context *context;
+    bool is_admin;
+    struct MHD_Daemon *mhd;
+    struct connection_list connections;
+    struct pump pump;
+};
 
 #define FIRST_BODY_CAPACITY 1024
 /* A body that is announced larger is refused at once instead of being read and thrown away. */
@@ -36,7 +44,7 @@ static void request_free(struct request *r)
         MHD_destroy_response(r->response);
         r->response = NULL;
     }
-    idempotency_end(r); /* of one that was never answered */
+    r->context->handlers->end(r); /* of one that was never answered */
     client_drop(r->client);
     free(r->path);
     free(r->body);
@@ -51,7 +59,7 @@ static const char *shown(const char *text)
 
 static void log_access(const struct request *r, const char *peer, bool aborted, double seconds)
 {
-    log_event(&r->server->log, LOG_INFO, "request", LOG_S("request_id", r->id),
+    log_event(r->context->log, LOG_INFO, "request", LOG_S("request_id", r->id),
               LOG_S("remote", *r->forwarded_for ? r->forwarded_for : peer),
               LOG_S("proxy", *r->forwarded_for ? peer : NULL),
               LOG_S("client", r->client ? r->client->name : NULL),
@@ -75,18 +83,18 @@ static void request_end(struct request *r, bool aborted)
         r->route.id = -1;
     }
     double seconds = 1e-9 * (double)(uv_hrtime() - r->started_ns);
-    metrics_count_request(&r->server->metrics, r->route.id, r->method, (int)r->status, seconds);
-    if (r->server->options->log_access) {
+    metrics_count_request(r->context->metrics, r->route.id, r->method, (int)r->status, seconds);
+    if (r->context->options->log_access) {
         char peer[64];
         connection_remote(c, peer, sizeof peer);
         log_access(r, peer, aborted, seconds);
     }
     c->request = NULL;
     connection_unwatch(c);
-    connection_enter(&r->http->connections, c, PHASE_IDLE, 0);
-    struct server *server = r->server;
+    connection_enter(c, PHASE_IDLE, 0);
+    struct life *life = r->context->life;
     request_free(r);
-    life_tell_end(&server->life);
+    life_tell_end(life);
 }
 
 static struct request *request_new(struct http *http, struct MHD_Connection *mhd,
@@ -102,8 +110,8 @@ static struct request *request_new(struct http *http, struct MHD_Connection *mhd
         free(r);
         return NULL;
     }
-    r->http = http;
-    r->server = http->server;
+    r->context = http->context;
+    r->pump = &http->pump;
     r->is_admin = http->is_admin;
     r->mhd = mhd;
     r->connection = c;
@@ -118,12 +126,12 @@ static enum MHD_Result request_send(struct request *r)
     if (!r->response) {
         return MHD_NO; /* nothing can be said: the connection is closed */
     }
-    idempotency_end(r);
+    r->context->handlers->end(r);
     enum MHD_Result rc = MHD_queue_response(r->mhd, r->status, r->response);
     MHD_destroy_response(r->response); /* the library has its own reference */
     r->response = NULL;
     if (rc == MHD_YES) {
-        connection_enter(&r->http->connections, r->connection, PHASE_SENDING, r->response_bytes);
+        connection_enter(r->connection, PHASE_SENDING, r->response_bytes);
     }
     return rc;
 }
@@ -167,7 +175,7 @@ static enum MHD_Result on_header(void *cls, enum MHD_ValueKind kind, const char 
 /* Whom it is from, if that is a trusted proxy's to say. */
 static void request_identify(struct request *r)
 {
-    const struct proxies *proxies = &r->server->proxies;
+    const struct proxies *proxies = r->context->proxies;
     struct sockaddr_storage peer;
     socklen_t length = sizeof peer;
     if ((proxies->n_networks == 0 && !proxies->has_unix) ||
@@ -196,13 +204,13 @@ static enum MHD_Result request_begin(struct request *r, const char *method)
     const char *length = request_header(r, MHD_HTTP_HEADER_CONTENT_LENGTH);
     uint64_t announced = length ? strtoull(length, NULL, 10) : 0;
     r->has_body = announced > 0 || request_header(r, MHD_HTTP_HEADER_TRANSFER_ENCODING);
-    r->body_too_large = announced > (uint64_t)r->server->options->max_body_bytes;
+    r->body_too_large = announced > (uint64_t)r->context->options->max_body_bytes;
     route_find(&r->route, r->method, r->path, r->is_admin);
 
     struct problem problem;
     bool waits = request_header(r, MHD_HTTP_HEADER_EXPECT) != NULL;
     if (r->has_body && (waits || announced > MAX_DRAINED_BYTES) &&
-        handlers_check(r, &problem) != 0) {
+        r->context->handlers->check(r, &problem) != 0) {
         request_reply_problem(r, &problem);
         return request_send(r);
     }
@@ -212,7 +220,7 @@ static enum MHD_Result request_begin(struct request *r, const char *method)
 static void request_receive(struct request *r, const char *data, size_t bytes)
 {
     r->has_body = true;
-    size_t max = (size_t)r->server->options->max_body_bytes;
+    size_t max = (size_t)r->context->options->max_body_bytes;
     if (r->body_too_large || r->out_of_memory || bytes > max - r->body_bytes) {
         r->body_too_large = !r->out_of_memory;
         return;
@@ -268,8 +276,8 @@ static void on_connection(void *cls, struct MHD_Connection *mhd, void **socket_c
         if (c->request) {
             request_end(c->request, true);
         }
-        connection_remove(&http->connections, c);
-        life_tell_end(&http->server->life);
+        connection_remove(c);
+        life_tell_end(http->context->life);
     }
 }
 
@@ -283,7 +291,7 @@ static void *on_request_line(void *cls, const char *uri, struct MHD_Connection *
     assert(!c->request);
     c->request = request_new(http, mhd, c, uri);
     if (c->request) {
-        connection_enter(&http->connections, c, PHASE_RECEIVING, 0);
+        connection_enter(c, PHASE_RECEIVING, 0);
     }
     return c->request;
 }
@@ -307,8 +315,8 @@ static enum MHD_Result on_request(void *cls, struct MHD_Connection *mhd, const c
     }
     if (!r->complete) {
         r->complete = true;
-        connection_enter(&r->http->connections, r->connection, PHASE_WORKING, 0);
-        handlers_run(r);
+        connection_enter(r->connection, PHASE_WORKING, 0);
+        r->context->handlers->run(r);
         if (r->suspended) {
             return MHD_YES;
         }
@@ -334,55 +342,21 @@ static size_t on_unescape(void *cls, struct MHD_Connection *mhd, char *text)
     return strlen(text);
 }
 
-/* ---- the loop ------------------------------------------------------------------------------- */
+/* ---- the listener --------------------------------------------------------------------------- */
 
-static void http_run(struct http *http);
-
-static void on_timer(uv_timer_t *timer)
-{
-    http_run(timer->data);
-}
-
-static void on_readable(uv_poll_t *poll, int status, int events)
-{
-    (void)status, (void)events;
-    http_run(poll->data);
-}
-
-static void http_run(struct http *http)
-{
-    MHD_UNSIGNED_LONG_LONG timeout_ms;
-    uint64_t before = http->server->metrics.connections;
-    MHD_run(http->mhd);
-    if (http->server->metrics.connections < before) {
-        /* At its limit the library stops listening, and looks whether it may again only at the
-         * start of a run: without this one nothing would ever wake it. */
-        MHD_run(http->mhd);
-    }
-    if (MHD_get_timeout(http->mhd, &timeout_ms) == MHD_YES) {
-        uv_timer_start(&http->timer, on_timer, timeout_ms, 0);
-    } else {
-        uv_timer_stop(&http->timer);
-    }
-}
-
-void http_wake(struct http *http)
-{
-    uv_timer_start(&http->timer, on_timer, 0, 0);
-}
-
-int http_open(struct http **out, struct server *server, struct listener *listener, bool is_admin)
+int http_open(struct http **out, const struct http_context *context, struct listener *listener,
+              bool is_admin)
 {
     struct http *http = calloc(1, sizeof *http);
     if (!http) {
         return -1;
     }
-    http->server = server;
+    http->context = context;
     http->is_admin = is_admin;
     http->mhd = MHD_start_daemon(
         MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME, 0, on_accept, http, on_request, http,
         MHD_OPTION_LISTEN_SOCKET, (MHD_socket)listener->fd, MHD_OPTION_CONNECTION_LIMIT,
-        is_admin ? HTTP_ADMIN_CONNECTIONS : server->max_connections, MHD_OPTION_CONNECTION_TIMEOUT,
+        is_admin ? HTTP_ADMIN_CONNECTIONS : context->max_connections, MHD_OPTION_CONNECTION_TIMEOUT,
         0u, MHD_OPTION_NOTIFY_CONNECTION, on_connection, http, MHD_OPTION_URI_LOG_CALLBACK,
         on_request_line, http, MHD_OPTION_NOTIFY_COMPLETED, on_completed, NULL,
         MHD_OPTION_UNESCAPE_CALLBACK, on_unescape, NULL, MHD_OPTION_SIGPIPE_HANDLED_BY_APP, 1,
@@ -390,20 +364,15 @@ int http_open(struct http **out, struct server *server, struct listener *listene
     if (!http->mhd) {
         goto free_http;
     }
-    if (connection_list_init(&http->connections, server) != 0) {
+    if (connection_list_init(&http->connections, context, late_reply_send) != 0) {
         goto stop_library;
     }
-    const union MHD_DaemonInfo *info = MHD_get_daemon_info(http->mhd, MHD_DAEMON_INFO_EPOLL_FD);
-    if (uv_poll_init(&server->loop, &http->poll, info->epoll_fd) != 0) {
+    if (pump_open(&http->pump, context->loop, http->mhd, &context->metrics->connections) != 0) {
         goto close_connections;
     }
-    http->poll.data = http;
-    uv_timer_init(&server->loop, &http->timer);
-    http->timer.data = http;
-    uv_poll_start(&http->poll, UV_READABLE, on_readable);
     listener->fd = -1;
     *out = http;
-    http_run(http);
+    pump_run(&http->pump);
     return 0;
 
 close_connections:
@@ -439,8 +408,7 @@ void http_close(struct http *http)
     if (!http || !http->mhd) {
         return;
     }
-    uv_close((uv_handle_t *)&http->poll, NULL);
-    uv_close((uv_handle_t *)&http->timer, NULL);
+    pump_close(&http->pump);
     connection_list_close(&http->connections);
     MHD_stop_daemon(http->mhd);
     connection_list_free(&http->connections);

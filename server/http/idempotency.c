@@ -10,7 +10,6 @@
 #include "api/image.h"
 #include "server/clients/clients.h"
 #include "server/http/request.h"
-#include "server/server.h"
 
 #define HEADER "Idempotency-Key"
 #define KEY_MAX_BYTES 255

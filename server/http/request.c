@@ -8,12 +8,8 @@
 #include "api/gzip.h"
 #include "api/openai.h"
 #include "api/query.h"
-#include "server/clients/clients.h"
 #include "server/http/connection.h"
-#include "server/http/cors.h"
-#include "server/http/http_internal.h"
-#include "server/http/idempotency.h"
-#include "server/server.h"
+#include "server/http/pump.h"
 
 #define JSON "application/json"
 
@@ -64,9 +60,8 @@ static void reply_common(struct request *r, unsigned status, const char *type, s
         trace_context_format(traceparent, &r->trace);
         request_add_header(r, "traceparent", traceparent);
     }
-    clients_add_headers(r);
-    cors_add_headers(r);
-    if (r->server->life.state >= LIFE_LEAVING) {
+    r->context->handlers->add_headers(r);
+    if (r->context->life->state >= LIFE_LEAVING) {
         request_add_header(r, MHD_HTTP_HEADER_CONNECTION, "close");
     }
 }
@@ -149,7 +144,7 @@ void request_reply_head(struct request *r, unsigned status, const char *type)
     drop_response(r);
     r->response = MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, 1, read_nothing, NULL, NULL);
     reply_common(r, status, type, 0);
-    if (r->server->life.state < LIFE_LEAVING) { /* then it is there already */
+    if (r->context->life->state < LIFE_LEAVING) { /* then it is there already */
         request_add_header(r, MHD_HTTP_HEADER_CONNECTION, "close");
     }
 }
@@ -171,20 +166,20 @@ int request_reply_stream(struct request *r, const char *type, size_t block_bytes
 
 void request_pause(struct request *r)
 {
-    connection_enter(&r->http->connections, r->connection, PHASE_WORKING, 0);
+    connection_enter(r->connection, PHASE_WORKING, 0);
     MHD_suspend_connection(r->mhd);
 }
 
 void request_progress(struct request *r)
 {
-    connection_enter(&r->http->connections, r->connection, PHASE_SENDING, 0);
+    connection_enter(r->connection, PHASE_SENDING, 0);
 }
 
 void request_continue(struct request *r)
 {
     request_progress(r);
     MHD_resume_connection(r->mhd);
-    http_wake(r->http);
+    pump_wake(r->pump);
 }
 
 void request_reply(struct request *r, unsigned status, const char *type, char *body, size_t bytes)
@@ -198,7 +193,7 @@ void request_reply(struct request *r, unsigned status, const char *type, char *b
         request_add_header(r, MHD_HTTP_HEADER_RETRY_AFTER, "1");
         return;
     }
-    idempotency_body(r, status, type, body, bytes);
+    r->context->handlers->take_body(r, status, type, body, bytes);
     size_t encoded_bytes;
     char *encoded = encode_body(r, type, body, bytes, &encoded_bytes);
     if (encoded) {
@@ -248,5 +243,5 @@ void request_resume(struct request *r)
     connection_unwatch(r->connection);
     r->suspended = false;
     MHD_resume_connection(r->mhd);
-    http_wake(r->http);
+    pump_wake(r->pump);
 }

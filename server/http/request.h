@@ -16,10 +16,10 @@
 #include "api/routes.h"
 #include "api/trace_context.h"
 #include "server/clients/proxies.h"
+#include "server/http/http_context.h"
 
-struct server;
-struct http;
 struct connection;
+struct pump;
 struct client;
 struct stored_answer;
 
@@ -27,8 +27,8 @@ struct stored_answer;
 #define REQUEST_MAX_URI_BYTES 8192
 
 struct request {
-    struct server *server;
-    struct http *http;
+    const struct http_context *context;
+    struct pump *pump;
     struct connection *connection;
     struct MHD_Connection *mhd;
     uint64_t started_ns;

@@ -3,46 +3,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "api/admin.h"
 #include "api/document.h"
 #include "api/unicode.h"
-#include "server/http/http.h"
 #include "server/http/request.h"
-#include "server/server.h"
+#include "server/routes/service.h"
 
 #define JSON "application/json"
-
-int admin_open(struct server *server, char *error, size_t error_bytes)
-{
-    const char *address = server->options->admin_listen;
-    struct listener *l = &server->admin_listener;
-    int rc = listen_take_passed(l, true, error, error_bytes);
-    if (rc == 0 && !address) {
-        return 0;
-    }
-    if (rc == 0) {
-        /* A Unix socket is nobody else's from its first moment on. No other thread makes files yet.
-         */
-        mode_t mask = umask(S_IRWXG | S_IRWXO);
-        rc = listen_open(l, address, error, error_bytes);
-        umask(mask);
-    }
-    if (rc < 0) {
-        return -1;
-    }
-    if (!l->is_local) {
-        snprintf(error, error_bytes, "other machines could connect to %s", l->url);
-        return -1;
-    }
-    if (http_open(&server->admin_http, server, l, true) != 0) {
-        snprintf(error, error_bytes, "the HTTP library did not start");
-        return -1;
-    }
-    log_event(&server->log, LOG_INFO, "admin_listening", LOG_S("url", l->url));
-    return 0;
-}
 
 static void reply_problem(struct request *r, const struct problem *problem)
 {
@@ -67,7 +35,7 @@ void admin_discover(struct request *r)
     reply_document(r, 200, body, bytes);
 }
 
-static struct admin_model view_of(const struct server *server, const struct served_model *m)
+static struct admin_model view_of(const struct service *service, const struct served_model *m)
 {
     struct admin_model view = {
         .info = served_model_info(m),
@@ -82,8 +50,8 @@ static struct admin_model view_of(const struct server *server, const struct serv
         .rows = m->n_rows,
         .images = m->n_images,
     };
-    for (size_t i = 0; i < server->serving.models.n_served; i++) {
-        if (server->serving.models.served[i] == m) {
+    for (size_t i = 0; i < service->serving.models.n_served; i++) {
+        if (service->serving.models.served[i] == m) {
             view.place = (int)i;
         }
     }
@@ -92,34 +60,34 @@ static struct admin_model view_of(const struct server *server, const struct serv
 
 void admin_list_models(struct request *r)
 {
-    struct server *server = r->server;
-    const struct model_set *set = &server->serving.models;
+    struct service *service = service_of(r);
+    const struct model_set *set = &service->serving.models;
     const struct served_model *m;
     const struct model_load *load;
     size_t n = 0, n_loading = 0, bytes = 0;
-    size_t max = set->n_served + server->metrics.models_retiring;
+    size_t max = set->n_served + service->metrics.models_retiring;
     struct admin_model *views = calloc(max, sizeof *views);
-    const char **loading = calloc(server->loads.n_queued + 1, sizeof *loading);
+    const char **loading = calloc(service->loads.n_queued + 1, sizeof *loading);
     char *body = NULL;
     if (!views || !loading) {
         goto out;
     }
     while (n < set->n_served) { /* in their order, the default first */
-        views[n] = view_of(server, set->served[n]);
+        views[n] = view_of(service, set->served[n]);
         n++;
     }
-    TAILQ_FOREACH(m, scheduler_models(server->serving.scheduler), link)
+    TAILQ_FOREACH(m, scheduler_models(service->serving.scheduler), link)
     {
         if (m->let_go) {
-            views[n++] = view_of(server, m);
+            views[n++] = view_of(service, m);
         }
     }
-    TAILQ_FOREACH(load, &server->loads.queue, link)
+    TAILQ_FOREACH(load, &service->loads.queue, link)
     {
         loading[n_loading++] = load->path;
     }
     body = admin_document_models(views, n, loading, n_loading, OPTIONS_MAX_MODELS,
-                                 &server->serving.api, &bytes);
+                                 &service->serving.api, &bytes);
 out:
     reply_document(r, 200, body, bytes);
     free(views);
@@ -134,10 +102,10 @@ static void on_load_ended(struct model_load *load, void *arg)
     if (load->result == MODEL_REFUSED) {
         reply_problem(r, &load->problem);
     } else {
-        struct admin_model view = view_of(r->server, load->served);
+        struct admin_model view = view_of(service_of(r), load->served);
         size_t bytes;
         char *body = admin_document_load(model_load_results[load->result], &view,
-                                         &r->server->serving.api, &bytes);
+                                         &service_of(r)->serving.api, &bytes);
         reply_document(r, load->result == MODEL_LOADED ? 201 : 200, body, bytes);
     }
     r->holder = NULL;
@@ -165,8 +133,8 @@ void admin_load_model(struct request *r)
     }
     struct model_load *load = NULL;
     if (admin_load_read(&wanted, r->body ? r->body : "", r->body_bytes, &problem) == 0) {
-        load = model_loads_add(&r->server->loads, wanted.path, wanted.make_default, on_load_ended,
-                               r, &problem);
+        load = model_loads_add(&service_of(r)->loads, wanted.path, wanted.make_default,
+                               on_load_ended, r, &problem);
     }
     if (!load) {
         request_unwatch(r);
@@ -184,10 +152,10 @@ static int find_place(struct request *r)
 {
     char id[128];
     bool is_read = request_segment(r, 0, id, sizeof id) == 0;
-    int place = is_read ? api_model_find(&r->server->serving.api, id) : -1;
+    int place = is_read ? api_model_find(&service_of(r)->serving.api, id) : -1;
     if (place < 0) {
         struct problem problem;
-        api_model_missing(&r->server->serving.api, is_read ? id : "", "/id", &problem);
+        api_model_missing(&service_of(r)->serving.api, is_read ? id : "", "/id", &problem);
         reply_problem(r, &problem);
     }
     return place;
@@ -199,10 +167,10 @@ void admin_activate_model(struct request *r)
     if (place < 0) {
         return;
     }
-    model_loads_activate(&r->server->loads, (size_t)place);
-    struct admin_model view = view_of(r->server, r->server->serving.models.served[0]);
+    model_loads_activate(&service_of(r)->loads, (size_t)place);
+    struct admin_model view = view_of(service_of(r), service_of(r)->serving.models.served[0]);
     size_t bytes;
-    char *body = admin_document_model(&view, &r->server->serving.api, &bytes);
+    char *body = admin_document_model(&view, &service_of(r)->serving.api, &bytes);
     reply_document(r, 200, body, bytes);
 }
 
@@ -214,12 +182,12 @@ void admin_unload_model(struct request *r)
         return;
     }
     /* Written before it leaves, for without work it is gone at once. */
-    struct admin_model view = view_of(r->server, r->server->serving.models.served[place]);
+    struct admin_model view = view_of(service_of(r), service_of(r)->serving.models.served[place]);
     view.state = view.rows > 0 ? ADMIN_RETIRING : ADMIN_GONE;
     view.place = -1;
     size_t bytes;
-    char *body = admin_document_model(&view, &r->server->serving.api, &bytes);
-    if (model_loads_unload(&r->server->loads, (size_t)place, &problem) != 0) {
+    char *body = admin_document_model(&view, &service_of(r)->serving.api, &bytes);
+    if (model_loads_unload(&service_of(r)->loads, (size_t)place, &problem) != 0) {
         free(body);
         reply_problem(r, &problem);
         return;

@@ -8,7 +8,7 @@
 #include "server/drawing/gate.h"
 #include "server/drawing/news.h"
 #include "server/routes/replies.h"
-#include "server/server.h"
+#include "server/routes/service.h"
 
 #define MEDIA_TYPE "text/event-stream"
 #define BLOCK_BYTES 16384
@@ -17,7 +17,7 @@ static const char ping[] = ": still here\n\n";
 
 struct stream {
     struct observer observer; /* first */
-    struct server *server;
+    struct service *service;
     struct request *request; /* not to be touched when MHD frees the stream */
     struct ticket ticket;
     struct alarm alarm; /* while it rests */
@@ -103,7 +103,7 @@ static void stream_wake(struct stream *s)
 {
     if (s->is_resting) {
         s->is_resting = false;
-        alarm_clear(&s->server->alarms, &s->alarm);
+        alarm_clear(&s->service->alarms, &s->alarm);
         request_continue(s->request);
     }
 }
@@ -168,7 +168,7 @@ static bool stream_next(struct stream *s)
     }
     if (item.kind == NEWS_NONE) {
         s->is_resting = true;
-        alarm_set(&s->server->alarms, &s->alarm, (uint64_t)s->server->options->sse_ping_s * 1000,
+        alarm_set(&s->service->alarms, &s->alarm, (uint64_t)s->service->options->sse_ping_s * 1000,
                   on_ping);
         request_pause(s->request);
         return false;
@@ -210,7 +210,7 @@ static ssize_t stream_read(void *cls, uint64_t at, char *out, size_t max)
 static void stream_free(void *cls)
 {
     struct stream *s = cls;
-    alarm_clear(&s->server->alarms, &s->alarm);
+    alarm_clear(&s->service->alarms, &s->alarm);
     drawing_detach(&s->observer, REASON_DISCONNECT);
     ticket_end(&s->ticket, false);
     free(s->job_id);
@@ -228,7 +228,7 @@ static struct stream *stream_new(struct request *r)
         return NULL;
     }
     s->observer.ops = &stream_ops;
-    s->server = r->server;
+    s->service = service_of(r);
     s->request = r;
     r->holder = s;
     return s;
@@ -258,7 +258,8 @@ void events_start(struct request *r, struct sample_params *params, bool is_opena
     }
     s->is_openai = is_openai;
     struct refusal refusal;
-    if (ticket_begin(&s->ticket, &r->server->studio, r->client, params, on_late, &refusal) != 0) {
+    if (ticket_begin(&s->ticket, &service_of(r)->studio, r->client, params, on_late, &refusal) !=
+        0) {
         params_free(params);
         request_unwatch(r);
         stream_free(s);
@@ -266,7 +267,8 @@ void events_start(struct request *r, struct sample_params *params, bool is_opena
         return;
     }
     r->n_rows = (uint32_t)params->n_rows;
-    if (drawing_begin(&r->server->studio, r->client, params, NULL, &s->observer, &refusal) != 0) {
+    if (drawing_begin(&service_of(r)->studio, r->client, params, NULL, &s->observer, &refusal) !=
+        0) {
         request_unwatch(r);
         ticket_end(&s->ticket, true);
         stream_free(s);

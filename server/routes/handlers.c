@@ -11,13 +11,17 @@
 #include "api/text.h"
 #include "api/unicode.h"
 #include "openapi_json.h"
-#include "server/clients/clients.h"
+#include "server/http/authorization.h"
 #include "server/http/cors.h"
 #include "server/http/idempotency.h"
 #include "server/routes/admin.h"
+#include "server/routes/images.h"
+#include "server/routes/job_handlers.h"
 #include "server/routes/metrics_text.h"
 #include "server/routes/pages.h"
-#include "server/server.h"
+#include "server/routes/samples.h"
+#include "server/routes/service.h"
+#include "server/routes/verify.h"
 
 #define JSON "application/json"
 
@@ -65,7 +69,7 @@ static int check_body(struct request *r, struct problem *problem)
     }
     if (r->body_too_large) {
         problem_set(problem, PROBLEM_BODY_TOO_LARGE, "The body has more than %d bytes.",
-                    r->server->options->max_body_bytes);
+                    service_of(r)->options->max_body_bytes);
         return -1;
     }
     if (!request_header(r, MHD_HTTP_HEADER_CONTENT_LENGTH) &&
@@ -115,7 +119,7 @@ static bool route_needs_key(const struct request *r)
     case ROUTE_ASSET:
         return false;
     case ROUTE_METRICS:
-        return r->server->options->metrics_need_key;
+        return service_of(r)->options->metrics_need_key;
     default:
         return true;
     }
@@ -129,12 +133,12 @@ static bool route_takes_idempotency_key(const struct request *r)
            r->route.id == ROUTE_IMAGES;
 }
 
-int handlers_check(struct request *r, struct problem *problem)
+static int handlers_check(struct request *r, struct problem *problem)
 {
     if ((r->is_admin && check_no_browser(r, problem) != 0) || check_route(r, problem) != 0) {
         return -1;
     }
-    if (route_needs_key(r) && clients_identify(&r->server->clients, r, problem) != 0) {
+    if (route_needs_key(r) && authorization_check(r, &service_of(r)->clients, problem) != 0) {
         return -1;
     }
     if (check_body(r, problem) != 0) {
@@ -191,7 +195,7 @@ static void handle_discovery(struct request *r)
 static void handle_models(struct request *r)
 {
     size_t bytes;
-    char *body = document_models(&r->server->serving.api, &bytes);
+    char *body = document_models(&service_of(r)->serving.api, &bytes);
     reply_document(r, body, bytes);
 }
 
@@ -200,21 +204,21 @@ static void handle_model(struct request *r)
     struct problem problem;
     char id[128];
     int rc = request_segment(r, 0, id, sizeof id);
-    int model_idx = rc == 0 ? api_model_find(&r->server->serving.api, id) : -1;
+    int model_idx = rc == 0 ? api_model_find(&service_of(r)->serving.api, id) : -1;
     if (model_idx < 0) {
-        api_model_missing(&r->server->serving.api, rc == 0 ? id : "", "/id", &problem);
+        api_model_missing(&service_of(r)->serving.api, rc == 0 ? id : "", "/id", &problem);
         request_reply_problem(r, &problem);
         return;
     }
     size_t bytes;
-    char *body = document_model(&r->server->serving.api, (size_t)model_idx, &bytes);
+    char *body = document_model(&service_of(r)->serving.api, (size_t)model_idx, &bytes);
     reply_document(r, body, bytes);
 }
 
 static void handle_capabilities(struct request *r)
 {
     size_t bytes;
-    char *body = document_capabilities(&r->server->serving.api, &bytes);
+    char *body = document_capabilities(&service_of(r)->serving.api, &bytes);
     reply_document(r, body, bytes);
 }
 
@@ -225,12 +229,22 @@ static void handle_livez(struct request *r)
     request_add_header(r, MHD_HTTP_HEADER_CACHE_CONTROL, "no-store");
 }
 
+/* Why a server that is not ready is not. */
+static void problem_not_ready(struct problem *problem, const struct life *life)
+{
+    if (life->state == LIFE_LOADING) {
+        problem_set(problem, PROBLEM_LOADING, "The models are still being loaded.");
+    } else {
+        problem_set(problem, PROBLEM_DRAINING, "The server finishes its work and shuts down.");
+    }
+}
+
 static void handle_readyz(struct request *r)
 {
     static const char ready[] = "{\"status\":\"ready\"}\n";
-    if (r->server->life.state != LIFE_READY) {
+    if (service_of(r)->life.state != LIFE_READY) {
         struct problem problem;
-        problem_not_ready(&problem, r->server);
+        problem_not_ready(&problem, &service_of(r)->life);
         request_reply_problem(r, &problem);
         return;
     }
@@ -240,11 +254,11 @@ static void handle_readyz(struct request *r)
 
 static void handle_metrics(struct request *r)
 {
-    struct server *server = r->server;
+    struct service *service = service_of(r);
     size_t bytes;
-    server->metrics.ready = server->life.state == LIFE_READY;
-    char *body = metrics_text(&server->metrics,
-                              server->serving.scheduler ? &server->serving.models : NULL, &bytes);
+    service->metrics.ready = service->life.state == LIFE_READY;
+    char *body = metrics_text(&service->metrics,
+                              service->serving.scheduler ? &service->serving.models : NULL, &bytes);
     request_reply(r, 200, "text/plain; version=0.0.4; charset=utf-8", body, bytes);
     request_add_header(r, MHD_HTTP_HEADER_CACHE_CONTROL, "no-store");
 }
@@ -308,15 +322,6 @@ static const struct {
     [ROUTE_ADMIN_UNLOAD] = {admin_unload_model, true, false},
 };
 
-void problem_not_ready(struct problem *problem, const struct server *server)
-{
-    if (server->life.state == LIFE_LOADING) {
-        problem_set(problem, PROBLEM_LOADING, "The models are still being loaded.");
-    } else {
-        problem_set(problem, PROBLEM_DRAINING, "The server finishes its work and shuts down.");
-    }
-}
-
 /* A query on a route that has no parameters would be ignored silently. */
 static int check_query(const struct request *r, struct problem *problem)
 {
@@ -336,7 +341,7 @@ static int check_query(const struct request *r, struct problem *problem)
     return -1;
 }
 
-void handlers_run(struct request *r)
+static void handlers_run(struct request *r)
 {
     struct problem problem;
     int rc = handlers_check(r, &problem);
@@ -344,15 +349,15 @@ void handlers_run(struct request *r)
         handle_options(r);
         return;
     }
-    if (rc == 0 && handlers[r->route.id].needs_models && r->server->serving.api.n_models == 0) {
-        problem_not_ready(&problem, r->server);
+    if (rc == 0 && handlers[r->route.id].needs_models && service_of(r)->serving.api.n_models == 0) {
+        problem_not_ready(&problem, &service_of(r)->life);
         rc = -1;
     }
     if (rc == 0) {
         rc = check_query(r, &problem);
     }
     if (rc == 0 && route_takes_idempotency_key(r) && !r->out_of_memory) {
-        switch (idempotency_begin(&r->server->idempotency, r, &problem)) {
+        switch (idempotency_begin(&service_of(r)->idempotency, r, &problem)) {
         case IDEMPOTENCY_GO:
             break;
         case IDEMPOTENCY_REPLAYED:
@@ -367,3 +372,17 @@ void handlers_run(struct request *r)
     }
     handlers[r->route.id].run(r);
 }
+
+static void handlers_add_headers(struct request *r)
+{
+    authorization_add_headers(r);
+    cors_add_headers(r);
+}
+
+const struct http_handlers route_handlers = {
+    .check = handlers_check,
+    .run = handlers_run,
+    .take_body = idempotency_body,
+    .add_headers = handlers_add_headers,
+    .end = idempotency_end,
+};

@@ -1,10 +1,12 @@
+#include "server/routes/images.h"
+
 #include "api/openai.h"
 #include "server/drawing/forms.h"
 #include "server/routes/events.h"
-#include "server/routes/handlers.h"
 #include "server/routes/replies.h"
 #include "server/routes/samples.h"
-#include "server/server.h"
+#include "server/routes/seed.h"
+#include "server/routes/service.h"
 
 void images_create(struct request *r)
 {
@@ -15,7 +17,7 @@ void images_create(struct request *r)
         reply_no_memory(r);
         return;
     }
-    int rc = openai_params_from_body(&params, &is_stream, &r->server->serving.api,
+    int rc = openai_params_from_body(&params, &is_stream, &service_of(r)->serving.api,
                                      r->body ? r->body : "", r->body_bytes, &problem);
     if (rc == 0 && is_stream && r->stored_answer) {
         problem_add(&problem, "/Idempotency-Key", "not with stream true: it cannot be sent again");
@@ -24,7 +26,7 @@ void images_create(struct request *r)
     }
     if (rc != 0) {
         request_reply_problem(r, &problem);
-    } else if (samples_draw_seed(r, &params) != 0) {
+    } else if (seed_draw(r, &params) != 0) {
         return;
     } else if (is_stream) {
         events_start(r, &params, true);

@@ -1,3 +1,5 @@
+#include "server/routes/job_handlers.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -8,10 +10,10 @@
 #include "server/drawing/forms.h"
 #include "server/drawing/jobs.h"
 #include "server/routes/events.h"
-#include "server/routes/handlers.h"
 #include "server/routes/rendering.h"
 #include "server/routes/replies.h"
-#include "server/server.h"
+#include "server/routes/seed.h"
+#include "server/routes/service.h"
 
 #define MAX_WAIT_S 60
 #define LIST_DEFAULT 20
@@ -26,7 +28,7 @@ static struct stored_job *find_job(struct request *r)
     struct problem problem;
     struct stored_job *job = NULL;
     if (request_segment(r, 0, id, sizeof id) == 0) {
-        job = jobs_find(r->server->jobs, jobs_owner(r->client), id);
+        job = jobs_find(service_of(r)->jobs, jobs_owner(r->client), id);
     }
     if (!job) {
         problem_set(&problem, PROBLEM_JOB_NOT_FOUND,
@@ -44,24 +46,6 @@ static struct stored_job *find_job(struct request *r)
     return job;
 }
 
-static void reply_job(struct request *r, unsigned status, struct stored_job *job)
-{
-    struct job_view view;
-    size_t bytes = 0;
-    jobs_view(job, &view);
-    char *body = job_document(&view, &bytes);
-    request_reply(r, status, "application/json", body, bytes);
-    request_add_header(r, MHD_HTTP_HEADER_CACHE_CONTROL, "no-store");
-}
-
-void jobs_reply_created(struct request *r, unsigned status, struct stored_job *job)
-{
-    char location[16 + PARAMS_JOB_ID_BYTES];
-    snprintf(location, sizeof location, "/v1/jobs/%s", job->id);
-    reply_job(r, status, job);
-    request_add_header(r, MHD_HTTP_HEADER_LOCATION, location);
-}
-
 /* ---- creating ------------------------------------------------------------------------------- */
 
 /* The id is taken: the same request again, or another one. */
@@ -74,7 +58,7 @@ static void reply_existing(struct request *r, struct stored_job *job, const char
     } else if (job->state == STORED_EXPIRED) {
         problem_set(&problem, PROBLEM_JOB_EXPIRED, "The job of this request has expired.");
     } else {
-        jobs_reply_created(r, 200, job);
+        reply_created_job(r, 200, job);
         return;
     }
     request_reply_problem(r, &problem);
@@ -89,7 +73,7 @@ void jobs_handle_create(struct request *r)
         reply_no_memory(r);
         return;
     }
-    if (params_from_body(&params, &r->server->serving.api, PARAMS_JOB, body, r->body_bytes,
+    if (params_from_body(&params, &service_of(r)->serving.api, PARAMS_JOB, body, r->body_bytes,
                          &problem) != 0) {
         request_reply_problem(r, &problem);
         return;
@@ -97,20 +81,21 @@ void jobs_handle_create(struct request *r)
     char digest[IMAGE_DIGEST_BYTES];
     image_digest(digest, (const uint8_t *)body, r->body_bytes);
     struct stored_job *job =
-        *params.job_id ? jobs_find(r->server->jobs, jobs_owner(r->client), params.job_id) : NULL;
+        *params.job_id ? jobs_find(service_of(r)->jobs, jobs_owner(r->client), params.job_id)
+                       : NULL;
     if (job) {
         params_free(&params);
         reply_existing(r, job, digest);
         return;
     }
-    if (samples_draw_seed(r, &params) != 0) {
+    if (seed_draw(r, &params) != 0) {
         return;
     }
     r->n_rows = (uint32_t)params.n_rows;
     struct refusal refusal;
-    job = jobs_create(r->server->jobs, r->client, &params, digest, &refusal);
+    job = jobs_create(service_of(r)->jobs, r->client, &params, digest, &refusal);
     if (job) {
-        jobs_reply_created(r, 202, job);
+        reply_created_job(r, 202, job);
     } else {
         reply_refusal(r, &refusal);
     }
@@ -199,7 +184,7 @@ void jobs_handle_list(struct request *r)
     uint64_t last = 0;
     double n = 0;
     text_puts(&t, "{\"object\":\"list\",\"data\":[");
-    struct stored_job *job = jobs_older(r->server->jobs, (uint64_t)list.before);
+    struct stored_job *job = jobs_older(service_of(r)->jobs, (uint64_t)list.before);
     for (; job && n < list.limit; job = TAILQ_NEXT(job, all)) {
         struct job_view view;
         jobs_view(job, &view);
@@ -237,7 +222,7 @@ static void poll_leave(struct long_poll *poll)
 {
     struct request *r = poll->request;
     jobs_unwait(&poll->waiter);
-    alarm_clear(&r->server->alarms, &poll->alarm);
+    alarm_clear(&service_of(r)->alarms, &poll->alarm);
     free(poll);
     r->holder = NULL;
     request_resume(r);
@@ -278,7 +263,7 @@ static void poll_start(struct request *r, struct stored_job *job, double wait_s)
     poll->job = job;
     r->holder = poll;
     jobs_wait(job, &poll->waiter);
-    alarm_set(&r->server->alarms, &poll->alarm, (uint64_t)(1000 * wait_s), on_poll_alarm);
+    alarm_set(&service_of(r)->alarms, &poll->alarm, (uint64_t)(1000 * wait_s), on_poll_alarm);
     request_suspend(r);
 }
 
@@ -326,7 +311,7 @@ void jobs_handle_delete(struct request *r)
     char id[PARAMS_JOB_ID_BYTES];
     struct stored_job *job = NULL;
     if (request_segment(r, 0, id, sizeof id) == 0) {
-        job = jobs_find(r->server->jobs, jobs_owner(r->client), id);
+        job = jobs_find(service_of(r)->jobs, jobs_owner(r->client), id);
     }
     if (job) { /* an expired one too */
         jobs_remove(job);

@@ -3,8 +3,8 @@
 #include <string.h>
 
 #include "api/accept.h"
+#include "server/routes/service.h"
 #include "server/routes/web_assets.h"
-#include "server/server.h"
 
 /* Nothing from elsewhere, no inline script or style, no plugin, no frame around us. Pictures are
  * data: URLs in the playground and blob: URLs where the API reference tries an operation out. */
@@ -40,7 +40,7 @@ static void reply_asset(struct request *r, const struct web_asset *asset)
     }
     if (accept_etag_matches(request_header(r, MHD_HTTP_HEADER_IF_NONE_MATCH), asset->etag)) {
         request_reply_static(r, 304, NULL, "", 0);
-        r->server->metrics.not_modified++;
+        service_of(r)->metrics.not_modified++;
     } else {
         request_reply_stored(r, 200, asset->type, asset->gzip ? "gzip" : NULL, asset->bytes,
                              asset->size);

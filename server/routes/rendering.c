@@ -6,14 +6,14 @@
 #include "server/drawing/drawing.h"
 #include "server/http/request.h"
 #include "server/routes/replies.h"
-#include "server/server.h"
+#include "server/routes/service.h"
 
 #define RETRY_AFTER_S "1" /* each takes a fraction of that */
 
 struct rendering {
     struct observer observer; /* first: keeps the drawing */
     uv_work_t work;
-    struct server *server;
+    struct renderings *all;
     struct request *request; /* NULL once the client has left */
     const struct form *form;
     size_t image_idx;
@@ -23,7 +23,7 @@ struct rendering {
     TAILQ_ENTRY(rendering) link;
 };
 
-static void renderings_next(struct server *server);
+static void renderings_next(struct renderings *all);
 
 static void rendering_free(struct rendering *g)
 {
@@ -42,8 +42,8 @@ static void rendering_leave(struct rendering *g)
 
 static void rendering_unqueue(struct rendering *g)
 {
-    TAILQ_REMOVE(&g->server->renderings.waiting, g, link);
-    g->server->renderings.n_waiting--;
+    TAILQ_REMOVE(&g->all->waiting, g, link);
+    g->all->n_waiting--;
     g->is_waiting = false;
 }
 
@@ -66,7 +66,7 @@ static void rendering_work(uv_work_t *work)
 static void rendering_after(uv_work_t *work, int status)
 {
     struct rendering *g = work->data;
-    struct server *server = g->server;
+    struct renderings *all = g->all;
     (void)status; /* never canceled */
     if (g->request) {
         reply_rendition(g->request, g->observer.drawing, g->rc, &g->made);
@@ -77,21 +77,21 @@ static void rendering_after(uv_work_t *work, int status)
         rendering_leave(g);
     }
     rendering_free(g);
-    server->renderings.is_working = false;
-    renderings_next(server);
-    life_tell_end(&server->life);
+    all->is_working = false;
+    renderings_next(all);
+    life_tell_end(all->life);
 }
 
-static void renderings_next(struct server *server)
+static void renderings_next(struct renderings *all)
 {
-    struct rendering *g = TAILQ_FIRST(&server->renderings.waiting);
-    if (!g || server->renderings.is_working) {
+    struct rendering *g = TAILQ_FIRST(&all->waiting);
+    if (!g || all->is_working) {
         return;
     }
     rendering_unqueue(g);
-    server->renderings.is_working = true;
+    all->is_working = true;
     g->work.data = g;
-    int rc = uv_queue_work(&server->loop, &g->work, rendering_work, rendering_after);
+    int rc = uv_queue_work(all->loop, &g->work, rendering_work, rendering_after);
     assert(rc == 0); /* fails only without a callback */
     (void)rc;
 }
@@ -114,15 +114,15 @@ static void on_ended(struct observer *o)
 
 static const struct observer_ops rendering_ops = {.ended = on_ended};
 
-void renderings_init(struct renderings *g)
+void renderings_init(struct renderings *g, uv_loop_t *loop, struct life *life)
 {
-    *g = (struct renderings){.n_waiting = 0};
+    *g = (struct renderings){.loop = loop, .life = life};
     TAILQ_INIT(&g->waiting);
 }
 
 void rendering_start(struct request *r, struct drawing *d, const struct form *form, size_t i)
 {
-    struct renderings *all = &r->server->renderings;
+    struct renderings *all = &service_of(r)->renderings;
     if (all->n_waiting >= RENDERINGS_WAITING_MAX) {
         rendering_refuse(r, PROBLEM_QUEUE_FULL, "Too many results of jobs are being encoded now.");
         return;
@@ -135,7 +135,7 @@ void rendering_start(struct request *r, struct drawing *d, const struct form *fo
     }
     *g = (struct rendering){
         .observer.ops = &rendering_ops,
-        .server = r->server,
+        .all = all,
         .request = r,
         .form = form,
         .image_idx = i,
@@ -146,7 +146,7 @@ void rendering_start(struct request *r, struct drawing *d, const struct form *fo
     request_suspend(r);
     TAILQ_INSERT_TAIL(&all->waiting, g, link);
     all->n_waiting++;
-    renderings_next(r->server);
+    renderings_next(all);
 }
 
 void renderings_stop(struct renderings *all)

@@ -12,6 +12,9 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <sys/queue.h>
+#include <uv.h>
+
+#include "server/base/life.h"
 
 #define RENDERINGS_WAITING_MAX 64
 
@@ -19,15 +22,16 @@ struct drawing;
 struct form;
 struct rendering;
 struct request;
-struct server;
 
 struct renderings {
+    uv_loop_t *loop;
+    struct life *life;
     TAILQ_HEAD(, rendering) waiting;
     size_t n_waiting;
     bool is_working; /* one is being made */
 };
 
-void renderings_init(struct renderings *g);
+void renderings_init(struct renderings *g, uv_loop_t *loop, struct life *life);
 
 /* Answer `r` with a drawing that has succeeded, in a form; `i` is the image where the form is one
  * image. Suspends the request, or answers that there is no memory or that too many wait. The

@@ -2,7 +2,7 @@
 
 #include <stdio.h>
 
-#include "server/server.h"
+#include "server/routes/service.h"
 
 void reply_refusal(struct request *r, const struct refusal *refusal)
 {
@@ -17,7 +17,7 @@ void reply_refusal(struct request *r, const struct refusal *refusal)
 void reply_no_memory(struct request *r)
 {
     struct refusal refusal;
-    refusal_set(&refusal, &r->server->studio, REFUSED_NO_MEMORY);
+    refusal_set(&refusal, &service_of(r)->studio, REFUSED_NO_MEMORY);
     reply_refusal(r, &refusal);
 }
 
@@ -49,4 +49,22 @@ void reply_rendition(struct request *r, const struct drawing *d, int rc,
             request_add_header(r, "X-Sample-Digest", rendition->digest);
         }
     }
+}
+
+void reply_job(struct request *r, unsigned status, struct stored_job *job)
+{
+    struct job_view view;
+    size_t bytes = 0;
+    jobs_view(job, &view);
+    char *body = job_document(&view, &bytes);
+    request_reply(r, status, "application/json", body, bytes);
+    request_add_header(r, MHD_HTTP_HEADER_CACHE_CONTROL, "no-store");
+}
+
+void reply_created_job(struct request *r, unsigned status, struct stored_job *job)
+{
+    char location[16 + PARAMS_JOB_ID_BYTES];
+    snprintf(location, sizeof location, "/v1/jobs/%s", job->id);
+    reply_job(r, status, job);
+    request_add_header(r, MHD_HTTP_HEADER_LOCATION, location);
 }

@@ -5,6 +5,7 @@
 #define SERVER_ROUTES_REPLIES_H
 
 #include "server/drawing/drawing.h"
+#include "server/drawing/jobs.h"
 #include "server/drawing/refusal.h"
 #include "server/http/request.h"
 
@@ -18,5 +19,9 @@ void reply_no_memory(struct request *r);
  * headers, but for those on caching. */
 void reply_rendition(struct request *r, const struct drawing *d, int rc,
                      struct rendition *rendition);
+
+/* Answer with a job as it stands now, and one that was just made with its Location too. */
+void reply_job(struct request *r, unsigned status, struct stored_job *job);
+void reply_created_job(struct request *r, unsigned status, struct stored_job *job);
 
 #endif

@@ -7,15 +7,32 @@
 #include "api/accept.h"
 #include "api/prefer.h"
 #include "api/query.h"
-#include "server/base/random.h"
+#include "server/base/alarm.h"
+#include "server/drawing/cache.h"
 #include "server/drawing/forms.h"
+#include "server/drawing/gate.h"
 #include "server/drawing/jobs.h"
 #include "server/routes/events.h"
-#include "server/routes/handlers.h"
 #include "server/routes/replies.h"
-#include "server/server.h"
+#include "server/routes/seed.h"
+#include "server/routes/service.h"
 
 #define SAMPLES_MAX_WAIT_S 60
+
+/* A request that waits for its drawing: made by a handler, gone with the answer or with the client.
+ */
+struct sample {
+    struct observer observer; /* first */
+    struct ticket ticket;
+    struct cache_flight flight; /* of a GET that others may join */
+    bool is_collapsed;          /* it joined another */
+    struct request *request;
+    const struct form *form;
+    bool is_get;
+    struct alarm alarm; /* when the client wants a job instead of waiting on */
+    uint32_t wait_s;
+    char etag[IMAGE_ETAG_BYTES]; /* "" without one */
+};
 
 /* ---- the answer ----------------------------------------------------------------------------- */
 
@@ -52,7 +69,7 @@ static void add_cache_status(struct request *r, enum cache_result result, bool s
         [CACHE_BYPASS] = "denoised; fwd=bypass",
     };
     request_add_header(r, "Cache-Status", stored ? "denoised; fwd=miss; stored" : texts[result]);
-    r->server->metrics.cache_requests[result]++;
+    service_of(r)->metrics.cache_requests[result]++;
 }
 
 static void reply_success(struct sample *s)
@@ -65,8 +82,8 @@ static void reply_success(struct sample *s)
         enum cache_result result = !*s->etag         ? CACHE_BYPASS
                                    : s->is_collapsed ? CACHE_COLLAPSED
                                                      : CACHE_MISS;
-        bool stored =
-            result == CACHE_MISS && cache_put(s->request->server->cache, s->etag, &d->images[0]);
+        bool stored = result == CACHE_MISS &&
+                      cache_put(service_of(s->request)->cache, s->etag, &d->images[0]);
         add_caching(s->request, &d->params, s->etag);
         add_cache_status(s->request, result, stored);
     } else {
@@ -79,7 +96,7 @@ static void reply_failure(struct sample *s)
 {
     struct problem problem;
     drawing_problem(s->observer.drawing, &problem);
-    log_event(&s->request->server->log, LOG_WARN, "sampling_failed",
+    log_event(&service_of(s->request)->log, LOG_WARN, "sampling_failed",
               LOG_S("request_id", s->request->id), LOG_S("reason", problem.detail));
     request_reply_problem(s->request, &problem);
     if (problem.kind == PROBLEM_DRAINING) {
@@ -113,7 +130,7 @@ static void sample_pass_flight(struct sample *s)
     struct sample *heir = sample_find_other(s, d);
     if (heir) {
         heir->is_collapsed = false;
-        cache_begin_flight(s->request->server->cache, &heir->flight, heir->etag, d);
+        cache_begin_flight(service_of(s->request)->cache, &heir->flight, heir->etag, d);
         ticket_move(&heir->ticket, &s->ticket, on_late);
     }
 }
@@ -122,7 +139,7 @@ static void sample_pass_flight(struct sample *s)
 static void sample_leave(struct sample *s, enum job_reason reason)
 {
     struct request *r = s->request;
-    alarm_clear(&r->server->alarms, &s->alarm);
+    alarm_clear(&service_of(r)->alarms, &s->alarm);
     sample_pass_flight(s);
     drawing_detach(&s->observer, reason);
     ticket_end(&s->ticket, false);
@@ -168,14 +185,14 @@ static void on_late(struct ticket *t)
 static void on_waited(struct alarm *alarm)
 {
     struct sample *s = (struct sample *)(void *)((char *)alarm - offsetof(struct sample, alarm));
-    struct stored_job *job =
-        jobs_adopt(s->request->server->jobs, s->request->client, s->observer.drawing, &s->ticket);
+    struct stored_job *job = jobs_adopt(service_of(s->request)->jobs, s->request->client,
+                                        s->observer.drawing, &s->ticket);
     if (!job) {
         return;
     }
     char applied[32];
     snprintf(applied, sizeof applied, "wait=%u", s->wait_s);
-    jobs_reply_created(s->request, 202, job);
+    reply_created_job(s->request, 202, job);
     request_add_header(s->request, "Preference-Applied", applied);
     sample_leave(s, REASON_NONE);
 }
@@ -194,7 +211,8 @@ void samples_start(struct request *r, struct sample_params *params, const struct
     }
     *s = (struct sample){.observer.ops = &sample_ops, .request = r, .form = form, .is_get = is_get};
     struct refusal refusal;
-    if (ticket_begin(&s->ticket, &r->server->studio, r->client, params, on_late, &refusal) != 0) {
+    if (ticket_begin(&s->ticket, &service_of(r)->studio, r->client, params, on_late, &refusal) !=
+        0) {
         request_unwatch(r);
         free(s);
         params_free(params);
@@ -203,7 +221,8 @@ void samples_start(struct request *r, struct sample_params *params, const struct
     }
     snprintf(s->etag, sizeof s->etag, "%s", etag);
     r->n_rows = (uint32_t)params->n_rows;
-    if (drawing_begin(&r->server->studio, r->client, params, form, &s->observer, &refusal) != 0) {
+    if (drawing_begin(&service_of(r)->studio, r->client, params, form, &s->observer, &refusal) !=
+        0) {
         request_unwatch(r);
         ticket_end(&s->ticket, true);
         free(s);
@@ -213,11 +232,11 @@ void samples_start(struct request *r, struct sample_params *params, const struct
     r->holder = s;
     request_suspend(r);
     if (*s->etag) {
-        cache_begin_flight(r->server->cache, &s->flight, s->etag, s->observer.drawing);
+        cache_begin_flight(service_of(r)->cache, &s->flight, s->etag, s->observer.drawing);
     }
     if (wait_s > 0) {
         s->wait_s = wait_s < SAMPLES_MAX_WAIT_S ? wait_s : SAMPLES_MAX_WAIT_S;
-        alarm_set(&r->server->alarms, &s->alarm, (uint64_t)s->wait_s * 1000, on_waited);
+        alarm_set(&service_of(r)->alarms, &s->alarm, (uint64_t)s->wait_s * 1000, on_waited);
     }
 }
 
@@ -226,25 +245,13 @@ static void sample_start_async(struct request *r, struct sample_params *params)
 {
     r->n_rows = (uint32_t)params->n_rows;
     struct refusal refusal;
-    struct stored_job *job = jobs_create(r->server->jobs, r->client, params, "", &refusal);
+    struct stored_job *job = jobs_create(service_of(r)->jobs, r->client, params, "", &refusal);
     if (!job) {
         reply_refusal(r, &refusal);
         return;
     }
-    jobs_reply_created(r, 202, job);
+    reply_created_job(r, 202, job);
     request_add_header(r, "Preference-Applied", "respond-async");
-}
-
-int samples_draw_seed(struct request *r, struct sample_params *params)
-{
-    if (params->has_seed || random_seed(&params->seed) == 0) {
-        return 0;
-    }
-    struct problem problem;
-    problem_set(&problem, PROBLEM_INTERNAL, "The system has no random numbers to give.");
-    request_reply_problem(r, &problem);
-    params_free(params);
-    return -1;
 }
 
 void samples_create(struct request *r)
@@ -256,7 +263,7 @@ void samples_create(struct request *r)
         return;
     }
     const struct form *form = form_by_type(routes[ROUTE_SAMPLES].types[r->media]);
-    int rc = params_from_body(&params, &r->server->serving.api,
+    int rc = params_from_body(&params, &service_of(r)->serving.api,
                               form == &form_apng ? PARAMS_FILM : PARAMS_SAMPLE,
                               r->body ? r->body : "", r->body_bytes, &problem);
     bool is_stream = !form; /* of events */
@@ -289,7 +296,7 @@ void samples_create(struct request *r)
         request_reply_problem(r, &problem);
         return;
     }
-    if (samples_draw_seed(r, &params) != 0) {
+    if (seed_draw(r, &params) != 0) {
         return;
     }
     if (is_stream) {
@@ -316,7 +323,7 @@ static void reply_without_drawing(struct request *r, const struct sample_params 
     request_add_header(r, "X-Model-Digest", dn_model_info(params->model)->digest);
     request_add_header(r, "X-Determinism", dn_model_info(params->model)->kernels);
     add_caching(r, params, etag);
-    r->server->metrics.not_modified += not_modified;
+    service_of(r)->metrics.not_modified += not_modified;
 }
 
 static int read_url(struct request *r, struct sample_params *params, struct problem *problem)
@@ -331,7 +338,7 @@ static int read_url(struct request *r, struct sample_params *params, struct prob
     }
     if (rc == 0) {
         enum params_format format = r->route.id == ROUTE_SAMPLE_APNG ? FORMAT_APNG : FORMAT_PNG;
-        rc = params_from_url(params, &r->server->serving.api, format, label, &query, problem);
+        rc = params_from_url(params, &service_of(r)->serving.api, format, label, &query, problem);
     }
     query_free(&query);
     return rc;
@@ -382,8 +389,8 @@ static int sample_join(struct request *r, struct drawing *d, const char *etag)
 static bool answer_from_others(struct request *r, const struct sample_params *params,
                                const char *etag)
 {
-    const struct cache_entry *e = cache_find(r->server->cache, etag);
-    struct drawing *d = e ? NULL : cache_find_flight(r->server->cache, etag);
+    const struct cache_entry *e = cache_find(service_of(r)->cache, etag);
+    struct drawing *d = e ? NULL : cache_find_flight(service_of(r)->cache, etag);
     if (e) {
         reply_cached(r, params, e);
     } else if (d && sample_join(r, d, etag) != 0) {
@@ -417,7 +424,7 @@ void samples_get_picture(struct request *r)
         params_free(&params);
         return;
     }
-    if (samples_draw_seed(r, &params) == 0) {
+    if (seed_draw(r, &params) == 0) {
         const struct form *form = form_by_type(routes[r->route.id].types[0]);
         samples_start(r, &params, form, true, etag, 0);
     }

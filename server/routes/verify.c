@@ -1,13 +1,13 @@
-/* POST /v1/verify: is this picture what it says it is? Loop thread only. */
+#include "server/routes/verify.h"
+
 #include <stdlib.h>
 
 #include "api/provenance.h"
 #include "server/drawing/drawing.h"
 #include "server/drawing/gate.h"
 #include "server/http/request.h"
-#include "server/routes/handlers.h"
 #include "server/routes/replies.h"
-#include "server/server.h"
+#include "server/routes/service.h"
 
 struct verification {
     struct observer observer; /* first */
@@ -66,14 +66,14 @@ static int verification_start(struct verification *v)
         return -1;
     }
     struct refusal refusal;
-    if (ticket_begin(&v->ticket, &r->server->studio, r->client, &v->claim.params, NULL, &refusal) !=
-        0) {
+    if (ticket_begin(&v->ticket, &service_of(r)->studio, r->client, &v->claim.params, NULL,
+                     &refusal) != 0) {
         request_unwatch(r);
         reply_refusal(r, &refusal);
         return -1;
     }
     r->n_rows = (uint32_t)v->claim.params.n_rows;
-    if (drawing_begin(&r->server->studio, r->client, &v->claim.params, NULL, &v->observer,
+    if (drawing_begin(&service_of(r)->studio, r->client, &v->claim.params, NULL, &v->observer,
                       &refusal) != 0) {
         request_unwatch(r);
         ticket_end(&v->ticket, true);
@@ -95,7 +95,8 @@ void verify_picture(struct request *r)
     }
     *v = (struct verification){.observer.ops = &verification_ops, .request = r};
     const uint8_t *file = (const uint8_t *)(r->body ? r->body : "");
-    if (provenance_read(&v->claim, &r->server->serving.api, file, r->body_bytes, &problem) != 0) {
+    if (provenance_read(&v->claim, &service_of(r)->serving.api, file, r->body_bytes, &problem) !=
+        0) {
         free(v);
         request_reply_problem(r, &problem);
         return;
