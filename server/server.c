@@ -425,44 +425,34 @@ static void server_join_parts(struct server *server)
     };
 }
 
-int server_run(struct server *server)
+/* Parts that need no more than memory of their own. */
+static void server_init_parts(struct server *server)
 {
-    if (server_listen(server) != 0) {
-        return 1;
-    }
-    char error[256], keys_error[CLIENTS_ERROR_BYTES];
-    server->admin_listener.fd = -1;
-    if (clients_load(&server->service.clients, server->service.options, keys_error) != 0) {
-        listen_close(&server->listener);
-        log_event(&server->service.log, LOG_ERROR, "api_keys_failed", LOG_S("reason", keys_error));
-        return 1;
-    }
-    log_keys(server);
-    if (uv_loop_init(&server->loop) != 0) {
-        clients_free(&server->service.clients);
-        listen_close(&server->listener);
-        log_event(&server->service.log, LOG_ERROR, "loop_failed", LOG_S("reason", "no event loop"));
-        return 1;
-    }
-    int proxies_rc = proxies_parse(&server->proxies, server->service.options->trusted_proxies);
+    struct service *s = &server->service;
+    int proxies_rc = proxies_parse(&server->proxies, s->options->trusted_proxies);
     assert(proxies_rc == 0); /* the option was checked */
     (void)proxies_rc;
-    metrics_init(&server->service.metrics);
-    server->service.metrics.queue_rows_limit = (uint64_t)server->service.options->max_queue_rows;
-    server->service.metrics.connections_limit = server->http_context.max_connections;
+    metrics_init(&s->metrics);
+    s->metrics.queue_rows_limit = (uint64_t)s->options->max_queue_rows;
+    s->metrics.connections_limit = server->http_context.max_connections;
     server_join_parts(server);
-    model_loads_init(&server->service.loads);
-    renderings_init(&server->service.renderings, &server->loop, &server->service.life);
+    model_loads_init(&s->loads);
+    renderings_init(&s->renderings, &server->loop, &s->life);
     uv_timer_init(&server->loop, &server->stop_timer);
     server->stop_timer.data = server;
-    idempotency_init(&server->service.idempotency,
-                     (uint64_t)server->service.options->idempotency_ttl_s,
-                     (uint64_t)server->service.options->idempotency_max_bytes);
-    alarm_list_init(&server->service.alarms, &server->loop);
-    if (jobs_open(&server->service.jobs, &server->service.studio) != 0) {
+    idempotency_init(&s->idempotency, (uint64_t)s->options->idempotency_ttl_s,
+                     (uint64_t)s->options->idempotency_max_bytes);
+    alarm_list_init(&s->alarms, &server->loop);
+}
+
+/* Open what may fail, and begin to load the models. Returns 0, or -1 and the server has failed. */
+static int server_start(struct server *server)
+{
+    char error[256];
+    struct service *s = &server->service;
+    if (jobs_open(&s->jobs, &s->studio) != 0) {
         server_fail(server, "jobs_failed", "no memory for jobs");
-    } else if (cache_open(&server->service.cache, (size_t)server->service.options->cache_bytes,
-                          &server->service.metrics) != 0) {
+    } else if (cache_open(&s->cache, (size_t)s->options->cache_bytes, &s->metrics) != 0) {
         server_fail(server, "cache_failed", "no memory for the cache");
     } else if (!server->listener.is_passed &&
                http_open(&server->http, &server->http_context, &server->listener, false) != 0) {
@@ -477,9 +467,15 @@ int server_run(struct server *server)
         server->load.data = server;
         uv_queue_work(&server->loop, &server->load, load_work, on_loaded);
         hold_signals(SIG_UNBLOCK); /* that cmd_serve() held back, or who started us */
-        uv_run(&server->loop, UV_RUN_DEFAULT);
+        return 0;
     }
+    return -1;
+}
 
+/* Close everything that is open, and the loop. */
+static void server_end(struct server *server)
+{
+    struct service *s = &server->service;
     server->finished = true;
     /* A Unix socket's name goes before the socket: another daemon may take it as soon as nobody
      * listens, and would lose its own. */
@@ -487,8 +483,8 @@ int server_run(struct server *server)
     listen_close(&server->admin_listener);
     http_close(server->http);
     http_close(server->admin_http);
-    jobs_close(server->service.jobs);
-    cache_close(server->service.cache);
+    jobs_close(s->jobs);
+    cache_close(s->cache);
     supervisor_close(&server->supervisor);
     hold_signals(SIG_BLOCK); /* without their handlers they would end the process */
     uv_walk(&server->loop, close_handle, NULL);
@@ -498,11 +494,38 @@ int server_run(struct server *server)
     int rc = uv_loop_close(&server->loop);
     http_free(server->http);
     http_free(server->admin_http);
-    scheduler_close(server->service.serving.scheduler);
-    model_set_close(&server->service.serving.models);
-    clients_free(&server->service.clients);
-    idempotency_free(&server->service.idempotency);
-    log_event(&server->service.log, LOG_INFO, "stopped", LOG_I("exit_status", server->exit_status),
+    scheduler_close(s->serving.scheduler);
+    model_set_close(&s->serving.models);
+    clients_free(&s->clients);
+    idempotency_free(&s->idempotency);
+    log_event(&s->log, LOG_INFO, "stopped", LOG_I("exit_status", server->exit_status),
               LOG_S("loop", rc == 0 ? NULL : "busy"));
+}
+
+int server_run(struct server *server)
+{
+    struct service *s = &server->service;
+    char error[CLIENTS_ERROR_BYTES];
+    if (server_listen(server) != 0) {
+        return 1;
+    }
+    server->admin_listener.fd = -1;
+    if (clients_load(&s->clients, s->options, error) != 0) {
+        listen_close(&server->listener);
+        log_event(&s->log, LOG_ERROR, "api_keys_failed", LOG_S("reason", error));
+        return 1;
+    }
+    log_keys(server);
+    if (uv_loop_init(&server->loop) != 0) {
+        clients_free(&s->clients);
+        listen_close(&server->listener);
+        log_event(&s->log, LOG_ERROR, "loop_failed", LOG_S("reason", "no event loop"));
+        return 1;
+    }
+    server_init_parts(server);
+    if (server_start(server) == 0) {
+        uv_run(&server->loop, UV_RUN_DEFAULT);
+    }
+    server_end(server);
     return server->exit_status;
 }

@@ -5,8 +5,6 @@
 
 #include "server/scheduling/worker.h"
 
-#define QUANTUM 2 /* evaluations: what one row costs at most */
-
 /* The jobs of one client, model and priority. */
 struct lane {
     struct job_queue jobs;
@@ -44,12 +42,12 @@ static void debt_pay(uint64_t *owed, uint64_t evaluations, uint64_t share)
 
 static void debt_grow(uint64_t *owed, uint64_t evaluations, uint64_t share)
 {
-    *owed = minimum(*owed + evaluations, share * QUANTUM * WORKER_MAX_STEPS);
+    *owed = minimum(*owed + evaluations, share * ROW_MAX_EVALUATIONS * WORKER_MAX_STEPS);
 }
 
 static bool debt_is_due(uint64_t owed, uint64_t share)
 {
-    return owed >= share * QUANTUM;
+    return owed >= share * ROW_MAX_EVALUATIONS;
 }
 
 /* ---- the heap of lanes that wait ------------------------------------------------------------ */

@@ -25,6 +25,9 @@ struct served_model;
 struct lane;
 struct fair_share;
 
+/* A step of one row costs at most a conditional and an unconditional evaluation. */
+#define ROW_MAX_EVALUATIONS 2
+
 struct job_ops {
     /* Any thread; of one job several at a time. */
     struct dn_row_params (*row_params)(const struct job *job, size_t i);

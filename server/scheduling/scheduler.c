@@ -30,7 +30,6 @@
 #include "server/scheduling/fair_queue.h"
 #include "server/scheduling/worker.h"
 
-#define QUANTUM 2 /* the most that one row costs: a conditional and an unconditional evaluation */
 #define COMPANY 3 /* classes: a job that needs eight times as much, or more, does not join */
 #define HOLD_NS UINT64_C(20000000)
 
@@ -539,7 +538,7 @@ static void recall_for(struct scheduler *s, const struct job *job)
 int scheduler_open(struct scheduler **out, const struct options *options, uint32_t n_workers,
                    struct metrics *metrics)
 {
-    assert(options->max_batch >= QUANTUM);
+    assert(options->max_batch >= ROW_MAX_EVALUATIONS);
     struct scheduler *s = calloc(1, sizeof *s);
     if (!s) {
         return DN_ENOMEM;
@@ -601,7 +600,7 @@ void scheduler_warm(struct scheduler *s, uv_loop_t *loop, void (*ready)(void *ar
 
 int scheduler_submit(struct scheduler *s, struct job *job)
 {
-    assert(job->n_rows > 0 && job->first_evaluations <= QUANTUM);
+    assert(job->n_rows > 0 && job->first_evaluations <= ROW_MAX_EVALUATIONS);
     assert(job->evaluations >= (uint64_t)job->n_rows * job->steps);
     if (job->n_rows > s->max_queue_rows - s->queue_rows) {
         return DN_EINVAL;

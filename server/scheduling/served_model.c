@@ -11,7 +11,6 @@
 #define MEASURE_PASSES 5
 #define CHECK_STEPS 2
 #define CHECK_ROWS 2
-#define QUANTUM 2 /* the most that one row costs: a conditional and an unconditional evaluation */
 #define KNEE 1.03 /* of the cheapest evaluation: a larger batch is not worth the wait for it */
 
 /* ---- a row that is known to be right -------------------------------------------------------- */
@@ -188,7 +187,7 @@ void served_model_set_limit(struct served_model *m, uint32_t n)
     }
     size = batch_size(m->max_batch, knee);
     m->evaluation_s = seconds[knee] / size;
-    m->batch_limit = size > QUANTUM ? size : QUANTUM;
+    m->batch_limit = size > ROW_MAX_EVALUATIONS ? size : ROW_MAX_EVALUATIONS;
 }
 
 /* ---- the whole ------------------------------------------------------------------------------ */
@@ -221,7 +220,7 @@ int served_model_open_changed(struct served_model **out, const char *path,
                                                    .precision = options->precision};
     struct served_model *m;
     struct stat file;
-    assert(options->max_batch >= QUANTUM);
+    assert(options->max_batch >= ROW_MAX_EVALUATIONS);
     *out = NULL;
     int rc = open_empty(&m, path, n_workers, (uint32_t)options->max_batch, err);
     if (rc != 0) {
