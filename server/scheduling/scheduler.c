@@ -2,8 +2,9 @@
  * DESIGN. Each model has a queue of jobs, which knows who goes first (fair_queue.h). An idle
  * worker's batch is filled with rows of the first job, then of the next, up to the batch's limit:
  * the model's load divided by the workers, and no more than the size beyond which a larger batch
- * does not make an evaluation cheaper, which the warm-up measures. At most half of it goes to whom
- * the queue owes something.
+ * does not make an evaluation cheaper, which the warm-up measures; where that would come back
+ * before the way through the loop thread has paid, up to BRIEF_S of work. At most half of it goes
+ * to whom the queue owes something.
  *
  * A job does not take along one that needs far more (COMPANY): its own steps would be longer, and
  * the other would hardly be done sooner.
@@ -32,6 +33,7 @@
 
 #define COMPANY 3 /* classes: a job that needs eight times as much, or more, does not join */
 #define HOLD_NS UINT64_C(20000000)
+#define BRIEF_S 2e-3 /* the way through the loop thread takes a tenth of a millisecond */
 
 struct scheduler {
     uv_loop_t *loop;
@@ -374,6 +376,16 @@ static void start_finish(struct scheduler *s, struct worker *w)
     worker_start(s, w, WORK_FINISH);
 }
 
+/* The most evaluations in a step of a batch with rows of this job. */
+static uint32_t batch_limit(const struct job *job)
+{
+    const struct served_model *m = job->model;
+    double brief = BRIEF_S / (m->evaluation_s * job->steps);
+    return brief <= m->batch_limit ? m->batch_limit
+           : brief < m->max_batch  ? (uint32_t)brief
+                                   : m->max_batch;
+}
+
 static void batch_add(struct scheduler *s, struct worker *w, struct job *job)
 {
     struct model_queue *q = &w->model->queue;
@@ -382,6 +394,8 @@ static void batch_add(struct scheduler *s, struct worker *w, struct job *job)
     w->batch[w->n_batch++] = (struct batch_row){
         .job = job, .row_idx = row_idx, .row = job->rows[row_idx], .evaluations = evaluations};
     w->evaluations += evaluations;
+    uint32_t limit = batch_limit(job);
+    w->limit = w->limit > limit ? w->limit : limit;
     q->waiting_evaluations -= evaluations;
     q->running_evaluations += evaluations;
     fair_queue_hand_out(&q->jobs, job, evaluations);
@@ -398,7 +412,7 @@ static void batch_add(struct scheduler *s, struct worker *w, struct job *job)
 static bool batch_has_room(const struct worker *w, const struct job *job)
 {
     uint32_t evaluations = job_row_evaluations(job, job_next_row(job));
-    return w->evaluations + evaluations <= w->model->batch_limit;
+    return w->evaluations + evaluations <= w->limit;
 }
 
 /* Add rows of `job` while the batch has fewer than `share` evaluations. False when it is full. */
@@ -448,9 +462,10 @@ static void batch_fill(struct scheduler *s, struct worker *w)
     share = share < even ? share : even;
     w->n_batch = 0;
     w->evaluations = 0;
+    w->limit = w->model->batch_limit;
     struct job *job = fair_queue_owed(&q->jobs);
     if (job) {
-        uint64_t half = divide_up(w->model->batch_limit, 2);
+        uint64_t half = divide_up(batch_limit(job), 2);
         batch_add_rows(s, w, job, half < share ? half : share);
     }
     job = fair_queue_first(&q->jobs);

@@ -46,6 +46,7 @@ struct worker {
     struct dn_row **step_rows; /* [max_batch] */
     uint32_t n_batch;
     uint32_t evaluations; /* of one step */
+    uint32_t limit;       /* the most of them */
     uint64_t hold_ns;     /* the batch comes back after the first step past this time */
     atomic_bool recall;   /* ... or after the step in which this is set */
     uint32_t n_steps;     /* taken by every row without an error */

@@ -331,6 +331,32 @@ static void test_rows_become_guided(void **state)
     }
 }
 
+/* Batches that come back soon have more rows than pay for the network alone. */
+static void test_a_brief_batch_is_larger(void **state)
+{
+    (void)state;
+    const struct {
+        double evaluation_s;
+        uint32_t steps, items;
+    } cases[] = {{1e-9, 1, 1}, {5e-4, 1, 2}, {5e-4, 2, 4}, {1, 1, 4}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct fixture f;
+        struct test_job t = {.n_done = 0};
+        open_fixture(&f, 1, 8);
+        f.model->batch_limit = 2;
+        f.model->evaluation_s = cases[i].evaluation_s;
+        submit(&f, &t, &ops, 8, cases[i].steps, 1);
+        uv_run(&f.loop, UV_RUN_DEFAULT);
+        check_succeeded(&t);
+        /* A batch of several steps may come back in between on a slow machine. */
+        uint64_t most = (uint64_t)cases[i].items * cases[i].steps;
+        assert_in_range(f.metrics.step_items, cases[i].items, most);
+        assert_int_equal(f.metrics.evaluations, 8 * cases[i].steps);
+        assert_int_equal(count_of(&f.metrics.batch_evaluations), most);
+        close_fixture(&f);
+    }
+}
+
 /* Canceled with a row at work, one that waits for a dearer step, and some that have not begun. */
 static void test_a_partly_guided_job_is_canceled(void **state)
 {
@@ -433,6 +459,7 @@ int main(void)
         cmocka_unit_test(test_rows_are_spread_and_shared),
         cmocka_unit_test(test_rows_become_guided),
         cmocka_unit_test(test_a_partly_guided_job_is_canceled),
+        cmocka_unit_test(test_a_brief_batch_is_larger),
         cmocka_unit_test(test_each_model_has_its_own_estimate),
         cmocka_unit_test(test_small_jobs_do_not_starve_a_large_one),
     };
