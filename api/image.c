@@ -13,14 +13,17 @@
 
 static void hex_sha256(char hex[2 * SHA256_DIGEST_SIZE + 1], const uint8_t *bytes, size_t n)
 {
+    static const char digits[] = "0123456789abcdef";
     struct sha256_ctx ctx;
     uint8_t digest[SHA256_DIGEST_SIZE];
     sha256_init(&ctx);
     sha256_update(&ctx, n, bytes);
     sha256_digest(&ctx, sizeof digest, digest);
     for (size_t i = 0; i < sizeof digest; i++) {
-        snprintf(hex + 2 * i, 3, "%02x", digest[i]);
+        *hex++ = digits[digest[i] >> 4];
+        *hex++ = digits[digest[i] & 15];
     }
+    *hex = '\0';
 }
 
 void image_digest(char digest[IMAGE_DIGEST_BYTES], const uint8_t *bytes, size_t n)

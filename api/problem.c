@@ -54,14 +54,14 @@ void problem_add(struct problem *p, const char *pointer, const char *format, ...
 void problem_pointer_push(char pointer[PROBLEM_POINTER_BYTES], const char *key)
 {
     struct text t = TEXT_INIT;
-    text_printf(&t, "%s/", pointer);
-    for (const char *c = key; *c; c++) {
-        if (*c == '~') {
-            text_puts(&t, "~0");
-        } else if (*c == '/') {
-            text_puts(&t, "~1");
-        } else {
-            text_append(&t, c, 1);
+    text_puts(&t, pointer);
+    text_puts(&t, "/");
+    for (const char *at = key; *at;) {
+        size_t plain = strcspn(at, "~/");
+        text_append(&t, at, plain);
+        at += plain;
+        if (*at) {
+            text_puts(&t, *at++ == '~' ? "~0" : "~1");
         }
     }
     char *whole = text_take(&t, NULL);

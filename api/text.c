@@ -1,5 +1,6 @@
 #include "api/text.h"
 
+#include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -52,17 +53,24 @@ void text_puts(struct text *t, const char *s)
 void text_printf(struct text *t, const char *format, ...)
 {
     va_list args;
-    va_start(args, format);
-    int length = vsnprintf(NULL, 0, format, args);
-    va_end(args);
-    if (length < 0 || !text_reserve(t, (size_t)length)) {
-        t->failed = true;
-        return;
+    for (size_t room = 0;;) { /* twice where it does not fit into what there is */
+        if (!text_reserve(t, room)) {
+            return;
+        }
+        room = t->capacity - t->length;
+        va_start(args, format);
+        int length = vsnprintf(t->bytes + t->length, room, format, args);
+        va_end(args);
+        if (length < 0) {
+            t->failed = true;
+            return;
+        }
+        if ((size_t)length < room) {
+            t->length += (size_t)length;
+            return;
+        }
+        room = (size_t)length;
     }
-    va_start(args, format);
-    vsnprintf(t->bytes + t->length, (size_t)length + 1, format, args);
-    va_end(args);
-    t->length += (size_t)length;
 }
 
 void text_json_string(struct text *t, const char *s)
@@ -89,6 +97,10 @@ void text_json_string(struct text *t, const char *s)
 void text_json_number(struct text *t, double number)
 {
     char decimal[40];
+    if (fabs(number) < 1e15 && number == trunc(number) && !signbit(number)) {
+        text_printf(t, "%llu", (unsigned long long)number);
+        return;
+    }
     for (int digits = 15; digits <= 17; digits++) {
         snprintf(decimal, sizeof decimal, "%.*g", digits, number);
         if (strtod(decimal, NULL) == number) {

@@ -211,10 +211,21 @@ static void test_base64(void **state)
 static void test_numbers_read_back(void **state)
 {
     (void)state;
-    static const double numbers[] = {0,      1,    1.5, 0.1, 1.0 / 3, 20, 9007199254740991.0,
-                                     1e-300, 2.675};
-    static const char *const texts[] = {
-        "0", "1", "1.5", "0.1", NULL, "20", "9007199254740991", "1e-300", "2.675"};
+    static const double numbers[] = {0,      1,     1.5,  0.1, 1.0 / 3, 20,  9007199254740991.0,
+                                     1e-300, 2.675, -0.0, -3,  1e14,    1e15};
+    static const char *const texts[] = {"0",
+                                        "1",
+                                        "1.5",
+                                        "0.1",
+                                        NULL,
+                                        "20",
+                                        "9007199254740991",
+                                        "1e-300",
+                                        "2.675",
+                                        "-0",
+                                        "-3",
+                                        "100000000000000",
+                                        "1e+15"};
     for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) {
         struct text t = TEXT_INIT;
         text_json_number(&t, numbers[i]);
@@ -225,6 +236,21 @@ static void test_numbers_read_back(void **state)
         }
         free(s);
     }
+}
+
+static void test_printed_text_grows(void **state)
+{
+    (void)state;
+    struct text t = TEXT_INIT;
+    char expected[4096] = "";
+    for (int i = 0; i < 40; i++) { /* fits, ends at the capacity or goes beyond it */
+        text_printf(&t, "%0*d,", 3 * i + 1, i % 10);
+        size_t used = strlen(expected);
+        snprintf(expected + used, sizeof expected - used, "%0*d,", 3 * i + 1, i % 10);
+        assert_int_equal(t.length, strlen(expected));
+        assert_string_equal(t.bytes, expected);
+    }
+    text_free(&t);
 }
 
 static void test_strings_are_escaped(void **state)
@@ -274,6 +300,7 @@ int main(void)
         cmocka_unit_test(test_unicode),
         cmocka_unit_test(test_base64),
         cmocka_unit_test(test_numbers_read_back),
+        cmocka_unit_test(test_printed_text_grows),
         cmocka_unit_test(test_strings_are_escaped),
         cmocka_unit_test(test_problem_document),
     };
