@@ -23,7 +23,7 @@ Transfer/sec:      4.81MB
 """
 
 KNOWN = [(0x1000, "core/step.c"), (0x2000, "api/text.c"), (0x3000, "api/json.c"),
-         (0x4000, "server/http.c"), (0x5000, "server/scheduler.c"), (0x6000, "api/png.c")]
+         (0x4000, "server/http/http.c"), (0x5000, "server/scheduling/scheduler.c"), (0x6000, "api/png.c")]
 
 
 def sample(*frames, command="denoised", pid=7):

@@ -22,8 +22,8 @@ SCHEDULING = "scheduling, to the workers and back"
 CLIENT = "the client, `wrk`"
 OWNERS = [
     (NETWORK, r"core/"),
-    ("PNG, its text, SHA-256", r"api/(png|image|document\w*)\.c|/forms\.c"),
-    (SCHEDULING, r"/(scheduler|fair_\w+|job_queue|job|worker|served_model)\.c"),
+    ("PNG, its text, SHA-256", r"api/(png|image|document\w*)\.c|server/drawing/forms\.c"),
+    (SCHEDULING, r"server/scheduling/"),
     ("connections: HTTP library, event loop, sockets", r"/(http|connection|server)\.c"),
     ("the request: parsing, parameters, answer, accounts", r""),
 ]
