@@ -188,6 +188,16 @@ static void server_fail(struct server *server, const char *event, const char *re
     server_finish(server);
 }
 
+static int server_serve_admin(struct server *server)
+{
+    int rc = http_open(&server->admin_http, &server->http_context, &server->admin_listener, true);
+    if (rc == 0) {
+        log_event(&server->service.log, LOG_INFO, "admin_listening",
+                  LOG_S("url", server->admin_listener.url));
+    }
+    return rc;
+}
+
 static void on_warm(void *arg, int rc)
 {
     struct server *server = arg;
@@ -205,8 +215,9 @@ static void on_warm(void *arg, int rc)
                       &server->service.serving.api);
     /* At a socket that is others' as well nobody is told that a model is being loaded: another
      * daemon may serve, and if none does, clients wait in the socket's queue. */
-    if (server->listener.is_passed &&
-        http_open(&server->http, &server->http_context, &server->listener, false) != 0) {
+    if ((server->listener.is_passed &&
+         http_open(&server->http, &server->http_context, &server->listener, false) != 0) ||
+        (server->admin_listener.is_passed && server_serve_admin(server) != 0)) {
         server_fail(server, "http_failed", HTTP_FAILED);
         return;
     }
@@ -359,7 +370,7 @@ static int server_listen(struct server *server)
     return rc;
 }
 
-/* Where models are loaded and unloaded, if that is wanted. Its address is its protection: a Unix
+/* Open where models are loaded and unloaded, if that is wanted. Its address is its protection: a Unix
  * socket belongs to the daemon's user alone, and a port is one of loopback. Returns 0, or -1 with a
  * message. */
 static int server_open_admin(struct server *server, char *error, size_t error_bytes)
@@ -384,11 +395,11 @@ static int server_open_admin(struct server *server, char *error, size_t error_by
         snprintf(error, error_bytes, "other machines could connect to %s", l->url);
         return -1;
     }
-    if (http_open(&server->admin_http, &server->http_context, l, true) != 0) {
+    /* A passed one is served once there are models, for it is others' as well. */
+    if (!l->is_passed && server_serve_admin(server) != 0) {
         snprintf(error, error_bytes, HTTP_FAILED);
         return -1;
     }
-    log_event(&server->service.log, LOG_INFO, "admin_listening", LOG_S("url", l->url));
     return 0;
 }
 

@@ -12,7 +12,7 @@ import time
 
 import pytest
 
-from tests.http.conftest import DEADLINE_S, ENDLESS, Daemon, read_response, wait_for
+from tests.http.conftest import DEADLINE_S, ENDLESS, Daemon, Hold, preloaded, read_response, wait_for
 
 STALL_US = 400000
 
@@ -261,6 +261,31 @@ def test_the_admins_socket_alone(start_daemon):
         with socket.create_connection(admin.getsockname(), timeout=DEADLINE_S) as client:
             assert ask(client, "/admin/models")[0] == 200
         assert daemon.get("/v1/models").status_code == 200
+
+
+def test_the_admins_socket_is_not_served_before_its_time(start_daemon, tmp_path):
+    """Another daemon may serve it, or the next one will."""
+    hold = Hold(tmp_path / "hold")
+    with listening() as admin, socket.create_connection(admin.getsockname(), timeout=DEADLINE_S) as early:
+        early.sendall(b"GET /admin/models HTTP/1.1\r\nHost: x\r\n\r\n")
+        daemon = start_daemon(passed=admin, wait=False, listen=f"unix:{tmp_path}/s",
+                              variables={"LISTEN_FDNAMES": "admin", **preloaded(HOLD_MODELS=hold.path)})
+        hold.await_daemon()
+        with socket.socket(socket.AF_UNIX) as client:
+            client.settimeout(DEADLINE_S)
+            wait_for(lambda: client.connect_ex(f"{tmp_path}/s") == 0, "it to listen")
+            assert ask(client)[0] == 200
+        hold.release()
+        daemon.await_line()
+        with early.makefile("rb") as stream:
+            assert read_response(stream)[0] == 200
+        daemon.signal()
+        assert daemon.wait() == 0
+        # Who comes too late stays in its queue.
+        with socket.create_connection(admin.getsockname(), timeout=DEADLINE_S) as late:
+            next_one = start_daemon(passed=admin, variables={"LISTEN_FDNAMES": "admin"})
+            assert ask(late, "/admin/models")[0] == 200
+            next_one.stop()
 
 
 @pytest.mark.parametrize("names", ["a:b", "admin:admin", ""])
