@@ -75,34 +75,18 @@ void supervisor_reloading(struct supervisor *s)
 
 /* ---- the watchdog --------------------------------------------------------------------------- */
 
-/* Does it do what it is there for? Steps advance, or there was nothing to step: rows that were not
- * there at the last look may have come a moment ago. */
-static bool is_advancing(struct supervisor *s)
-{
-    const struct metrics *m = s->metrics;
-    bool has_rows = m->queue_rows > 0;
-    bool advances = m->steps != s->steps || !has_rows || !s->had_rows;
-    s->steps = m->steps;
-    s->had_rows = has_rows;
-    return advances;
-}
-
 static void feed_watchdog(struct supervisor *s)
 {
-    bool advances = is_advancing(s);
-    if (advances) {
+    const struct metrics *m = s->metrics;
+    bool changed = stall_look(&s->stall, m->steps, m->queue_rows);
+    if (!s->stall.is_stalled) {
         tell(s, "WATCHDOG=1");
     }
-    if (advances != s->is_stalled) {
-        return;
-    }
-    s->is_stalled = !advances;
-    if (s->is_stalled) {
-        log_event(s->log, LOG_ERROR, "stalled", LOG_I("rows", s->metrics->queue_rows),
-                  LOG_I("workers_busy", s->metrics->workers_busy),
-                  LOG_I("watchdog_ms", s->watchdog_ms));
-    } else {
-        log_event(s->log, LOG_INFO, "advancing", LOG_I("rows", s->metrics->queue_rows));
+    if (changed && s->stall.is_stalled) {
+        log_event(s->log, LOG_ERROR, "stalled", LOG_I("rows", m->queue_rows),
+                  LOG_I("workers_busy", m->workers_busy), LOG_I("watchdog_ms", s->watchdog_ms));
+    } else if (changed) {
+        log_event(s->log, LOG_INFO, "advancing", LOG_I("rows", m->queue_rows));
     }
 }
 

@@ -18,6 +18,7 @@
 #include "server/base/life.h"
 #include "server/base/log.h"
 #include "server/base/metrics.h"
+#include "server/system/stall.h"
 
 struct supervisor {
     /* the owner's, set before supervisor_open() */
@@ -33,9 +34,7 @@ struct supervisor {
     uint64_t watchdog_ms; /* 0: no watchdog */
     uint64_t opened_ms;   /* of uv_now() */
     uv_timer_t timer;
-    uint64_t steps; /* at the last look */
-    bool had_rows;  /* then */
-    bool is_stalled;
+    struct stall stall;
 };
 
 /* Read the environment, and begin. What is malformed in it is logged, and then nobody is told. */
