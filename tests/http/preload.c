@@ -3,6 +3,7 @@
  *
  *     HOLD_MODELS=PIPE  a model is not opened before a byte can be read from PIPE, a named one
  *     HOLD_UNLINK=PIPE  nor is a file removed
+ *     HOLD_DIGIT=PIPE   nor a digit drawn to its end: its worker hangs
  *     NO_SEEDS=1        the system has no random numbers when a seed is to be drawn
  *
  * Without these variables it changes nothing.
@@ -21,6 +22,7 @@
 
 typedef int open_function(const char *path, int flags, ...);
 typedef int unlink_function(const char *path);
+typedef void update_function(void *context, size_t bytes, const uint8_t *data);
 typedef ssize_t getrandom_function(void *out, size_t bytes, unsigned flags);
 
 static int has_suffix(const char *path, const char *suffix)
@@ -63,6 +65,16 @@ EXPORTED int unlink(const char *path)
     unlink_function *next = (unlink_function *)(uintptr_t)dlsym(RTLD_NEXT, "unlink");
     hold("HOLD_UNLINK");
     return next(path);
+}
+
+/* The pixels of a digit are the one thing of so many bytes that has a digest. */
+EXPORTED void nettle_sha256_update(void *context, size_t bytes, const uint8_t *data)
+{
+    update_function *next = (update_function *)(uintptr_t)dlsym(RTLD_NEXT, "nettle_sha256_update");
+    if (bytes == 28 * 28) {
+        hold("HOLD_DIGIT");
+    }
+    next(context, bytes, data);
 }
 
 /* A seed is the one thing of 8 bytes that is asked for without a traceparent. */
