@@ -26,7 +26,8 @@ struct client {
     double tokens;            /* rows that may be asked for now; below 0 after a large request */
     uint64_t refilled_ns;
     uint32_t rows_in_flight;
-    struct fair_share share; /* of the engine */
+    struct fair_share share;    /* of the engine */
+    uint64_t renderings_finish; /* where its next turn starts (rendering.h) */
     uint32_t references;
 };
 

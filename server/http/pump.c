@@ -15,13 +15,16 @@ void pump_run(struct pump *pump)
 {
     MHD_UNSIGNED_LONG_LONG timeout_ms;
     uint64_t before = *pump->n_connections;
+    pump->is_woken = false;
     MHD_run(pump->mhd);
     if (*pump->n_connections < before) {
         /* At its limit the library stops listening, and looks whether it may again only at the
          * start of a run: without this one nothing would ever wake it. */
         MHD_run(pump->mhd);
     }
-    if (MHD_get_timeout(pump->mhd, &timeout_ms) == MHD_YES) {
+    if (pump->is_woken) { /* in that very run: by a request that ended another's wait */
+        pump_wake(pump);
+    } else if (MHD_get_timeout(pump->mhd, &timeout_ms) == MHD_YES) {
         uv_timer_start(&pump->timer, on_timer, timeout_ms, 0);
     } else {
         uv_timer_stop(&pump->timer);
@@ -30,6 +33,7 @@ void pump_run(struct pump *pump)
 
 void pump_wake(struct pump *pump)
 {
+    pump->is_woken = true;
     uv_timer_start(&pump->timer, on_timer, 0, 0);
 }
 

@@ -6,6 +6,7 @@
 #define SERVER_HTTP_PUMP_H
 
 #include <microhttpd.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <uv.h>
 
@@ -14,6 +15,7 @@ struct pump {
     const uint64_t *n_connections; /* the count of those that are open */
     uv_poll_t poll;
     uv_timer_t timer;
+    bool is_woken; /* since the library's last run began */
 };
 
 /* Returns 0, or -1 with nothing to close. */

@@ -4,11 +4,13 @@
 #include <stdlib.h>
 
 #include "server/drawing/drawing.h"
+#include "server/drawing/forms.h"
 #include "server/http/request.h"
 #include "server/routes/replies.h"
 #include "server/routes/service.h"
 
 #define RETRY_AFTER_S "1" /* each takes a fraction of that */
+#define TOO_MANY "Too many results of jobs are being encoded now."
 
 struct rendering {
     struct observer observer; /* first: keeps the drawing */
@@ -17,6 +19,7 @@ struct rendering {
     struct request *request; /* NULL once the client has left */
     const struct form *form;
     size_t image_idx;
+    uint64_t start; /* its turn */
     bool is_waiting;
     struct rendition made;
     int rc;
@@ -90,6 +93,7 @@ static void renderings_next(struct renderings *all)
     }
     rendering_unqueue(g);
     all->is_working = true;
+    all->now = g->start;
     g->work.data = g;
     int rc = uv_queue_work(all->loop, &g->work, rendering_work, rendering_after);
     assert(rc == 0); /* fails only without a callback */
@@ -107,6 +111,56 @@ static void on_gone(struct request *r)
     }
 }
 
+/* ---- whose turn it is ----------------------------------------------------------------------- */
+
+/* What its client's next one begins after. */
+static uint64_t *finish_of(struct renderings *all, const struct request *r)
+{
+    return r->client ? &r->client->renderings_finish : &all->everyones_finish;
+}
+
+/* Images that are encoded for it. */
+static uint64_t rendering_cost(const struct rendering *g)
+{
+    return g->form == &form_image ? 1 : g->observer.drawing->params.n_rows;
+}
+
+/* Behind all whose turn comes no later. */
+static void rendering_enqueue(struct renderings *all, struct rendering *g)
+{
+    struct rendering *before = TAILQ_LAST(&all->waiting, rendering_queue);
+    while (before && before->start > g->start) {
+        before = TAILQ_PREV(before, rendering_queue, link);
+    }
+    if (before) {
+        TAILQ_INSERT_AFTER(&all->waiting, before, g, link);
+    } else {
+        TAILQ_INSERT_HEAD(&all->waiting, g, link);
+    }
+    all->n_waiting++;
+}
+
+/* Where there is no room: make some, at the cost of who is furthest ahead of the others. Returns
+ * whether there is any for one that starts at `start`. */
+static bool make_room(struct renderings *all, uint64_t start)
+{
+    if (all->n_waiting < RENDERINGS_WAITING_MAX) {
+        return true;
+    }
+    struct rendering *last = TAILQ_LAST(&all->waiting, rendering_queue);
+    if (last->start <= start) {
+        return false;
+    }
+    *finish_of(all, last->request) = last->start; /* it was the last of its client's */
+    rendering_unqueue(last);
+    rendering_refuse(last->request, PROBLEM_QUEUE_FULL, TOO_MANY);
+    rendering_leave(last);
+    rendering_free(last);
+    return true;
+}
+
+/* ---- beginning and end ---------------------------------------------------------------------- */
+
 static void on_ended(struct observer *o)
 {
     (void)o; /* what is rendered was there before */
@@ -123,8 +177,10 @@ void renderings_init(struct renderings *g, uv_loop_t *loop, struct life *life)
 void rendering_start(struct request *r, struct drawing *d, const struct form *form, size_t i)
 {
     struct renderings *all = &service_of(r)->renderings;
-    if (all->n_waiting >= RENDERINGS_WAITING_MAX) {
-        rendering_refuse(r, PROBLEM_QUEUE_FULL, "Too many results of jobs are being encoded now.");
+    uint64_t *finish = finish_of(all, r);
+    uint64_t start = *finish > all->now ? *finish : all->now;
+    if (!make_room(all, start)) {
+        rendering_refuse(r, PROBLEM_QUEUE_FULL, TOO_MANY);
         return;
     }
     struct rendering *g = calloc(1, sizeof *g);
@@ -139,13 +195,14 @@ void rendering_start(struct request *r, struct drawing *d, const struct form *fo
         .request = r,
         .form = form,
         .image_idx = i,
+        .start = start,
         .is_waiting = true,
     };
     drawing_attach(d, &g->observer);
+    *finish = start + rendering_cost(g);
     r->holder = g;
     request_suspend(r);
-    TAILQ_INSERT_TAIL(&all->waiting, g, link);
-    all->n_waiting++;
+    rendering_enqueue(all, g);
     renderings_next(all);
 }
 

@@ -3,14 +3,18 @@
  * documents, archives and pictures.
  *
  * They count against no quota, so they get one thread of the pool between them, which no worker and
- * no load needs: one is made at a time, some wait in the order of their arrival, and more are
- * refused. Loop thread only.
+ * no load needs: one is made at a time, some wait, and more are refused. Clients take turns, as in
+ * fair_queue.h, counted in images: one starts where the one before it of the same client ends, or
+ * now, which is the start of the one that is made; the lowest start goes first. Where no more may
+ * wait, the one with the highest is refused, whether it has just come or waits. So however many
+ * one client wants, another's is made after the one that is at work. Loop thread only.
  */
 #ifndef SERVER_ROUTES_RENDERING_H
 #define SERVER_ROUTES_RENDERING_H
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <sys/queue.h>
 #include <uv.h>
 
@@ -26,9 +30,11 @@ struct request;
 struct renderings {
     uv_loop_t *loop;
     struct life *life;
-    TAILQ_HEAD(, rendering) waiting;
+    TAILQ_HEAD(rendering_queue, rendering) waiting; /* by their starts */
     size_t n_waiting;
-    bool is_working; /* one is being made */
+    bool is_working;           /* one is being made */
+    uint64_t now;              /* images: its start, or of the one that was made last */
+    uint64_t everyones_finish; /* of those who are nobody in particular */
 };
 
 void renderings_init(struct renderings *g, uv_loop_t *loop, struct life *life);

@@ -65,7 +65,7 @@ def wait_for(condition, what, deadline_s=DEADLINE_S):
 
 
 class Hold:
-    """A named pipe at which preload.c lets a daemon wait until it is released."""
+    """A named pipe at which preload.c lets a daemon wait until it is released, each time it comes by."""
 
     def __init__(self, path):
         self.path, self.fd = str(path), None
@@ -87,6 +87,7 @@ class Hold:
             self.await_daemon()
         os.write(self.fd, b".")
         os.close(self.fd)
+        self.fd = None
 
 
 def parse_metrics(text):

@@ -12,7 +12,7 @@ import pytest
 import requests
 from PIL import Image
 
-from .conftest import DEADLINE_S, ENDLESS, read_response, wait_for
+from .conftest import DEADLINE_S, ENDLESS, Hold, preloaded, read_response, wait_for
 from .test_errors import check_problem
 
 SMALL = {"label": 7, "steps": 2, "guidance_scale": 1}
@@ -468,6 +468,24 @@ def test_cancelling_one_leaves_its_equals_alone(start_daemon):
         client.close()
 
 
+def test_one_request_ends_anothers_wait(start_daemon):
+    """Without a third that would wake the daemon, and before any connection's time is up."""
+    daemon = start_daemon("--workers", 1, "--keepalive-timeout-s", 3600)
+    create(daemon, {**ENDLESS, "id": "runs"})
+    create(daemon, {**ENDLESS, "n": 256, "id": "waits"})
+    wait_for(lambda: daemon.get("/v1/jobs/runs").json()["status"] == "running", "it to run")
+    poll, other = daemon.connect(), daemon.connect()
+    poll.sendall(b"GET /v1/jobs/waits?wait=60 HTTP/1.1\r\nHost: x\r\n\r\n")
+    other.sendall(b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n")
+    assert read_response(other.makefile("rb"))[0] == 200
+    other.sendall(b"POST /v1/jobs/waits/cancel HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n")
+    status, _, body = read_response(poll.makefile("rb"))
+    assert status == 200 and json.loads(body)["status"] == "canceled"
+    poll.close()
+    other.close()
+    cancel(daemon, "runs")
+
+
 def crowd(daemon):
     """A job whose grid takes long to encode, and more who want it than may wait."""
     job = finish(daemon, create(daemon, {"label": 7, "n": 80, "steps": 1, "guidance_scale": 1,
@@ -492,6 +510,44 @@ def test_renderings_are_bounded(start_daemon):
     for client in clients:
         client.close()
     wait_for(lambda: daemon.get(grid).status_code == 200, "room for a rendering")
+
+
+def test_clients_take_turns_at_renderings(start_daemon, tmp_path):
+    """One client's may fill all there is, and another's still goes first."""
+    keys, hold = tmp_path / "keys", Hold(tmp_path / "hold")
+    keys.write_text("ada adaadaadaadaadaada\nbob bobbobbobbobbobbob\n")
+    daemon = start_daemon("--api-keys-file", keys, variables=preloaded(HOLD_DIGIT=hold.path))
+    names = {"ada": {"X-API-Key": "adaadaadaadaadaada"}, "bob": {"X-API-Key": "bobbobbobbobbobbob"}}
+    for name, key in names.items():
+        assert create(daemon, {**SMALL, "id": name}, headers=key).status_code == 202
+        hold.release()  # its one digit
+        assert daemon.get(f"/v1/jobs/{name}?wait=60", headers=key).json()["status"] == "succeeded"
+
+    def ask(name, what, request_id):
+        key = f"X-API-Key: {names[name]['X-API-Key']}\r\nX-Request-Id: {request_id}\r\n"
+        client = daemon.connect()
+        client.sendall(f"GET /v1/jobs/{name}/{what} HTTP/1.1\r\nHost: x\r\n{key}\r\n".encode())
+        return client
+
+    def refused():
+        return [e for e in daemon.events() if e["event"] == "request" and e["status"] == 503]
+
+    clients = [ask("ada", "grid.png", "first")]
+    hold.await_daemon()  # it is being made, and no other before it
+    clients += [ask("ada", "result", f"ada-{i}") for i in range(65)]
+    wait_for(refused, "one more than may wait")
+    clients.append(ask("bob", "result", "bob"))
+    wait_for(lambda: len(refused()) == 2, "another of ada's to make room")
+    assert all(e["client"] == "ada" for e in refused())
+    hold.release()
+    answers = [read_response(client.makefile("rb")) for client in clients]
+    assert sorted(status for status, _, _ in answers) == [200] * 65 + [503] * 2
+    assert all(headers["retry-after"] == "1" for status, headers, _ in answers if status == 503)
+    made = [e["request_id"] for e in daemon.events() if e["event"] == "request" and e["status"] == 200]
+    made = made[made.index("first"):]
+    assert len(made) == 65 and "bob" in made[:5], made[:10]
+    for client in clients:
+        client.close()
 
 
 def test_who_waits_for_a_rendering_is_told_of_the_end(start_daemon):
