@@ -545,7 +545,7 @@ def test_clients_take_turns_at_renderings(start_daemon, tmp_path):
     assert all(headers["retry-after"] == "1" for status, headers, _ in answers if status == 503)
     made = [e["request_id"] for e in daemon.events() if e["event"] == "request" and e["status"] == 200]
     made = made[made.index("first"):]
-    assert len(made) == 65 and "bob" in made[:5], made[:10]
+    assert "bob" in made[:5], made[:10]
     for client in clients:
         client.close()
 
