@@ -69,6 +69,14 @@ export function pictureUrl({ label, index, seed }, { sampler, steps, guidance_sc
   return new URL(`v1/samples/${label}.png?${query}`, document.baseURI).href;
 }
 
+// Fetch a file with the key, which a link cannot carry, and save it under this name.
+export async function save(url, name, key) {
+  const file = await (await request(url, { key })).blob();
+  const href = URL.createObjectURL(file);
+  Object.assign(document.createElement("a"), { href, download: name }).click();
+  setTimeout(() => URL.revokeObjectURL(href), 60000); // the browser has begun to read it by then
+}
+
 // The shell command that fetches it. A URL has no single quote in it.
 export function curlOf(url, name, key) {
   const header = key ? ` -H "Authorization: Bearer $KEY"` : "";

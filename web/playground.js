@@ -1,8 +1,10 @@
 // The page: a form, a stage with the pictures that come out of the noise, and one picture up close.
 
-import { request, draw, pictureUrl, curlOf } from "./client.js";
+import { request, draw, save, pictureUrl, curlOf } from "./client.js";
+import { $, make } from "./dom.js";
 import { areDigits, parseLabels } from "./labels.js";
 import { Film } from "./film.js";
+import { Presets } from "./presets.js";
 import { showStatus } from "./status.js";
 
 const PREVIEWS = 24;         // of each picture, at most
@@ -10,9 +12,9 @@ const PREVIEWS_OF_MANY = 6;  // where there are many pictures
 const MANY = 64;
 const STREAMS = 4;           // at once: a browser opens six connections to a server
 
-const $ = (id) => document.getElementById(id);
 const form = $("form");
 const film = new Film({ box: $("film"), slider: $("frame"), button: $("play") });
+const presets = new Presets($("presets"), choosePreset);
 const key = () => $("key").value;
 
 let models = [];
@@ -21,12 +23,6 @@ let stop = null; // an AbortController while something is drawn
 
 const model = () => models.find(({ id }) => id === $("model").value);
 const drawSeed = () => Math.floor(Math.random() * 1e6);
-
-function make(name, properties = {}, ...children) {
-  const element = Object.assign(document.createElement(name), properties);
-  element.append(...children);
-  return element;
-}
 
 function say(text, bad = false) {
   $("message").textContent = text;
@@ -73,6 +69,18 @@ function showSampler() {
   $("sampler-hint").textContent = source;
   $("eta-field").hidden = !has_eta;
   form.eta.disabled = !has_eta;
+  presets.show(readSettings());
+}
+
+function choosePreset(preset) {
+  form.model.value = preset.model;
+  fillModel();
+  form.sampler.value = preset.sampler;
+  form.steps.value = preset.steps;
+  form.guidance_scale.value = preset.guidance_scale;
+  form.eta.value = preset.eta ?? 0;
+  showSampler();
+  drawForm();
 }
 
 function showLayout() {
@@ -139,6 +147,7 @@ function pictureOf({ label, index, seed }, params) {
   const open = make("button", { type: "button", disabled: true, ariaLabel: `${name}, up close` }, image);
   const link = make("a", { href: url, textContent: areDigits(model().classes) ? label : name,
                            title: `Seed ${seed}, index ${index}` });
+  link.dataset.name = `${label}-${seed}.png`;
   const picture = Object.assign(film.add(image), {
     element: make("div", { className: "picture" }, open, link), open,
   });
@@ -152,6 +161,7 @@ function showPicture({ frames, digest }, { name, label, seed, url }) {
   $("picture-image").alt = `A drawn ${name}`;
   $("picture-link").href = url;
   $("picture-link").textContent = url;
+  $("picture-link").dataset.name = `${label}-${seed}.png`;
   $("picture-film").href = url.replace(".png?", ".apng?");
   $("picture-film").download = `${label}-${seed}.apng`;
   $("picture-curl").textContent = curlOf(url, `${label}-${seed}`, key());
@@ -168,14 +178,20 @@ function setStage(pictures, ...elements) {
 
 // ---- drawing ----------------------------------------------------------------------------------
 
-function readForm() {
-  const params = {
+function readSettings() {
+  const settings = {
+    model: model().id,
     sampler: form.sampler.value,
     steps: form.steps.valueAsNumber,
     guidance_scale: form.guidance_scale.valueAsNumber,
   };
-  if (!form.eta.disabled) params.eta = form.eta.valueAsNumber;
-  if (!model().default) params.model = model().id;
+  if (!form.eta.disabled) settings.eta = form.eta.valueAsNumber;
+  return settings;
+}
+
+function readForm() {
+  const params = readSettings();
+  if (model().default) delete params.model;
   return { params, n: form.n.valueAsNumber, seed: form.seed.valueAsNumber,
            labels: parseLabels(form.labels.value, model().classes) };
 }
@@ -207,11 +223,13 @@ function planGrid({ labels, n, seed, params }) {
   return lines;
 }
 
+// Returns how long the server took, in milliseconds.
 async function drawOne({ body, pictures }, signal, report) {
   if (capabilities.media_types.includes("text/event-stream")) {
     const previews = pictures.length > MANY ? PREVIEWS_OF_MANY : PREVIEWS;
     body = { ...body, preview_every: Math.ceil(body.steps / previews) };
   }
+  let timings = { queue_ms: 0, sample_ms: 0, encode_ms: 0 };
   for await (const event of draw(body, { signal, key: key() })) {
     const picture = pictures[event.index];
     if (event.type === "progress") {
@@ -222,17 +240,21 @@ async function drawOne({ body, pictures }, signal, report) {
       film.push(picture, event.b64, true);
       picture.digest = event.digest;
       picture.open.disabled = false;
+    } else if (event.type === "completed") {
+      timings = event.timings;
     }
   }
   report({ part: 1, eta_ms: 0 });
+  return timings.queue_ms + timings.sample_ms + timings.encode_ms;
 }
 
+// Returns the milliseconds of the request that took longest.
 async function drawAll(plan, signal) {
-  const parts = plan.map(() => 0);
+  const parts = plan.map(() => 0), took = plan.map(() => 0);
   const waiting = plan.entries();
   const draws = Array.from({ length: Math.min(STREAMS, plan.length) }, async () => {
     for (const [i, line] of waiting) {
-      await drawOne(line, signal, ({ part, eta_ms }) => {
+      took[i] = await drawOne(line, signal, ({ part, eta_ms }) => {
         parts[i] = part;
         $("progress").value = parts.reduce((a, b) => a + b) / parts.length;
         if (eta_ms >= 1000) say(`About ${Math.ceil(eta_ms / 1000)} s to go.`);
@@ -240,6 +262,7 @@ async function drawAll(plan, signal) {
     }
   });
   await Promise.all(draws);
+  return Math.max(...took);
 }
 
 function setBusy(busy) {
@@ -268,9 +291,10 @@ async function drawForm() {
   setBusy(true);
   const section = $("stage").parentElement;
   if (section.getBoundingClientRect().top > innerHeight / 2) section.scrollIntoView({ block: "nearest" });
+  const settings = readSettings();
   const start = performance.now();
   try {
-    await drawAll(plan, abort.signal);
+    presets.tell(settings, pictures, await drawAll(plan, abort.signal));
     say(`${pictures} ${pictures === 1 ? "picture" : "pictures"} in ${Math.round(performance.now() - start)} ms`);
   } catch (error) {
     abort.abort(); // the other lines of a grid are of no use
@@ -283,9 +307,28 @@ async function drawForm() {
   }
 }
 
+// With a key, what a link to a picture leads to is saved instead.
+async function followWithKey(event) {
+  const link = event.target.closest("#stage a, #picture a");
+  if (!link || !key()) return;
+  event.preventDefault();
+  link.ariaBusy = "true";
+  try {
+    await save(link.href, link.download || link.dataset.name, key());
+  } catch (error) {
+    $("picture").close();
+    complain(error);
+  } finally {
+    link.ariaBusy = null;
+  }
+}
+
 // ---- events -----------------------------------------------------------------------------------
 
-form.addEventListener("input", forgive);
+form.addEventListener("input", () => {
+  forgive();
+  if (capabilities) presets.show(readSettings());
+});
 form.addEventListener("invalid", ({ target }) => target.closest("details")?.setAttribute("open", ""), true);
 form.addEventListener("submit", (event) => {
   event.preventDefault();
@@ -300,6 +343,7 @@ $("dice").addEventListener("click", () => {
 });
 $("stop").addEventListener("click", () => stop?.abort());
 $("key").addEventListener("change", start);
+document.addEventListener("click", followWithKey);
 $("copy").addEventListener("click", async () => {
   try {
     await navigator.clipboard.writeText($("picture-curl").textContent);
@@ -322,6 +366,7 @@ async function start() {
   form.n.max = capabilities.limits.rows_per_request;
   $("model-field").hidden = models.length === 1;
   form.seed.value = drawSeed();
+  presets.fill(models);
   fillModel();
   recall();
   setBusy(false);

@@ -1,5 +1,6 @@
-// What a person does with the pages, done by Chromium: scenarios.js URL KEYED_URL KEY [FOLDER]; the
-// second daemon asks for an API key and has two models, the folder is for screenshots. Prints one JSON object: the name of each scenario and what went wrong in it, or null.
+// What a person does with the pages, done by Chromium: scenarios.js URL KEYED_URL PRESET_URL KEY
+// [FOLDER]; the second daemon asks for an API key and has two models, those of the third have presets, the folder is
+// for screenshots. Prints one JSON object: the name of each scenario and what went wrong in it, or null.
 //
 // A complaint on the console (a violation of the Content-Security-Policy is one), an exception, a
 // request to another server or one that fails spoils a scenario, whatever else it found.
@@ -8,7 +9,7 @@ const assert = require("node:assert/strict");
 const { readFileSync } = require("node:fs");
 const { chromium } = require("playwright-core");
 
-const [openUrl, keyedUrl, key, folder] = process.argv.slice(2);
+const [openUrl, keyedUrl, presetUrl, key, folder] = process.argv.slice(2);
 const DEADLINE_MS = 60000;
 
 async function drawn(page, n) {
@@ -346,6 +347,71 @@ const scenarios = {
     await page.locator("#stage .picture button").first().click();
     const curl = await page.textContent("#picture-curl");
     assert.ok(curl.includes('-H "Authorization: Bearer $KEY"') && !curl.includes(key), curl);
+  }, { url: keyedUrl, expectRefusal: true }),
+
+  presetsAreOneTap: Object.assign(async (page) => {
+    const buttons = page.locator("#presets button");
+    assert.deepEqual(await buttons.locator("b").allTextContents(), ["turbo", "fast", "balanced"]);
+    assert.match(await buttons.first().textContent(), /^turbo1 evaluation$/);
+    assert.match(await buttons.last().textContent(), /^balanced6 evaluations$/);
+    await page.fill("#seed", "42");
+    await buttons.first().click();
+    await drawn(page, 4);
+    await page.waitForFunction(() => /4 in [\d.]+ ms$/.test(document.querySelector("#presets button").textContent));
+    assert.equal(await buttons.first().getAttribute("aria-pressed"), "true");
+    await page.click("#sampling summary");
+    const fields = () => page.$$eval("#model, #sampler, #steps, #guidance_scale", (all) => all.map((e) => e.value));
+    assert.deepEqual(await fields(), ["few", "consistency", "1", "1.5"]);
+    assert.match(await page.locator("#stage .picture a").first().getAttribute("href"),
+                 /sampler=consistency&steps=1&guidance_scale=1.5&model=few&/);
+    await buttons.nth(2).click();
+    await drawn(page, 4);
+    assert.deepEqual(await fields(), ["base", "dpmpp_2m", "3", "2"]);
+    const pressed = () => buttons.evaluateAll((all) => all.map((b) => b.ariaPressed));
+    assert.deepEqual(await pressed(), ["false", "false", "true"]);
+    await page.fill("#steps", "2");
+    assert.deepEqual(await pressed(), ["false", "false", "false"]);
+    await page.fill("#guidance_scale", "1");
+    assert.deepEqual(await pressed(), ["false", "true", "false"]);
+    await page.click("#draw"); // the address has the settings, and so the preset
+    await drawn(page, 4);
+    await page.reload();
+    await page.waitForFunction(() => document.querySelector("#message").textContent !== "");
+    assert.deepEqual(await pressed(), ["false", "true", "false"]);
+  }, { url: presetUrl }),
+
+  presetsOnAPhone: Object.assign(async (page) => {
+    await page.locator("#presets button").first().tap();
+    await drawn(page, 4);
+    const wide = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
+    assert.ok(wide <= 0, `${wide} pixels too wide`);
+  }, { url: presetUrl,
+       context: { viewport: { width: 375, height: 720 }, hasTouch: true, isMobile: true, colorScheme: "dark" } }),
+
+  linksWithAKeySaveFiles: Object.assign(async (page) => {
+    await page.fill("#key", key);
+    await page.press("#key", "Tab");
+    await page.waitForFunction(() => document.querySelector("#message").textContent === "Press Draw.");
+    await page.fill("#seed", "42");
+    await write(page, "7");
+    await drawn(page, 1);
+    const saved = async (selector) => {
+      const [file] = await Promise.all([page.waitForEvent("download"), page.click(selector)]);
+      return { name: file.suggestedFilename(), bytes: readFileSync(await file.path()) };
+    };
+    const picture = await saved("#stage .picture a");
+    assert.equal(picture.name, "7-42.png");
+    await page.click("#stage .picture button");
+    const again = await saved("#picture-link");
+    assert.ok(picture.bytes.equals(again.bytes) && picture.bytes.includes("IHDR"));
+    const film = await saved("#picture-film");
+    assert.equal(film.name, "7-42.apng");
+    assert.ok(film.bytes.includes("acTL"));
+    // What is refused is said on the page.
+    await page.route("**/*.apng?*", (route) => route.fulfill({
+      status: 429, contentType: "application/problem+json", json: { detail: "Too many." } }));
+    await page.click("#picture-film");
+    await page.waitForFunction(() => document.querySelector("#message.bad")?.textContent === "Too many.");
   }, { url: keyedUrl, expectRefusal: true }),
 
   docs: Object.assign(async (page) => {

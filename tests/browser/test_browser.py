@@ -12,6 +12,9 @@ from tests.http.conftest import DEADLINE_S, FEW, Daemon, write_model
 
 HERE = pathlib.Path(__file__).parent
 MODULES = pathlib.Path(os.environ.get("BROWSER_TEST_FOLDER", "build/browser")).resolve() / "node_modules"
+BASE = {"samplers": ["ddim", "dpmpp_2m"], "default": {"sampler": "dpmpp_2m", "steps": 20, "guidance_scale": 1.5},
+        "presets": {"fast": {"sampler": "dpmpp_2m", "steps": 2, "guidance_scale": 1},
+                    "balanced": {"sampler": "dpmpp_2m", "steps": 3, "guidance_scale": 2}}}
 KEY = "ada-0123456789abcdef"
 SCENARIOS = re.findall(r"^  (?:async (\w+)\(page\)|(\w+): Object\.assign)",
                        (HERE / "scenarios.js").read_text(), re.M)
@@ -24,9 +27,13 @@ def results(tmp_path_factory):
     folder = tmp_path_factory.mktemp("second")
     (folder / "keys").write_text(f"ada {KEY}\n")
     write_model(folder / "second.safetensors", FEW)
+    write_model(folder / "few.safetensors", FEW)
+    write_model(folder / "base.safetensors", BASE)
     daemons = [Daemon(tmp_path_factory.mktemp("daemon")),
                Daemon(tmp_path_factory.mktemp("daemon"), "--api-keys-file", str(folder / "keys"),
-                      "--model", str(folder / "second.safetensors"))]
+                      "--model", str(folder / "second.safetensors")),
+               Daemon(tmp_path_factory.mktemp("daemon"), "--model", str(folder / "few.safetensors"),
+                      model=str(folder / "base.safetensors"))]
     try:
         command = ["node", str(HERE / "scenarios.js"), *(daemon.url for daemon in daemons), KEY]
         command += filter(None, [os.environ.get("BROWSER_TEST_SCREENSHOTS")])
