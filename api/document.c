@@ -102,6 +102,8 @@ static void put_defaults(struct text *t, const struct dn_model_info *info)
     document_put_string(t, "sampler", dn_sampler_info(info->default_sampler)->name);
     text_printf(t, ",\"steps\":%d,", info->default_steps);
     document_put_number(t, "guidance_scale", info->default_guidance_scale);
+    text_puts(t, ",");
+    document_put_interval(t, "guidance_interval", info->default_guidance_interval);
     text_puts(t, "}");
 }
 
@@ -118,14 +120,20 @@ static void put_presets(struct text *t, const struct dn_model *model)
         document_put_string(t, "sampler", dn_sampler_info(preset->sampler)->name);
         text_printf(t, ",\"steps\":%u,", preset->steps);
         document_put_number(t, "guidance_scale", preset->guidance_scale);
+        if (preset->has_guidance_interval) {
+            text_puts(t, ",");
+            document_put_interval(t, "guidance_interval", preset->guidance_interval);
+        }
         if (preset->has_eta) {
             text_puts(t, ",");
             document_put_number(t, "eta", preset->eta);
         }
-        const struct dn_row_params row = {.steps = preset->steps,
-                                          .sampler = preset->sampler,
-                                          .guidance_scale = preset->guidance_scale,
-                                          .guidance_interval = info->default_guidance_interval};
+        const struct dn_row_params row = {
+            .steps = preset->steps,
+            .sampler = preset->sampler,
+            .guidance_scale = preset->guidance_scale,
+            .guidance_interval = preset->has_guidance_interval ? preset->guidance_interval
+                                                               : info->default_guidance_interval};
         text_printf(t, ",\"evaluations\":%u}", dn_model_row_evaluations(model, &row));
     }
     text_puts(t, "]");

@@ -12,6 +12,15 @@ void document_put_number(struct text *t, const char *key, double value)
     text_json_number(t, value);
 }
 
+void document_put_interval(struct text *t, const char *key, struct dn_interval interval)
+{
+    text_printf(t, "\"%s\":[", key);
+    text_json_number(t, interval.start);
+    text_puts(t, ",");
+    text_json_number(t, interval.end);
+    text_puts(t, "]");
+}
+
 static void put_ms(struct text *t, const char *key, double ms)
 {
     text_printf(t, "\"%s\":%.3f", key, ms);
@@ -48,7 +57,8 @@ void document_put_determinism(struct text *t, const struct dn_model_info *info)
     text_puts(t, "}");
 }
 
-/* steps, sampler, guidance_scale and, where the sampler has one, eta. */
+/* steps, sampler, guidance_scale, of guided images guidance_interval, and eta where the sampler has
+ * one. */
 static void put_sampling(struct text *t, const struct sample_params *p)
 {
     const struct dn_sampler_info *sampler = dn_sampler_info(p->sampler);
@@ -56,6 +66,10 @@ static void put_sampling(struct text *t, const struct sample_params *p)
     document_put_string(t, "sampler", sampler->name);
     text_puts(t, ",");
     document_put_number(t, "guidance_scale", p->guidance_scale);
+    if (dn_model_info(p->model)->can_guide && p->guidance_scale != 1) {
+        text_puts(t, ",");
+        document_put_interval(t, "guidance_interval", p->guidance_interval);
+    }
     if (sampler->has_eta) {
         text_puts(t, ",");
         document_put_number(t, "eta", p->eta);

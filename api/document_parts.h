@@ -12,6 +12,7 @@
 
 void document_put_string(struct text *t, const char *key, const char *value);
 void document_put_number(struct text *t, const char *key, double value);
+void document_put_interval(struct text *t, const char *key, struct dn_interval interval);
 void document_put_timings(struct text *t, const struct sample_timings *timings);
 
 void document_put_model_ref(struct text *t, const struct dn_model_info *info);

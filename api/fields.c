@@ -7,7 +7,7 @@
 #define IN_REQUEST (IN_SAMPLE | IN_JOB)
 #define IN_BODY (IN_REQUEST | IN_PICTURE)
 
-enum field_type { TYPE_NUMBER, TYPE_STRING, TYPE_LABEL, TYPE_LIST };
+enum field_type { TYPE_NUMBER, TYPE_STRING, TYPE_LABEL, TYPE_LIST, TYPE_INTERVAL };
 
 static const struct {
     const char *pointer;
@@ -22,6 +22,7 @@ static const struct {
     [FIELD_STEPS] = {"/steps", TYPE_NUMBER, IN_BODY | IN_QUERY},
     [FIELD_SAMPLER] = {"/sampler", TYPE_STRING, IN_BODY | IN_QUERY},
     [FIELD_GUIDANCE_SCALE] = {"/guidance_scale", TYPE_NUMBER, IN_BODY | IN_QUERY},
+    [FIELD_GUIDANCE_INTERVAL] = {"/guidance_interval", TYPE_INTERVAL, IN_BODY | IN_QUERY},
     [FIELD_ETA] = {"/eta", TYPE_NUMBER, IN_BODY | IN_QUERY},
     [FIELD_MODEL] = {"/model", TYPE_STRING, IN_REQUEST | IN_QUERY},
     [FIELD_PRESET] = {"/preset", TYPE_STRING, IN_REQUEST | IN_QUERY},
@@ -42,6 +43,7 @@ static const char *const type_names[] = {
     [TYPE_STRING] = "a string",
     [TYPE_LABEL] = "an integer or a string",
     [TYPE_LIST] = "an array",
+    [TYPE_INTERVAL] = "an array of two numbers",
 };
 
 const char *field_pointer(enum field field)
@@ -69,9 +71,39 @@ static bool type_fits(enum field_type type, const cJSON *value)
     case TYPE_LABEL:
         return cJSON_IsNumber(value) || cJSON_IsString(value);
     case TYPE_LIST:
+    case TYPE_INTERVAL:
         return cJSON_IsArray(value);
     }
     return false;
+}
+
+void fields_take_interval(struct fields *f, const cJSON *array, struct problem *problem)
+{
+    const cJSON *start = array->child, *end = start ? start->next : NULL;
+    if (!cJSON_IsNumber(start) || !cJSON_IsNumber(end) || end->next) {
+        problem_add(problem, field_pointer(FIELD_GUIDANCE_INTERVAL), "two numbers are expected");
+        return;
+    }
+    f->has[FIELD_GUIDANCE_INTERVAL] = true;
+    f->interval = (struct dn_interval){start->valuedouble, end->valuedouble};
+}
+
+/* "0.2,0.8" */
+static void read_interval(struct fields *f, const char *text, struct problem *problem)
+{
+    char start[64];
+    size_t length = strcspn(text, ",");
+    if (length < sizeof start && text[length] == ',') {
+        memcpy(start, text, length);
+        start[length] = '\0';
+        if (json_read_number(&f->interval.start, start) == 0 &&
+            json_read_number(&f->interval.end, text + length + 1) == 0) {
+            f->has[FIELD_GUIDANCE_INTERVAL] = true;
+            return;
+        }
+    }
+    problem_add(problem, field_pointer(FIELD_GUIDANCE_INTERVAL),
+                "two numbers with a comma between are expected");
 }
 
 void fields_from_json(struct fields *f, const cJSON *object, enum field_place place,
@@ -90,6 +122,10 @@ void fields_from_json(struct fields *f, const cJSON *object, enum field_place pl
         if (!type_fits(type, member)) {
             problem_add(problem, field_rows[field].pointer, "%s is expected, found %s",
                         type_names[type], json_type_name(member));
+            continue;
+        }
+        if (type == TYPE_INTERVAL) {
+            fields_take_interval(f, member, problem);
             continue;
         }
         f->has[field] = true;
@@ -111,6 +147,10 @@ void fields_from_query(struct fields *f, const struct query *query, struct probl
             char pointer[PROBLEM_POINTER_BYTES] = "";
             problem_pointer_push(pointer, key);
             problem_add(problem, pointer, "unknown parameter");
+            continue;
+        }
+        if (field_rows[field].type == TYPE_INTERVAL) {
+            read_interval(f, value, problem);
             continue;
         }
         if (field_rows[field].type == TYPE_NUMBER) {

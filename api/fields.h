@@ -10,6 +10,7 @@
 
 #include "api/problem.h"
 #include "api/query.h"
+#include "core/denoise.h"
 
 enum field {
     FIELD_LABEL,
@@ -20,6 +21,7 @@ enum field {
     FIELD_STEPS,
     FIELD_SAMPLER,
     FIELD_GUIDANCE_SCALE,
+    FIELD_GUIDANCE_INTERVAL,
     FIELD_ETA,
     FIELD_MODEL,
     FIELD_PRESET,
@@ -49,6 +51,7 @@ struct fields {
     bool has[FIELD_COUNT];
     struct field_value value[FIELD_COUNT]; /* strings borrow from the body or the query */
     const cJSON *labels;                   /* the array of FIELD_LABELS */
+    struct dn_interval interval;           /* of FIELD_GUIDANCE_INTERVAL */
 };
 
 /* Sort the members of a JSON object, or the parameters of a query, into fields. Unknown names and
@@ -57,10 +60,12 @@ void fields_from_json(struct fields *f, const cJSON *object, enum field_place pl
                       struct problem *problem);
 void fields_from_query(struct fields *f, const struct query *query, struct problem *problem);
 
+/* Take the two numbers of an array, which must have no more, as the guidance interval. */
+void fields_take_interval(struct fields *f, const cJSON *array, struct problem *problem);
+
 /* The field's JSON pointer: "/steps". */
 const char *field_pointer(enum field field);
 
-struct dn_preset;
 struct sample_params;
 struct api_context;
 

@@ -21,6 +21,7 @@ enum openai_field {
     OPENAI_STEPS,
     OPENAI_SAMPLER,
     OPENAI_GUIDANCE_SCALE,
+    OPENAI_GUIDANCE_INTERVAL,
     OPENAI_RESPONSE_FORMAT,
     OPENAI_OUTPUT_FORMAT,
     OPENAI_OUTPUT_COMPRESSION,
@@ -37,12 +38,13 @@ enum openai_field {
     OPENAI_FIELD_COUNT
 };
 
-enum openai_type { OPENAI_STRING, OPENAI_NUMBER, OPENAI_BOOLEAN };
+enum openai_type { OPENAI_STRING, OPENAI_NUMBER, OPENAI_BOOLEAN, OPENAI_INTERVAL };
 
 static const char *const openai_type_names[] = {
     [OPENAI_STRING] = "a string",
     [OPENAI_NUMBER] = "a number",
     [OPENAI_BOOLEAN] = "true or false",
+    [OPENAI_INTERVAL] = "an array of two numbers",
 };
 
 static const struct {
@@ -59,6 +61,7 @@ static const struct {
     [OPENAI_STEPS] = {"/num_inference_steps", OPENAI_NUMBER, {NULL}, NULL},
     [OPENAI_SAMPLER] = {"/sampler", OPENAI_STRING, {NULL}, NULL},
     [OPENAI_GUIDANCE_SCALE] = {"/guidance_scale", OPENAI_NUMBER, {NULL}, NULL},
+    [OPENAI_GUIDANCE_INTERVAL] = {"/guidance_interval", OPENAI_INTERVAL, {NULL}, NULL},
     [OPENAI_RESPONSE_FORMAT] = {"/response_format",
                                 OPENAI_STRING,
                                 {"b64_json"},
@@ -84,9 +87,10 @@ static const struct {
 
 static bool type_fits(enum openai_type type, const cJSON *value)
 {
-    return type == OPENAI_STRING   ? cJSON_IsString(value)
-           : type == OPENAI_NUMBER ? cJSON_IsNumber(value)
-                                   : cJSON_IsBool(value);
+    return type == OPENAI_STRING     ? cJSON_IsString(value)
+           : type == OPENAI_NUMBER   ? cJSON_IsNumber(value)
+           : type == OPENAI_INTERVAL ? cJSON_IsArray(value)
+                                     : cJSON_IsBool(value);
 }
 
 static void check_string(enum openai_field field, const char *value, struct problem *problem)
@@ -273,6 +277,9 @@ static int resolve(struct sample_params *p, bool *is_stream, const struct api_co
     give_number(&f, FIELD_SEED, values[OPENAI_SEED]);
     give_number(&f, FIELD_STEPS, values[OPENAI_STEPS]);
     give_number(&f, FIELD_GUIDANCE_SCALE, values[OPENAI_GUIDANCE_SCALE]);
+    if (values[OPENAI_GUIDANCE_INTERVAL]) {
+        fields_take_interval(&f, values[OPENAI_GUIDANCE_INTERVAL], problem);
+    }
     give_number(&f, FIELD_TIMEOUT_MS, values[OPENAI_TIMEOUT_MS]);
     give_string(&f, FIELD_PRIORITY, values[OPENAI_PRIORITY]);
     give_string(&f, FIELD_PRESET, values[OPENAI_PRESET]);

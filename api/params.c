@@ -255,6 +255,7 @@ static void apply_preset(struct fields *f, const struct dn_preset *preset, struc
         {FIELD_SAMPLER, true, {.string = dn_sampler_info(preset->sampler)->name}},
         {FIELD_STEPS, true, {.number = preset->steps}},
         {FIELD_GUIDANCE_SCALE, true, {.number = preset->guidance_scale}},
+        {FIELD_GUIDANCE_INTERVAL, preset->has_guidance_interval, {.string = NULL}},
         {FIELD_ETA, preset->has_eta, {.number = preset->eta}},
     };
     for (size_t i = 0; i < sizeof values / sizeof *values; i++) {
@@ -268,6 +269,29 @@ static void apply_preset(struct fields *f, const struct dn_preset *preset, struc
         }
         f->has[field] = true;
         f->value[field] = values[i].value;
+    }
+    if (preset->has_guidance_interval) {
+        f->interval = preset->guidance_interval;
+    }
+}
+
+/* Where there is no guidance, it is on no part of the steps. */
+static void resolve_interval(struct sample_params *p, const struct fields *f,
+                             struct problem *problem)
+{
+    const struct dn_model_info *info = dn_model_info(p->model);
+    const char *pointer = field_pointer(FIELD_GUIDANCE_INTERVAL);
+    struct dn_error err;
+    bool is_off = p->guidance_scale == 1;
+    p->guidance_interval = is_off ? (struct dn_interval){0, 1} : info->default_guidance_interval;
+    if (!f->has[FIELD_GUIDANCE_INTERVAL]) {
+        return;
+    }
+    p->guidance_interval = (struct dn_interval){f->interval.start + 0.0, f->interval.end};
+    if (dn_model_check_guidance_interval(p->model, p->guidance_interval, &err)) {
+        problem_add(problem, pointer, "model %s: %s", info->name, err.text);
+    } else if (is_off && (p->guidance_interval.start > 0 || p->guidance_interval.end < 1)) {
+        problem_add(problem, pointer, "guidance is off: guidance_scale is 1");
     }
 }
 
@@ -297,7 +321,7 @@ static void resolve_sampling(struct sample_params *p, const struct fields *f,
     if (dn_model_check_guidance(p->model, p->guidance_scale, &err)) {
         problem_add(problem, "/guidance_scale", "model %s: %s", info->name, err.text);
     }
-    p->guidance_interval = info->default_guidance_interval;
+    resolve_interval(p, f, problem);
     p->eta = 0;
     if (f->has[FIELD_ETA] && !dn_sampler_info(p->sampler)->has_eta) {
         problem_add(problem, "/eta", "sampler %s has no eta", dn_sampler_info(p->sampler)->name);

@@ -137,7 +137,8 @@ struct dn_preset {
     enum dn_sampler sampler;
     uint32_t steps;
     double guidance_scale;
-    bool has_eta; /* else requests may set it */
+    bool has_guidance_interval, has_eta; /* else requests may set them */
+    struct dn_interval guidance_interval;
     double eta;
 };
 

@@ -76,7 +76,13 @@ static int read_presets(struct dn_model *model, struct dn_error *err)
                 field = "steps";
             else if ((rc = dn_model_check_guidance(model, preset->guidance_scale, err)))
                 field = "guidance_scale";
-            else if (preset->has_eta && !dn_sampler_info(preset->sampler)->has_eta) {
+            else if (preset->has_guidance_interval &&
+                     (rc = dn_model_check_guidance_interval(model, preset->guidance_interval, err)))
+                field = "guidance_interval";
+            else if (preset->has_guidance_interval && preset->guidance_scale == 1) {
+                field = "guidance_interval";
+                rc = dn_fail(err, DN_EFORMAT, "guidance_scale 1 has none");
+            } else if (preset->has_eta && !dn_sampler_info(preset->sampler)->has_eta) {
                 field = "eta";
                 rc = dn_fail(err, DN_EFORMAT, "sampler %s has none", c->preset_samplers[i]);
             }

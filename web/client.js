@@ -61,8 +61,9 @@ export async function* draw(body, { key, signal }) {
 }
 
 // The URL that gives one picture again, whenever it is asked for.
-export function pictureUrl({ label, index, seed }, { sampler, steps, guidance_scale, eta, model }) {
+export function pictureUrl({ label, index, seed }, { sampler, steps, guidance_scale, guidance_interval, eta, model }) {
   const query = new URLSearchParams({ seed, index, sampler, steps, guidance_scale });
+  if (guidance_interval !== undefined) query.set("guidance_interval", guidance_interval);
   if (eta !== undefined) query.set("eta", eta);
   if (model !== undefined) query.set("model", model);
   query.set("scale", 8);

@@ -60,6 +60,7 @@ function fillModel() {
   form.guidance_scale.value = defaults.guidance_scale;
   form.guidance_scale.max = capabilities.limits.guidance_scale;
   form.guidance_scale.disabled = !guidance;
+  [form.guidance_start.value, form.guidance_end.value] = defaults.guidance_interval;
   fillKeys();
   showSampler();
 }
@@ -69,7 +70,15 @@ function showSampler() {
   $("sampler-hint").textContent = source;
   $("eta-field").hidden = !has_eta;
   form.eta.disabled = !has_eta;
+  showGuidance();
   presets.show(readSettings());
+}
+
+// Where there is no guidance, it has no part of the steps.
+function showGuidance() {
+  const guided = model().guidance && form.guidance_scale.valueAsNumber !== 1;
+  $("interval-field").hidden = !guided;
+  form.guidance_start.disabled = form.guidance_end.disabled = !guided;
 }
 
 function choosePreset(preset) {
@@ -78,6 +87,7 @@ function choosePreset(preset) {
   form.sampler.value = preset.sampler;
   form.steps.value = preset.steps;
   form.guidance_scale.value = preset.guidance_scale;
+  [form.guidance_start.value, form.guidance_end.value] = preset.guidance_interval;
   form.eta.value = preset.eta ?? 0;
   showSampler();
   drawForm();
@@ -134,7 +144,7 @@ function complain(error) {
   if (error.status === 401) $("key-field").hidden = false;
   const details = (error.errors ?? []).map(({ pointer, detail }) => `${pointer.slice(1)}: ${detail}`);
   const name = error.status === 401 ? "key" : error.errors?.[0]?.pointer.split("/")[1];
-  blame(name, [error.message, ...details].join("\n"));
+  blame(name === "guidance_interval" ? "guidance_start" : name, [error.message, ...details].join("\n"));
 }
 
 // ---- the stage --------------------------------------------------------------------------------
@@ -185,6 +195,9 @@ function readSettings() {
     steps: form.steps.valueAsNumber,
     guidance_scale: form.guidance_scale.valueAsNumber,
   };
+  if (!form.guidance_start.disabled) {
+    settings.guidance_interval = [form.guidance_start.valueAsNumber, form.guidance_end.valueAsNumber];
+  }
   if (!form.eta.disabled) settings.eta = form.eta.valueAsNumber;
   return settings;
 }
@@ -327,7 +340,9 @@ async function followWithKey(event) {
 
 form.addEventListener("input", () => {
   forgive();
-  if (capabilities) presets.show(readSettings());
+  if (!capabilities) return;
+  showGuidance();
+  presets.show(readSettings());
 });
 form.addEventListener("invalid", ({ target }) => target.closest("details")?.setAttribute("open", ""), true);
 form.addEventListener("submit", (event) => {

@@ -5,14 +5,16 @@ import { make } from "./dom.js";
 
 export function presetsOf(models) {
   return models
-    .flatMap(({ id, presets }) => presets.map((preset) => ({ ...preset, model: id })))
+    .flatMap(({ id, presets, defaults: { guidance_interval } }) =>
+      presets.map((preset) => ({ guidance_interval, ...preset, model: id })))
     .sort((a, b) => a.evaluations - b.evaluations);
 }
 
 // Does the preset stand for these settings?
 export function standsFor(preset, settings) {
   return ["model", "sampler", "steps", "guidance_scale"].every((name) => preset[name] === settings[name]) &&
-         (preset.eta ?? 0) === (settings.eta ?? 0);
+         (preset.eta ?? 0) === (settings.eta ?? 0) &&
+         (!settings.guidance_interval || `${preset.guidance_interval}` === `${settings.guidance_interval}`);
 }
 
 export class Presets {

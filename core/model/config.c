@@ -268,6 +268,9 @@ static void read_preset(struct object *o, cJSON *item, struct dn_config *config)
         take_int(&p, "steps", 1, DN_MAX_TIMESTEPS, &steps);
         preset->steps = (uint32_t)steps;
         take_number(&p, "guidance_scale", 0, DN_GUIDANCE_MAX, &preset->guidance_scale);
+        preset->has_guidance_interval = has(&p, "guidance_interval");
+        if (preset->has_guidance_interval)
+            take_interval(&p, "guidance_interval", &preset->guidance_interval);
         preset->has_eta = has(&p, "eta");
         if (preset->has_eta)
             take_number(&p, "eta", 0, 1, &preset->eta);

@@ -61,6 +61,8 @@ static void print_presets(const struct dn_model_info *info)
         printf("%s %s: %s, %u step%s, guidance %g", i == 0 ? "presets    " : ";", preset->name,
                dn_sampler_info(preset->sampler)->name, preset->steps, preset->steps == 1 ? "" : "s",
                preset->guidance_scale);
+        if (preset->has_guidance_interval)
+            printf(" in %g..%g", preset->guidance_interval.start, preset->guidance_interval.end);
         if (preset->has_eta)
             printf(", eta %g", preset->eta);
     }

@@ -81,9 +81,11 @@ static int read_preset(struct sample_params *p, const struct options *o)
                  dn_model_info(p->model)->name);
         return refuse("--preset", text);
     }
-    const char *flag = o->sampler != NULL               ? "--sampler"
-                       : o->steps > 0                   ? "--steps"
-                       : o->guidance_scale >= 0         ? "--guidance-scale"
+    const char *flag = o->sampler != NULL       ? "--sampler"
+                       : o->steps > 0           ? "--steps"
+                       : o->guidance_scale >= 0 ? "--guidance-scale"
+                       : o->guidance_interval.end > 0 && preset->has_guidance_interval
+                           ? "--guidance-interval"
                        : o->eta >= 0 && preset->has_eta ? "--eta"
                                                         : NULL;
     if (flag != NULL) {
@@ -93,6 +95,8 @@ static int read_preset(struct sample_params *p, const struct options *o)
     p->sampler = preset->sampler;
     p->steps = preset->steps;
     p->guidance_scale = preset->guidance_scale;
+    if (preset->has_guidance_interval)
+        p->guidance_interval = preset->guidance_interval;
     p->eta = preset->eta;
     return 0;
 }
@@ -106,6 +110,7 @@ static int read_sampling(struct sample_params *p, const struct options *o)
     p->sampler = info->default_sampler;
     p->steps = (uint32_t)info->default_steps;
     p->guidance_scale = info->default_guidance_scale;
+    p->guidance_interval = info->default_guidance_interval;
     int status = o->preset != NULL ? read_preset(p, o) : 0;
     if (status != 0)
         return status;
@@ -121,10 +126,13 @@ static int read_sampling(struct sample_params *p, const struct options *o)
         p->guidance_scale = o->guidance_scale;
     if (dn_model_check_guidance(p->model, p->guidance_scale, &err))
         return refuse("--guidance-scale", err.text);
-    p->guidance_interval =
-        o->guidance_interval.end > 0 ? o->guidance_interval : info->default_guidance_interval;
+    if (o->guidance_interval.end > 0)
+        p->guidance_interval = o->guidance_interval;
     if (dn_model_check_guidance_interval(p->model, p->guidance_interval, &err))
         return refuse("--guidance-interval", err.text);
+    if (o->guidance_interval.end > 0 && p->guidance_scale == 1 &&
+        (p->guidance_interval.start > 0 || p->guidance_interval.end < 1))
+        return refuse("--guidance-interval", "guidance is off: its scale is 1");
     if (o->eta >= 0)
         p->eta = o->eta;
     if (p->eta != 0 && !dn_sampler_info(p->sampler)->has_eta) {

@@ -380,6 +380,34 @@ const scenarios = {
     assert.deepEqual(await pressed(), ["false", "true", "false"]);
   }, { url: presetUrl }),
 
+  async guidanceOnAPart(page) {
+    await page.click("#sampling summary");
+    await page.fill("#guidance_start", "0.2");
+    await page.fill("#guidance_end", "0.8");
+    await page.fill("#seed", "42");
+    await write(page, "7");
+    await drawn(page, 1);
+    const href = await page.locator("#stage .picture a").evaluate((a) => a.href);
+    assert.equal(new URL(href).searchParams.get("guidance_interval"), "0.2,0.8");
+    await page.locator("#stage .picture button").click();
+    const answer = await page.request.get(href);
+    assert.equal(await page.textContent("#picture-digest"), answer.headers()["x-sample-digest"]);
+    await page.keyboard.press("Escape");
+    await page.reload(); // the address has it
+    await page.waitForFunction(() => document.querySelector("#message").textContent !== "");
+    await page.click("#sampling summary");
+    assert.equal(await page.inputValue("#guidance_end"), "0.8");
+    page.expectRefusal = true;
+    await page.fill("#guidance_end", "0.1");
+    await page.click("#draw");
+    await page.waitForFunction(() => document.querySelector("#guidance_start").ariaInvalid === "true");
+    assert.match(await page.textContent("#message"), /0 <= start < end <= 1/);
+    await page.fill("#guidance_scale", "1"); // without guidance there is no part of it
+    assert.ok(!await page.isVisible("#guidance_start"));
+    await page.click("#draw");
+    await drawn(page, 1);
+  },
+
   presetsOnAPhone: Object.assign(async (page) => {
     await page.locator("#presets button").first().tap();
     await drawn(page, 4);

@@ -79,7 +79,9 @@ def url_files():
         operations = [o for o in item.values() if isinstance(o, dict)]
         for p in item.get("parameters", []) + [p for o in operations for p in o.get("parameters", [])]:
             if "example" in p:
-                {"path": values, "query": query}.get(p.get("in"), {})[p.get("name")] = p["example"]
+                value = p["example"]
+                text = ",".join(map(str, value)) if isinstance(value, list) else value
+                {"path": values, "query": query}.get(p.get("in"), {})[p.get("name")] = text
         target = re.sub(r"\{(\w+)\}", lambda m: str(values.get(m[1]) or "x"), path)
         name = re.sub(r"\W+", "-", path).strip("-") or "root"
         files[name] = (target + "?" + urllib.parse.urlencode(query)).encode()

@@ -46,6 +46,13 @@ def resolve(node):
     return node
 
 
+def text_of(value):
+    """A value as the text of a parameter."""
+    if isinstance(value, list):
+        return ",".join(map(text_of, value))
+    return value if isinstance(value, str) else json.dumps(value)
+
+
 OPERATIONS = [Operation(path, method, item[method]) for path, item in DOCUMENT["paths"].items()
               for method in METHODS if method in item]
 

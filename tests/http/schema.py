@@ -49,7 +49,8 @@ def random_value(schema, rng, hints):
     if kind == "string":
         return _random_string(schema, rng)
     if kind == "array":
-        n = rng.randint(schema.get("minItems", 0), schema.get("minItems", 0) + 2)
+        least = schema.get("minItems", 0)
+        n = rng.randint(least, min(least + 2, schema.get("maxItems", least + 2)))
         return [random_value(schema["items"], rng, hints) for _ in range(n)]
     if kind == "object":
         return random_object(schema, rng, hints)

@@ -26,7 +26,7 @@ SEED = int(os.environ.get("RANDOM_SEED", "1"))
 HINTS = {
     "steps": [1, 2, 3], "num_inference_steps": [1, 2], "n": [1, 2], "scale": [1, 2, 5],
     "label": [*range(10), "seven", "zero"], "labels": [[1], [2, "nine"], [3, 3, 3]],
-    "model": ["mnist", "none"], "preset": ["turbo"], "prompt": ["7", "two sevens", "a handwritten 4", "2026", "nothing"],
+    "model": ["mnist", "none"], "preset": ["turbo"], "guidance_interval": [[0, 1], [0.2, 0.8]], "prompt": ["7", "two sevens", "a handwritten 4", "2026", "nothing"],
     "size": ["auto", "28x28", "84x84", "30x30"], "id": [f"job-{i}" for i in range(5)],
     **{f"{name}.id": ["mnist", "none"] for name in ("getModel", "activateModel", "unloadModel")},
     "path": [os.path.abspath(MODEL), "none"], "columns": [1, 2], "timeout_ms": [60000, 1], "i": ["0", "1", "9"], "wait": [0, 1],
@@ -95,7 +95,7 @@ class Request:
             value = rng.choice(hints) if hints else random_value(schema, rng, HINTS)
         else:
             value = rng.choice(invalid_values(schema) or ODD)
-        return value if isinstance(value, str) else json.dumps(value)
+        return contract.text_of(value)
 
     def _parameters(self):
         path, query = self.op.path, []
