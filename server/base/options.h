@@ -20,7 +20,7 @@ struct options {
     enum command command;
 
     /* every command but health */
-    const char *models[OPTIONS_MAX_MODELS]; /* the shipped model where none was named */
+    const char *models[OPTIONS_MAX_MODELS]; /* the shipped ones where none was named */
     int n_models;
     const char *model_aliases; /* NAME=MODEL with commas between, or NULL; serve only */
     char model_text[4096];     /* what `models` points to when not to argv */

@@ -250,7 +250,7 @@ int cmd_info(const struct options *o)
         dn_model_free(model);
     }
     if (o->n_models == 0 && !o->json)
-        printf("\nmodel       none: the mnist model that comes with denoised is not there\n");
+        printf("\nmodel       none: those that come with denoised are not there\n");
     if (!o->json || status != 0) {
         text_free(&json);
         return status;

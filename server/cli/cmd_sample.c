@@ -75,10 +75,11 @@ static int read_labels(struct sample_params *p, const char *text)
 static int read_preset(struct sample_params *p, const struct options *o)
 {
     const struct dn_preset *preset = dn_model_preset(p->model, o->preset);
-    char text[160];
+    char text[240];
     if (preset == NULL) {
-        snprintf(text, sizeof text, "'%.40s': model %s has no preset of that name", o->preset,
-                 dn_model_info(p->model)->name);
+        snprintf(text, sizeof text, "'%.40s': model %s%s no preset of that name", o->preset,
+                 dn_model_info(p->model)->name,
+                 o->n_models > 1 ? " and the others that come with denoised have" : " has");
         return refuse("--preset", text);
     }
     const char *flag = o->sampler != NULL       ? "--sampler"
@@ -207,6 +208,27 @@ static int draw(struct sample_params *p, const struct options *o,
     return 0;
 }
 
+/* The model, or of the shipped ones the first that has the preset. */
+static int open_model(struct dn_model **model, const struct options *o, struct dn_error *err)
+{
+    const struct dn_model_options options = {.isa = o->isa, .precision = o->precision};
+    *model = NULL;
+    for (int i = 0; i < o->n_models; i++) {
+        struct dn_model *next;
+        int code = dn_model_open(&next, o->models[i], &options, err);
+        bool fits = code == 0 && (o->preset == NULL || dn_model_preset(next, o->preset) != NULL);
+        if (code < 0 || fits || *model == NULL) {
+            dn_model_free(*model);
+            *model = next;
+        } else {
+            dn_model_free(next);
+        }
+        if (code < 0 || fits)
+            return code;
+    }
+    return 0;
+}
+
 int cmd_sample(const struct options *o)
 {
     struct dn_error err = {.code = DN_OK};
@@ -214,8 +236,7 @@ int cmd_sample(const struct options *o)
     if (sample_output_parse(&name, o->output, &err) < 0)
         return refuse("--output", err.text);
     struct dn_model *model;
-    const struct dn_model_options model_options = {.isa = o->isa, .precision = o->precision};
-    if (dn_model_open(&model, o->models[0], &model_options, &err) < 0)
+    if (open_model(&model, o, &err) < 0)
         return fail(&err);
     struct sample_params params = {.model = model};
     int status = read_labels(&params, o->labels);

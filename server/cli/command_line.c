@@ -18,6 +18,7 @@
 
 #define MAX_ROWS 64
 #define PREFIX "DENOISED_"
+#define SHIPPED_FOLDER_BYTES 2000
 
 extern char **environ;
 
@@ -427,27 +428,43 @@ static void take_presets(struct parser *p)
     }
 }
 
-/* The shipped model: in the source tree that the program was built in, where it was installed, or
- * where `make install` would have put it. */
-static void find_shipped_model(struct options *o)
+/* Where the shipped models are: in the source tree that the program was built in, where it was
+ * installed, or where `make install` would have put them. */
+static bool find_shipped_folder(char folder[SHIPPED_FOLDER_BYTES])
 {
-    static const char *const near[] = {"/../models/", "/../share/denoised/models/"};
-    char folder[2048];
-    ssize_t length = readlink("/proc/self/exe", folder, sizeof folder - 1);
-    folder[length > 0 ? length : 0] = '\0';
-    char *slash = strrchr(folder, '/');
+    static const char *const near[] = {"/../models", "/../share/denoised/models"};
+    char program[SHIPPED_FOLDER_BYTES - 32];
+    ssize_t length = readlink("/proc/self/exe", program, sizeof program - 1);
+    program[length > 0 ? length : 0] = '\0';
+    char *slash = strrchr(program, '/');
     if (slash != NULL)
         *slash = '\0';
-    for (size_t i = 0; slash != NULL && i < 2; i++) {
-        snprintf(o->model_text, sizeof o->model_text, "%s%smnist.safetensors", folder, near[i]);
-        if (access(o->model_text, F_OK) == 0)
-            goto found;
+    for (size_t i = slash != NULL ? 0 : 2; i <= 2; i++) {
+        char file[SHIPPED_FOLDER_BYTES + 32];
+        snprintf(folder, SHIPPED_FOLDER_BYTES, "%s%s", i < 2 ? program : DENOISED_DATADIR,
+                 i < 2 ? near[i] : "/models");
+        snprintf(file, sizeof file, "%s/mnist.safetensors", folder);
+        if (access(file, F_OK) == 0)
+            return true;
     }
-    snprintf(o->model_text, sizeof o->model_text, "%s/models/mnist.safetensors", DENOISED_DATADIR);
-    if (access(o->model_text, F_OK) != 0)
+    return false;
+}
+
+/* The shipped models, of which the first is always there. */
+static void find_shipped_models(struct options *o)
+{
+    static const char *const names[] = {"mnist", "mnist-fast"};
+    static_assert(sizeof o->model_text >= 2 * (SHIPPED_FOLDER_BYTES + 32), "room for all");
+    char folder[SHIPPED_FOLDER_BYTES], *text = o->model_text;
+    if (!find_shipped_folder(folder))
         return;
-found:
-    o->models[o->n_models++] = o->model_text;
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        int length = sprintf(text, "%s/%s.safetensors", folder, names[i]);
+        if (access(text, F_OK) == 0) {
+            o->models[o->n_models++] = text;
+            text += length + 1;
+        }
+    }
 }
 
 static int check_together(struct options *o)
@@ -460,10 +477,10 @@ static int check_together(struct options *o)
                    : 0;
     }
     if (o->n_models == 0)
-        find_shipped_model(o);
+        find_shipped_models(o);
     /* Of a missing model, info has still the processor and the libraries to tell. */
     if (o->n_models == 0 && o->command != COMMAND_INFO)
-        return refuse("--model", "needed: the mnist model that comes with denoised is neither in "
+        return refuse("--model", "needed: the models that come with denoised are neither in "
                                  "../models beside the program nor in " DENOISED_DATADIR "/models");
     if (o->command == COMMAND_SERVE && o->max_rows_per_request > o->max_queue_rows)
         return refuse("--max-rows-per-request", "%d is more than --max-queue-rows %d",

@@ -27,9 +27,10 @@ const struct option_row option_table[] = {
     /* name, letter, type, commands, field, min, max, preset, value, by_name, help */
     {"model", 0, OPTION_MODELS, SERVE | INFO, FIELD(models), 1, OPTIONS_MAX_MODELS, NULL, "FILE", NULL,
      "a model; repeat for more, the first is the default one\n"
-     "(default: the mnist model that comes with denoised)"},
+     "(default: the models that come with denoised, mnist and mnist-fast)"},
     {"model", 0, OPTION_MODELS, SAMPLE | BENCH, FIELD(models), 1, 1, NULL, "FILE", NULL,
-     "the model (default: the mnist model that comes with denoised)"},
+     "the model (default: the mnist model that comes with denoised, for sample also mnist-fast\n"
+     "where that has the preset)"},
     {"model-alias", 0, OPTION_ALIASES, SERVE, FIELD(model_aliases), 0, 0, NULL, "NAME=MODEL[,NAME=MODEL...]", NULL,
      "other names of models, for clients that insist on one, like dall-e-3=mnist (default: none)"},
     {"isa", 0, OPTION_NAME, SERVE | SAMPLE | BENCH | INFO, FIELD(isa), 0, 0, "auto",

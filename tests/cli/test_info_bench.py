@@ -7,7 +7,7 @@ import shutil
 
 import pytest
 
-from tests.cli.conftest import BINARY, MODEL
+from tests.cli.conftest import BINARY, MODEL, write_model
 
 
 def info(run, *arguments, **more):
@@ -27,19 +27,19 @@ def test_info_json(run):
                                       "openblas"}
     for version in told["libraries"].values():
         assert version[0].isdigit() and "." in version
-    [model] = told["models"]
+    model = told["models"][0]
     assert model["id"] == "mnist"
     assert model["digest"] == "sha256:" + hashlib.sha256(MODEL.read_bytes()).hexdigest()
     assert model["file_bytes"] == MODEL.stat().st_size
     assert model["image"] == {"channels": 1, "height": 28, "width": 28}
     assert model["classes"][7] == "seven" and len(model["classes"]) == 10
-    assert model["samplers"] == ["ddpm", "ddim", "dpmpp_2m"]
+    assert model["samplers"] == model["config"]["sampling"]["samplers"]
     assert model["timesteps"] == 1000 and model["prediction"] == "v_prediction"
     default = model["config"]["sampling"]["default"]
     assert model["default"] == {"guidance_interval": [0, 1], **default}
     assert 85e6 < model["macs"] < 92e6, "design: 89 M multiply-adds"
     assert model["isa"] in told["isas"] and model["precision"] in ("fp32", "bf16")
-    [plain] = info(run, "--precision", "fp32")["models"]
+    plain = info(run, "--precision", "fp32")["models"][0]
     assert plain["precision"] == "fp32" and plain["kernels"].startswith("fp32-")
 
 
@@ -69,6 +69,24 @@ def test_default_model_is_found(run, tmp_path, place):
     [model] = info(run, binary=program)["models"]
     assert model["file"].endswith(f"/../{place}/mnist.safetensors")
     assert model["file"].startswith(str(tmp_path))
+
+
+def test_both_shipped_models_are_found(run, tmp_path):
+    """The quick one behind the other; sample takes it where it alone has the preset."""
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "models").mkdir()
+    program = shutil.copy(BINARY, tmp_path / "bin")
+    for name, preset in (("mnist", "slow"), ("mnist-fast", "quick")):
+        write_model(tmp_path / f"models/{name}.safetensors", presets={
+            preset: {"sampler": "ddim", "steps": 2, "guidance_scale": 1}})
+    assert [m["id"] for m in info(run, binary=program)["models"]] == ["mnist", "mnist-fast"]
+    for flags, model in (((), "mnist"), (("--preset=slow",), "mnist"), (("--preset=quick",), "mnist-fast")):
+        done = run("sample", "--label=7", *flags, "-o", "x.png", binary=program)
+        assert f" of {model}, seed" in done.stdout, done.stderr
+    done = run("sample", "--label=7", "--preset=best", "-o", "x.png", binary=program)
+    assert done.returncode == 2 and "and the others that come with denoised have no preset" in done.stderr
+    (tmp_path / "models/mnist.safetensors").unlink()
+    assert info(run, binary=program)["models"] == []
 
 
 @pytest.mark.skipif(platform.machine() != "x86_64", reason="OpenBLAS's x86 core types")

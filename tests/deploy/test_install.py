@@ -1,6 +1,7 @@
 """make install and make uninstall, into a folder of the test's, and what systemd says of the units."""
 
 import os
+import re
 import shutil
 import subprocess
 
@@ -39,6 +40,7 @@ def test_everything_is_in_its_place(installed):
     found = files(installed[0])
     own = PREFIX[1:]
     for name in ["bin/denoised", "share/denoised/models/mnist.safetensors",
+                 "share/denoised/models/mnist-fast.safetensors",
                  "lib/systemd/system/denoised.service", "lib/systemd/system/denoised.socket",
                  "lib/systemd/system/denoised-admin.socket",
                  "share/doc/denoised/README.md", "share/doc/denoised/openapi.yaml",
@@ -52,11 +54,13 @@ def test_everything_is_in_its_place(installed):
 
 
 def test_what_is_installed_runs(installed):
-    """It finds its model without being told."""
+    """It finds its models without being told."""
     program = installed[0] / PREFIX[1:] / "bin/denoised"
     info = subprocess.run([program, "info"], capture_output=True, text=True, cwd="/", check=True,
                           timeout=DEADLINE_S).stdout
-    assert str(program.parent) in info and "mnist" in info
+    found = re.findall(r"^model +(\S+), (.*)/share/denoised/models/", info, re.M)
+    assert [name for name, _ in found] == ["mnist", "mnist-fast"]
+    assert all(folder.startswith(str(program.parent)) for _, folder in found)
 
 
 def test_the_unit_speaks_its_systemds_language(installed):

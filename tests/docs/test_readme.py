@@ -48,7 +48,7 @@ def pngs(folder):
 
 def test_shell_examples(address, tmp_path):
     examples = blocks("sh")
-    assert len(examples) == 8
+    assert len(examples) == 9
     for example in examples:
         out = run(["bash", "-euo", "pipefail", "-c", example.replace("localhost:8080", address)],
                   tmp_path)
