@@ -118,9 +118,9 @@ def test_a_manager_that_is_gone(start_daemon, tmp_path):
 
 def test_the_watchdog_is_fed_while_steps_advance(start_daemon, tmp_path):
     manager = Manager(str(tmp_path / "notify"))
-    hold = Hold(tmp_path / "hold")
     daemon = start_daemon("--workers", 1, variables={
-        **manager.variables, "WATCHDOG_USEC": str(STALL_US), **preloaded(HOLD_DIGIT=hold.path)})
+        **manager.variables, "WATCHDOG_USEC": str(STALL_US),
+        **preloaded(HOLD_DIGIT=str(tmp_path / "hold"))})
     for _ in range(3):  # with nothing to do
         manager.await_("WATCHDOG")
     client = daemon.send_post(ENDLESS)
@@ -128,12 +128,14 @@ def test_the_watchdog_is_fed_while_steps_advance(start_daemon, tmp_path):
     manager.forget()
     for _ in range(3):  # with much to do
         manager.await_("WATCHDOG")
+    hold = Hold(tmp_path / "hold")
     small = daemon.send_post({"label": 1, "steps": 1})  # at whose end the one worker hangs
     hold.await_daemon()
     wait_for(lambda: [e for e in daemon.events() if e["event"] == "stalled"], "the stall to be seen")
     manager.forget()
     assert daemon.get("/livez").status_code == 200  # the loop turns: that alone is not enough
     assert manager.is_silent(4 * STALL_US / 1e6)
+    os.unlink(hold.path)
     hold.release()
     manager.await_("WATCHDOG")
     wait_for(lambda: [e for e in daemon.events() if e["event"] == "advancing"], "the log to say so")

@@ -59,8 +59,7 @@ def test_evaluations_of_an_interval(program, cache):
     none = Settings(steps=4, guidance_interval=(0.1, 0.2))
     assert program.resolve(none).evaluations == 4, "it lies between two steps"
     assert program.resolve(Settings(guidance_interval=(0, 1))) == program.resolve(Settings())
-    unguided = Settings(steps=4, guidance_scale=1, guidance_interval=(0.3, 0.7))
-    assert program.resolve(unguided) == program.resolve(Settings(steps=4, guidance_scale=1))
+    unguided = Settings(steps=4, guidance_scale=1)
     drawn = [program.draw(s, 20, 5)[0].tobytes() for s in (none, unguided, Settings(steps=4))]
     assert drawn[0] == drawn[1] != drawn[2]
 
