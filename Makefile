@@ -329,7 +329,7 @@ golden: train-deps
 # Every sampler at several numbers of steps, and the student: a quarter of an hour of one core with AMX.
 evaluate-samplers: all train-deps
 	$(PYTHON) -m tools.evaluate --quick --count 2000 --plot models/mnist-evaluations.png \
-	    'sampler=dpmpp_2m,unipc,ipndm steps=4,5,6,8,10,15,20' 'sampler=ddim steps=5,10,20,50' \
+	    'sampler=dpmpp_2m,unipc,ipndm,heun steps=4,5,6,8,10,15,20' 'sampler=ddim steps=5,10,20,50' \
 	    'sampler=ddim eta=1 steps=10,20,50,100' 'sampler=ddpm steps=10,20,50,100' \
 	    'model=models/mnist-fast.safetensors steps=1,2,4' $(ARGS)
 evaluate-history: all train-deps

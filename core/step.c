@@ -74,6 +74,8 @@ int dn_row_new(struct dn_row **out, const struct dn_model *model,
     const struct dn_step_list *list = dn_model_step_list(model, params->steps);
     if (list)
         memcpy(ks, list->timesteps, params->steps * sizeof *ks);
+    else if (ops->list_timesteps)
+        ops->list_timesteps(model->info.timesteps, (int)params->steps, ks);
     else
         dn_schedule_trailing(model->info.timesteps, (int)params->steps, ks);
     row->model = model;

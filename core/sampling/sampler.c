@@ -10,6 +10,7 @@ static const struct dn_sampler_ops *const table[DN_SAMPLER_COUNT] = {
     [DN_SAMPLER_CONSISTENCY] = &dn_sampler_consistency,
     [DN_SAMPLER_UNIPC] = &dn_sampler_unipc,
     [DN_SAMPLER_IPNDM] = &dn_sampler_ipndm,
+    [DN_SAMPLER_HEUN] = &dn_sampler_heun,
 };
 
 const struct dn_sampler_ops *dn_sampler_ops(enum dn_sampler sampler)

@@ -18,7 +18,7 @@
 struct dn_sampling {
     const struct dn_schedule *schedule;
     size_t size;
-    const int *ks; /* [n_steps] the timestep list, falling */
+    const int *ks; /* [n_steps] the timestep list, never rising */
     int n_steps;
     int step;               /* next entry of ks; n_steps when done */
     double final_alpha_bar; /* of the clean image: 1 */
@@ -41,12 +41,14 @@ struct dn_levels {
 struct dn_sampler_ops {
     struct dn_sampler_info info;
     size_t n_history; /* arrays of `size` floats that it remembers */
+    /* Its list of n of so many timesteps; NULL: dn_schedule_trailing(). */
+    void (*list_timesteps)(int timesteps, int n, int *ks);
     /* From x, x0 and eps to the next x. */
     void (*advance)(struct dn_sampling *s, const struct dn_levels *levels);
 };
 
 extern const struct dn_sampler_ops dn_sampler_ddpm, dn_sampler_ddim, dn_sampler_dpmpp_2m,
-    dn_sampler_consistency, dn_sampler_unipc, dn_sampler_ipndm;
+    dn_sampler_consistency, dn_sampler_unipc, dn_sampler_ipndm, dn_sampler_heun;
 
 const struct dn_sampler_ops *dn_sampler_ops(enum dn_sampler sampler);
 

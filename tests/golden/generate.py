@@ -36,6 +36,8 @@ TRAJECTORIES = [
     ("ddpm", "ddpm", 30, 1.0, (0, 1), 0.0, 8, 45, 3),
     ("interval", "dpmpp_2m", 20, 3.0, (0.2, 0.65), 0.0, 3, 46, 4),
     ("unipc", "unipc", 14, 1.5, (0, 1), 0.0, 4, 47, 5),
+    ("heun", "heun", 13, 1.5, (0, 1), 0.0, 8, 52, 7),
+    ("heun_even", "heun", 8, 1.0, (0, 1), 0.0, 6, 53, 8),
     ("ipndm", "ipndm", 10, 1.5, (0, 1), 0.0, 9, 48, 6),
 ]
 # Of the few-step model, whose guidance is in its weights.
@@ -173,17 +175,33 @@ def ipndm(s):
     return to**0.5 * (s.x / ab**0.5 + stride * slope)
 
 
+def heun(s):
+    """In x / a against sigma = s / a; every other step is the second half of the one before."""
+    ab, to = s.abar[s.i:s.i + 2]
+    slope = (s.x - ab**0.5 * s.x0) / (1 - ab)**0.5
+    if to == 1:
+        return s.x0
+    if s.i % 2 == 0:
+        s.past = [(s.x / ab**0.5, ((1 - ab) / ab)**0.5, slope)]
+        y, sigma, _ = s.past[0]
+        return to**0.5 * (y + (((1 - to) / to)**0.5 - sigma) * slope)
+    y, sigma, first = s.past[0]
+    return ab**0.5 * (y + (((1 - ab) / ab)**0.5 - sigma) * (first + slope) / 2)
+
+
 def consistency(s):
     to = s.abar[s.i + 1]
     return s.x0 if to == 1 else to**0.5 * s.x0 + (1 - to)**0.5 * s.noise()
 
 
-SAMPLERS = {f.__name__: f for f in (ddpm, ddim, dpmpp_2m, unipc, ipndm, consistency)}
+SAMPLERS = {f.__name__: f for f in (ddpm, ddim, dpmpp_2m, unipc, ipndm, heun, consistency)}
 
 
 def trajectory(net, config, sampler, steps, guidance, interval, eta, label, seed, index):
     """The final image [1,1,28,28] of one reverse process."""
     ks = config["sampling"].get("timesteps", {}).get(str(steps)) or diffusion.trailing(steps)
+    if sampler == "heun":  # a trailing list of half as many, each but the first twice
+        ks = [k for k in diffusion.trailing(steps // 2 + 1) for _ in range(2)][1:steps + 1]
     levels = diffusion.alphas_cumprod()
     s = types.SimpleNamespace(x=noise(784, seed, index, 0), eta=eta, past=[],
                               abar=[levels[k].item() for k in ks] + [1.0],

@@ -196,6 +196,8 @@ static const struct trajectory trajectories[] = {
     {"ddpm", {45, 3, 8, 30, DN_SAMPLER_DDPM, 1.0, {0, 1}, 0}},
     {"interval", {46, 4, 3, 20, DN_SAMPLER_DPMPP_2M, 3.0, {0.2, 0.65}, 0}},
     {"unipc", {47, 5, 4, 14, DN_SAMPLER_UNIPC, 1.5, {0, 1}, 0}},
+    {"heun", {52, 7, 8, 13, DN_SAMPLER_HEUN, 1.5, {0, 1}, 0}},
+    {"heun_even", {53, 8, 6, 8, DN_SAMPLER_HEUN, 1.0, {0, 1}, 0}},
     {"ipndm", {48, 6, 9, 10, DN_SAMPLER_IPNDM, 1.5, {0, 1}, 0}},
 };
 enum { TRAJECTORIES = sizeof trajectories / sizeof *trajectories };
