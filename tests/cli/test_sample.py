@@ -196,8 +196,9 @@ def test_presets_beyond_the_model_are_refused(run, tmp_path, field, value, text)
 
 
 def test_presets_keep_to_fixed_guidance(run, tmp_path):
-    write_model(tmp_path / "named.safetensors", fixed_guidance_scale=1.5, presets={
-        "fast": {"sampler": "ddim", "steps": 3, "guidance_scale": 1}})
+    fast = {"sampler": "ddim", "steps": 3, "guidance_scale": 1}
+    write_model(tmp_path / "named.safetensors", fixed_guidance_scale=1.5,
+                default={**fast, "guidance_scale": 1.5}, presets={"fast": fast})
     done = run("sample", "--model", "named.safetensors", "--label", 7, "-o", "x.npy")
     assert "sampling.presets.fast.guidance_scale: 1.5 expected" in done.stderr
 

@@ -196,7 +196,7 @@ void rows_print_image(const struct dn_kernels *kernels, const char *path)
                                             .timesteps = 1000,
                                             .time_divisor = 1000,
                                             .time_offset = 1,
-                                            .clip_sample = true};
+                                            .clip_sample = false};
     FILE *in = fopen(path, "rb");
     long size = in && fseek(in, 0, SEEK_END) == 0 ? ftell(in) : -1;
     uint8_t *bytes = size > 8 ? dn_alloc((size_t)size + 1) : NULL;

@@ -9,7 +9,7 @@ pytest.importorskip("matplotlib", reason="make evaluate installs it")
 
 from matplotlib import pyplot as plt
 
-from tests.cli.conftest import BINARY, MODEL
+from tests.cli.conftest import BINARY
 from tests.evaluate.conftest import shipped_model_with
 from tools.evaluate import history, plots
 from tools.evaluate.protocol import Result
@@ -77,7 +77,8 @@ def snapshot(path, epochs):
 def test_history_of_a_run(small_digits, tmp_path, monkeypatch, capsys, drawn_axes):
     run = tmp_path / "run"
     run.mkdir()
-    arguments = ["history", str(run), "--start", str(MODEL), "--settings",
+    snapshot(tmp_path / "start.safetensors", 30)
+    arguments = ["history", str(run), "--start", str(tmp_path / "start.safetensors"), "--settings",
                  "steps=2 guidance_scale=1,2", "--count", "20", "--binary", str(BINARY),
                  "--plot", str(tmp_path / "a.png"), "--markdown", str(tmp_path / "a.md")]
     monkeypatch.setattr("sys.argv", arguments)
