@@ -71,9 +71,11 @@ def test_every_file_has_an_owner():
 
 def test_tables():
     rounds = [{"network_per_s": 8000.0, "fast": {"per_s": 4000.0 * k, "p50_ms": 16, "p99_ms": 24},
-               "base": {"per_s": 200.0, "p50_ms": 300, "p99_ms": 400}} for k in (1.0, 1.1, 0.9)]
-    text = one_step.render({"batch": 8, "workers": 2, "steps": 20, "rounds": rounds})
+               "base": {"per_s": 200.0, "p50_ms": 300, "p99_ms": 400},
+               "default": {"per_s": 400.0, "p50_ms": 150, "p99_ms": 200}} for k in (1.0, 1.1, 0.9)]
+    text = one_step.render({"batch": 8, "workers": 2, "default_steps": 10, "rounds": rounds})
     assert "| 4000 (3600-4400) | 16.0 (16.0-16.0) | 24.0 (24.0-24.0) |" in text
-    assert "| 20.0 (18.0-22.0) |" in text and "| 0.50 (0.45-0.55) |" in text
+    assert "| ratio (target >= 10) | 20.0 (18.0-22.0) |" in text
+    assert "| ratio | 10.0 (9.0-11.0) |" in text and "| 0.50 (0.45-0.55) |" in text
     text = processor_time.render({"us": {processor_time.NETWORK: 75, processor_time.CLIENT: 25}})
     assert "| 75 | 75 % |" in text and "| 25 | 25 % |" in text and "| 100 |" in text
