@@ -180,19 +180,27 @@ static void jobs_arm(struct jobs *jobs)
     alarm_set(jobs->studio->alarms, &jobs->alarm, after_ms, on_alarm);
 }
 
-/* Let finished jobs expire, the oldest first, until one more of so many bytes fits. */
-static bool jobs_make_room(struct jobs *jobs, uint64_t bytes)
+/* Would one more of `bytes` be too much beside so many, of so many bytes? */
+static bool jobs_are_full(const struct jobs *jobs, size_t n_live, uint64_t live_bytes,
+                          uint64_t bytes)
 {
     const struct options *options = jobs->studio->serving->options;
-    while (jobs->n_live >= (size_t)options->max_jobs ||
-           jobs->bytes + bytes > (uint64_t)options->max_jobs_bytes) {
-        struct stored_job *oldest = TAILQ_FIRST(&jobs->finished);
-        if (!oldest) {
-            return false;
-        }
-        stored_expire(oldest);
+    return n_live >= (size_t)options->max_jobs ||
+           live_bytes + bytes > (uint64_t)options->max_jobs_bytes;
+}
+
+/* Can there be room for one more of so many bytes, if finished jobs make it? */
+static bool jobs_have_room(const struct jobs *jobs, uint64_t bytes)
+{
+    const struct stored_job *oldest = TAILQ_FIRST(&jobs->finished);
+    size_t n_live = jobs->n_live;
+    uint64_t live_bytes = jobs->bytes;
+    while (oldest && jobs_are_full(jobs, n_live, live_bytes, bytes)) {
+        n_live--;
+        live_bytes -= oldest->bytes;
+        oldest = TAILQ_NEXT(oldest, kept);
     }
-    return true;
+    return !jobs_are_full(jobs, n_live, live_bytes, bytes);
 }
 
 /* Bytes of a drawing of these parameters before its images are encoded. */
@@ -315,11 +323,16 @@ static struct stored_job *stored_new(struct jobs *jobs, const char *owner,
     return job;
 }
 
+/* There must be room, which the oldest of the finished jobs make now, as nothing can fail any more.
+ */
 static void stored_insert(struct stored_job *job)
 {
     struct jobs *jobs = job->jobs;
     job->number = jobs->next_number++;
     job->bytes = bytes_of(&job->params);
+    while (jobs_are_full(jobs, jobs->n_live, jobs->bytes, job->bytes)) {
+        stored_expire(TAILQ_FIRST(&jobs->finished));
+    }
     jobs->bytes += job->bytes;
     jobs->n_live++;
     TAILQ_INSERT_HEAD(&jobs->all, job, all);
@@ -353,7 +366,7 @@ struct stored_job *jobs_create(struct jobs *jobs, struct client *client,
     }
     job->params.priority = params->priority;
     int rc = -1;
-    if (jobs_make_room(jobs, bytes_of(params))) {
+    if (jobs_have_room(jobs, bytes_of(params))) {
         rc = drawing_begin(jobs->studio, client, params, NULL, &job->observer, refusal);
     } else {
         params_free(params);
@@ -375,7 +388,7 @@ struct stored_job *jobs_adopt(struct jobs *jobs, struct client *client, struct d
     if (!job) {
         return NULL;
     }
-    if (!jobs_make_room(jobs, bytes_of(&d->params))) {
+    if (!jobs_have_room(jobs, bytes_of(&d->params))) {
         stored_free(job);
         return NULL;
     }

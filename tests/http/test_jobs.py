@@ -262,6 +262,16 @@ def test_the_oldest_finished_job_makes_room(start_daemon):
     cancel(daemon, "d")
 
 
+def test_a_refused_job_costs_nobody_a_result(start_daemon):
+    daemon = start_daemon("--max-jobs", 2, "--max-queue-rows", 64, "--max-rows-per-request", 64)
+    create(daemon, {**SMALL, "id": "done"})
+    finish(daemon, "done")
+    create(daemon, {**ENDLESS, "id": "long"})
+    check_problem(create(daemon, SMALL), 503, "queue-full")
+    assert daemon.get("/v1/jobs/done/result").status_code == 200
+    cancel(daemon, "long")
+
+
 def test_bytes_are_bounded(start_daemon):
     daemon = start_daemon("--max-jobs-bytes", 200000)
     for i in range(4):  # each about 64 * (784 + 88) bytes of pixels and records, and the PNGs
