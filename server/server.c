@@ -370,9 +370,9 @@ static int server_listen(struct server *server)
     return rc;
 }
 
-/* Open where models are loaded and unloaded, if that is wanted. Its address is its protection: a Unix
- * socket belongs to the daemon's user alone, and a port is one of loopback. Returns 0, or -1 with a
- * message. */
+/* Open where models are loaded and unloaded, if that is wanted. Its address is its protection: a
+ * Unix socket belongs to the daemon's user alone, and a port is one of loopback. Returns 0, or -1
+ * with a message. */
 static int server_open_admin(struct server *server, char *error, size_t error_bytes)
 {
     const char *address = server->service.options->admin_listen;
