@@ -13,13 +13,9 @@ static void put_time(struct text *t, const char *key, int64_t time_s)
 
 void job_document_put_progress(struct text *t, const struct job_progress *progress)
 {
-    text_printf(t, "{\"step\":%u,\"steps\":%u,\"images_done\":%u,\"images\":%u,\"eta_ms\":",
-                progress->step, progress->steps, progress->images_done, progress->images);
-    if (progress->eta_ms < 0) {
-        text_puts(t, "null}");
-    } else {
-        text_printf(t, "%.3f}", progress->eta_ms);
-    }
+    text_printf(t, "{\"step\":%u,\"steps\":%u,\"images_done\":%u,\"images\":%u,\"eta_ms\":%.3f}",
+                progress->step, progress->steps, progress->images_done, progress->images,
+                progress->eta_ms);
 }
 
 static void put_links(struct text *t, const struct job_view *job)

@@ -15,7 +15,8 @@ struct job_progress {
     uint32_t steps;
     uint32_t images_done;
     uint32_t images;
-    double eta_ms; /* by its own pace so far; negative when not known */
+    double
+        eta_ms; /* by what is before it, once it has begun by its own pace; 0 when it has ended */
 };
 
 /* What is told of one job. Times are Unix seconds, 0 for what has not happened. */

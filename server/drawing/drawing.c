@@ -297,15 +297,18 @@ void drawing_progress(const struct drawing *d, struct job_progress *progress)
 {
     const struct job *job = &d->job;
     uint64_t total = (uint64_t)job->n_rows * job->steps, done = job->steps_done;
-    double elapsed_ms = job->first_step_ns ? ms_between(job->first_step_ns, uv_hrtime()) : 0;
+    double eta_ms = 0;
+    if (!job_is_over(job)) {
+        eta_ms = done > 0 ? ms_between(job->first_step_ns, uv_hrtime()) * (double)(total - done) /
+                                (double)done
+                          : 1e3 * scheduler_job_s(d->studio->serving->scheduler, job);
+    }
     *progress = (struct job_progress){
         .step = (uint32_t)(done / job->n_rows),
         .steps = job->steps,
         .images_done = job->n_drawn,
         .images = job->n_rows,
-        .eta_ms = job_is_over(job) ? 0
-                  : done > 0       ? elapsed_ms * (double)(total - done) / (double)done
-                                   : -1,
+        .eta_ms = eta_ms,
     };
 }
 

@@ -10,10 +10,9 @@ static int check_time(const struct serving *serving, const struct ticket *t, str
 {
     /* What was measured before the first step is too little to say that something cannot be. */
     const struct served_model *m = model_set_find(&serving->models, p->model);
-    double each_s = m->has_stepped ? m->queue.jobs.evaluation_s : 0;
-    double all_s = each_s * (double)t->evaluations / serving->n_workers;
-    double one_s = each_s * (double)t->evaluations / t->rows; /* its steps follow one another */
-    double own_ms = 1e3 * (all_s > one_s ? all_s : one_s);
+    double own_ms = m->has_stepped
+                        ? 1e3 * scheduler_alone_s(serving->scheduler, m, t->evaluations, t->rows)
+                        : 0;
     if (own_ms > p->timeout_ms) {
         problem_set(problem, PROBLEM_DEADLINE,
                     "This takes about %.0f ms even when there is nothing else to do.", own_ms);

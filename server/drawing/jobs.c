@@ -77,7 +77,6 @@ enum stored_state jobs_update(struct stored_job *job)
     if (!d || stored_has_ended(job)) {
         return job->state;
     }
-    drawing_progress(d, &job->progress);
     if (job->state == STORED_QUEUED && d->job.first_step_ns) {
         stored_move(job, STORED_RUNNING);
         job->started_s =
@@ -88,6 +87,7 @@ enum stored_state jobs_update(struct stored_job *job)
         if (job->state == STORED_FAILED) {
             set_problem(job);
         }
+        drawing_progress(d, &job->progress);
         job->finished_s = time(NULL);
     }
     return job->state;
@@ -409,6 +409,9 @@ struct drawing *jobs_result(struct stored_job *job)
 void jobs_view(struct stored_job *job, struct job_view *view)
 {
     const struct drawing *d = jobs_result(job);
+    if (!stored_has_ended(job)) {
+        drawing_progress(job->observer.drawing, &job->progress);
+    }
     *view = (struct job_view){
         .id = job->id,
         .status = stored_state_names[job->state],

@@ -187,11 +187,11 @@ void jobs_handle_list(struct request *r)
     struct stored_job *job = jobs_older(service_of(r)->jobs, (uint64_t)list.before);
     for (; job && n < list.limit; job = TAILQ_NEXT(job, all)) {
         struct job_view view;
-        jobs_view(job, &view);
         if (strcmp(job->owner, jobs_owner(r->client)) != 0 ||
-            (list.state >= 0 && job->state != (enum stored_state)list.state)) {
+            (list.state >= 0 && jobs_update(job) != (enum stored_state)list.state)) {
             continue;
         }
+        jobs_view(job, &view);
         view.images = NULL; /* of one job alone: a page of them would be long */
         text_puts(&t, n++ > 0 ? "," : "");
         job_document_put(&t, &view);

@@ -13,23 +13,27 @@ struct lane {
     struct lane *share_prev, *share_next; /* of the same client */
     const struct fair_queue *queue;
     enum priority priority;
-    struct lane *prev, *next;    /* of the same band */
-    size_t heap_idx;             /* while it waits */
-    uint64_t key;                /* in the heap: what the client had when it was put there */
-    uint64_t owed;               /* to the job that came first, times FAIR_OLDEST_SHARE */
-    uint64_t oldest_ns;          /* for fair_queue_settle() */
-    uint64_t left;               /* evaluations that its jobs still need */
-    uint64_t sizes[JOB_CLASSES]; /* evaluations that its jobs needed at first, by magnitude */
+    size_t idx;         /* in its band */
+    size_t heap_idx;    /* while it waits */
+    uint64_t key;       /* in the heap: what the client had when it was put there */
+    uint64_t owed;      /* to the job that came first, times FAIR_OLDEST_SHARE */
+    uint64_t oldest_ns; /* for fair_queue_settle() */
+    /* By magnitude of what a job needed at first: the evaluations that its jobs still need, and
+     * all that such jobs, which begin one after the other, ever had. */
+    uint64_t left[JOB_CLASSES], served[JOB_CLASSES];
+};
+
+/* What others ask of a lane, side by side for all of a band: there may be thousands. */
+struct lane_sum {
+    struct lane *lane;
+    const struct fair_share *share;
+    uint64_t had;  /* by its client, in this priority */
+    uint64_t left; /* evaluations that its jobs still need */
 };
 
 static uint64_t minimum(uint64_t a, uint64_t b)
 {
     return a < b ? a : b;
-}
-
-static uint64_t job_size(const struct job *job)
-{
-    return job->evaluations;
 }
 
 /* ---- debts ---------------------------------------------------------------------------------- */
@@ -127,51 +131,59 @@ static struct lane *lane_find(const struct fair_queue *q, const struct fair_shar
     return lane;
 }
 
+/* Room for one more lane. Returns 0 or DN_ENOMEM. */
+static int band_reserve(struct fair_band *band)
+{
+    if (band->n_lanes < band->capacity) {
+        return 0;
+    }
+    size_t capacity = band->capacity ? 2 * band->capacity : 8;
+    struct lane **heap = realloc(band->heap, capacity * sizeof *heap);
+    if (!heap) {
+        return DN_ENOMEM;
+    }
+    band->heap = heap;
+    struct lane_sum *lanes = realloc(band->lanes, capacity * sizeof *lanes);
+    if (!lanes) {
+        return DN_ENOMEM;
+    }
+    band->lanes = lanes;
+    band->capacity = capacity;
+    return 0;
+}
+
 /* NULL when there is no memory for it. */
 static struct lane *lane_new(struct fair_queue *q, struct fair_share *share, enum priority priority)
 {
     struct fair_band *band = &q->bands[priority];
-    if (band->n_lanes == band->capacity) {
-        size_t capacity = band->capacity ? 2 * band->capacity : 8;
-        struct lane **heap = realloc(band->heap, capacity * sizeof(struct lane *));
-        if (!heap) {
-            return NULL;
-        }
-        band->heap = heap;
-        band->capacity = capacity;
-    }
-    struct lane *lane = calloc(1, sizeof *lane);
+    struct lane *lane = band_reserve(band) == 0 ? calloc(1, sizeof *lane) : NULL;
     if (!lane) {
         return NULL;
     }
     lane->queue = q;
     lane->share = share;
     lane->priority = priority;
-    lane->next = band->lanes;
     lane->share_next = share->lanes;
-    if (lane->next) {
-        lane->next->prev = lane;
-    }
     if (lane->share_next) {
         lane->share_next->share_prev = lane;
     }
-    band->lanes = share->lanes = lane;
-    band->n_lanes++;
+    share->lanes = lane;
+    lane->idx = band->n_lanes++;
+    band->lanes[lane->idx] =
+        (struct lane_sum){.lane = lane, .share = share, .had = share->had[priority]};
     return lane;
 }
 
 static void lane_free(struct fair_queue *q, struct lane *lane)
 {
     struct fair_band *band = band_of(q, lane);
-    *(lane->prev ? &lane->prev->next : &band->lanes) = lane->next;
+    struct lane_sum last = band->lanes[--band->n_lanes];
+    last.lane->idx = lane->idx;
+    band->lanes[lane->idx] = last;
     *(lane->share_prev ? &lane->share_prev->share_next : &lane->share->lanes) = lane->share_next;
-    if (lane->next) {
-        lane->next->prev = lane->prev;
-    }
     if (lane->share_next) {
         lane->share_next->share_prev = lane->share_prev;
     }
-    band->n_lanes--;
     free(lane);
 }
 
@@ -184,6 +196,16 @@ static uint64_t share_start(const struct fair_share *share, const struct fair_cl
     return share->n_jobs[priority] == 0 && had < least ? least : had;
 }
 
+static void share_set(struct fair_share *share, enum priority priority, uint64_t had)
+{
+    share->had[priority] = had;
+    for (struct lane *lane = share->lanes; lane; lane = lane->share_next) {
+        if (lane->priority == priority) {
+            lane->queue->bands[priority].lanes[lane->idx].had = had;
+        }
+    }
+}
+
 int fair_queue_enter(struct fair_queue *q, struct job *job)
 {
     struct fair_share *share = job->share;
@@ -192,14 +214,15 @@ int fair_queue_enter(struct fair_queue *q, struct job *job)
     if (!lane) {
         return DN_ENOMEM;
     }
-    share->had[job->priority] = share_start(share, q->clock, job->priority);
+    share_set(share, job->priority, share_start(share, q->clock, job->priority));
     share->n_jobs[job->priority]++;
     lane->n_jobs++;
     q->n_jobs++;
-    uint64_t size = job_size(job);
-    lane->sizes[job_magnitude(size)] += size;
-    lane->left += size;
-    band_of(q, lane)->left += size;
+    int class = job_magnitude(job->evaluations);
+    job->turn = lane->served[class] + lane->left[class];
+    lane->left[class] += job->evaluations;
+    band_of(q, lane)->lanes[lane->idx].left += job->evaluations;
+    band_of(q, lane)->left += job->evaluations;
     job->lane = lane;
     job_queue_enter(&lane->jobs, job);
     return 0;
@@ -208,8 +231,6 @@ int fair_queue_enter(struct fair_queue *q, struct job *job)
 void fair_queue_leave(struct fair_queue *q, struct job *job)
 {
     struct lane *lane = job->lane;
-    uint64_t size = job_size(job);
-    lane->sizes[job_magnitude(size)] -= size;
     job_queue_leave(&lane->jobs, job);
     job->share->n_jobs[job->priority]--;
     job->lane = NULL;
@@ -319,9 +340,9 @@ bool fair_queue_displaces(const struct job *job, const struct job *other)
 
 void fair_queue_hand_out(struct fair_queue *q, const struct job *job, uint32_t evaluations)
 {
-    uint64_t *had = &job->share->had[job->priority], *now = &q->clock->now[job->priority];
-    *now = *had > *now ? *had : *now;
-    *had += evaluations;
+    uint64_t had = job->share->had[job->priority], *now = &q->clock->now[job->priority];
+    *now = had > *now ? had : *now;
+    share_set(job->share, job->priority, had + evaluations);
 }
 
 static void settle_row(struct fair_queue *q, const struct batch_row *b, uint32_t n_steps)
@@ -331,7 +352,8 @@ static void settle_row(struct fair_queue *q, const struct batch_row *b, uint32_t
     struct lane *lane = job->lane;
     struct fair_clock *clock = q->clock;
     if (n_steps > 1) { /* the first one was counted when it was handed out */
-        job->share->had[job->priority] += evaluations - b->evaluations;
+        share_set(job->share, job->priority,
+                  job->share->had[job->priority] + evaluations - b->evaluations);
     }
     debt_grow(&lane->owed, evaluations, FAIR_OLDEST_SHARE);
     if (job->submitted_ns == lane->oldest_ns) {
@@ -364,16 +386,35 @@ void fair_queue_settle(struct fair_queue *q, const struct worker *w)
 
 void fair_queue_shrink(struct fair_queue *q, const struct job *job, uint64_t evaluations)
 {
-    job->lane->left -= evaluations;
-    band_of(q, job->lane)->left -= evaluations;
+    struct lane *lane = job->lane;
+    int class = job_magnitude(job->evaluations);
+    lane->left[class] -= evaluations;
+    lane->served[class] += evaluations;
+    band_of(q, lane)->lanes[lane->idx].left -= evaluations;
+    band_of(q, lane)->left -= evaluations;
+}
+
+void fair_queue_drop(struct fair_queue *q, struct job *job)
+{
+    uint64_t left = job->evaluations - job->evaluations_done;
+    if (job->state == JOB_QUEUED) {
+        /* It was before those behind it alone, which is what `served` cannot say. */
+        job->lane->served[job_magnitude(job->evaluations)] -= left;
+        for (struct job *later = job->ready_next; later; later = later->ready_next) {
+            later->turn -= left;
+        }
+    }
+    fair_queue_take(q, job);
+    fair_queue_shrink(q, job, left);
 }
 
 void fair_queue_each(struct fair_queue *q, void (*act)(void *arg, struct job *job), void *arg)
 {
     size_t n = q->n_jobs;
     for (int p = 0; n > 0; p++) {
-        for (struct lane *lane = q->bands[p].lanes, *next; n > 0 && lane; lane = next) {
-            next = lane->next;
+        /* From the last, which takes the place of one that goes. */
+        for (size_t i = q->bands[p].n_lanes; n > 0 && i > 0; i--) {
+            const struct lane *lane = q->bands[p].lanes[i - 1].lane;
             for (struct job *job = lane->jobs.oldest, *newer; job; job = newer) {
                 newer = job->newer;
                 act(arg, job);
@@ -385,15 +426,24 @@ void fair_queue_each(struct fair_queue *q, void (*act)(void *arg, struct job *jo
 
 /* ---- what goes before ----------------------------------------------------------------------- */
 
-/* Of the client's own jobs those that need about as much or less. Work that is half done counts in
- * full, but never as more than all there is. */
+/* Of the client's own jobs those that need about as much or less. */
 static uint64_t ahead_in_lane(const struct lane *lane, uint64_t evaluations)
 {
     uint64_t sum = 0;
     for (int class = 0; class <= job_magnitude(evaluations); class ++) {
-        sum += lane->sizes[class];
+        sum += lane->left[class];
     }
-    return minimum(sum, lane->left);
+    return sum;
+}
+
+/* For one of them, which has not begun: of those that need about as much, the ones before it. */
+static uint64_t ahead_of_job(const struct job *job)
+{
+    const struct lane *lane = job->lane;
+    int class = job_magnitude(job->evaluations);
+    uint64_t smaller = ahead_in_lane(lane, job->evaluations) - lane->left[class];
+    assert(job->turn >= lane->served[class]);
+    return smaller + (job->turn - lane->served[class]);
 }
 
 struct work {
@@ -407,17 +457,15 @@ static void work_add(struct work *work, const struct fair_queue *q, uint64_t eva
     work->seconds += (double)evaluations * q->evaluation_s;
 }
 
-double fair_clock_ahead_s(const struct fair_clock *clock, const struct fair_share *share,
-                          enum priority priority, uint64_t evaluations)
+/* Of a client that has `own` to do first: seconds for all that is done until its next evaluations,
+ * so many, begin. It had `start`. */
+static double ahead_of_all(const struct fair_clock *clock, const struct fair_share *share,
+                           enum priority priority, uint64_t start, struct work own,
+                           uint64_t evaluations)
 {
-    struct work ahead = {.evaluations = 0}, lower = {.evaluations = 0};
-    for (const struct lane *lane = share->lanes; lane; lane = lane->share_next) {
-        if (lane->priority == priority) {
-            work_add(&ahead, lane->queue, ahead_in_lane(lane, evaluations));
-        }
-    }
+    struct work ahead = own, lower = {.evaluations = 0};
     /* The others go first until they had as much as this client will have had then. */
-    uint64_t end = share_start(share, clock, priority) + ahead.evaluations + evaluations;
+    uint64_t end = start + own.evaluations + evaluations;
     const struct fair_queue *q;
     LIST_FOREACH(q, &clock->queues, link)
     {
@@ -425,17 +473,45 @@ double fair_clock_ahead_s(const struct fair_clock *clock, const struct fair_shar
             work_add(&ahead, q, p < (int)priority ? q->bands[p].left : 0);
             work_add(&lower, q, p > (int)priority ? q->bands[p].left : 0);
         }
-        for (const struct lane *lane = q->bands[priority].lanes; lane; lane = lane->next) {
-            uint64_t had = lane->share->had[priority];
-            bool goes_first = lane->share != share && had < end;
-            work_add(&ahead, q, goes_first ? minimum(lane->left, end - had) : 0);
+        uint64_t others = 0;
+        for (size_t i = 0; i < q->bands[priority].n_lanes; i++) {
+            const struct lane_sum *lane = &q->bands[priority].lanes[i];
+            bool goes_first = lane->share != share && lane->had < end;
+            others += goes_first ? minimum(lane->left, end - lane->had) : 0;
         }
+        work_add(&ahead, q, others);
     }
     uint64_t owed = (ahead.evaluations + evaluations) / (FAIR_PRIORITY_SHARE - 1);
     if (lower.evaluations > owed) {
         lower.seconds = lower.seconds * (double)owed / (double)lower.evaluations;
     }
     return ahead.seconds + lower.seconds;
+}
+
+double fair_clock_ahead_s(const struct fair_clock *clock, const struct fair_share *share,
+                          enum priority priority, uint64_t evaluations)
+{
+    struct work own = {.evaluations = 0};
+    for (const struct lane *lane = share->lanes; lane; lane = lane->share_next) {
+        if (lane->priority == priority) {
+            work_add(&own, lane->queue, ahead_in_lane(lane, evaluations));
+        }
+    }
+    uint64_t start = share_start(share, clock, priority);
+    return ahead_of_all(clock, share, priority, start, own, evaluations);
+}
+
+double fair_clock_before_s(const struct fair_clock *clock, const struct job *job)
+{
+    struct work own = {.evaluations = 0};
+    for (const struct lane *lane = job->share->lanes; lane; lane = lane->share_next) {
+        if (lane->priority == job->priority) {
+            work_add(&own, lane->queue,
+                     lane == job->lane ? ahead_of_job(job) : ahead_in_lane(lane, job->evaluations));
+        }
+    }
+    uint64_t start = job->share->had[job->priority];
+    return ahead_of_all(clock, job->share, job->priority, start, own, job->evaluations);
 }
 
 double fair_clock_left_s(const struct fair_clock *clock)
@@ -471,5 +547,6 @@ void fair_queue_deinit(struct fair_queue *q)
     for (int p = 0; p < PRIORITIES; p++) {
         assert(q->bands[p].n_lanes == 0);
         free(q->bands[p].heap);
+        free(q->bands[p].lanes);
     }
 }

@@ -35,6 +35,7 @@
 #define FAIR_LEAD 128
 
 struct lane;
+struct lane_sum;
 struct worker;
 
 /* What one client had. Zeros at first; nothing to free, and to be kept while it has jobs. */
@@ -54,10 +55,9 @@ struct fair_clock {
 
 /* The lanes of one priority. */
 struct fair_band {
-    struct lane *lanes;
-    size_t n_lanes;
-    struct lane **heap; /* owned, [capacity]: those [n_waiting] that wait, by what they had */
-    size_t n_waiting, capacity;
+    struct lane_sum *lanes; /* owned, [n_lanes] of [capacity], in no order */
+    struct lane **heap; /* owned, [n_waiting] of [capacity]: those that wait, by what they had */
+    size_t n_lanes, n_waiting, capacity;
     uint64_t left; /* evaluations that its jobs still need */
 };
 
@@ -103,8 +103,10 @@ bool fair_queue_displaces(const struct job *job, const struct job *other);
 void fair_queue_hand_out(struct fair_queue *q, const struct job *job, uint32_t evaluations);
 /* A worker is back with its batch, none of whose rows was put yet: count what was done. */
 void fair_queue_settle(struct fair_queue *q, const struct worker *w);
-/* The job needs so many evaluations less. */
+/* The job has had so many evaluations. */
 void fair_queue_shrink(struct fair_queue *q, const struct job *job, uint64_t evaluations);
+/* The job neither waits nor needs anything any more. */
+void fair_queue_drop(struct fair_queue *q, struct job *job);
 
 /* Call `act` with every job, which may leave, and the queue may go with the last one. */
 void fair_queue_each(struct fair_queue *q, void (*act)(void *arg, struct job *job), void *arg);
@@ -113,6 +115,9 @@ void fair_queue_each(struct fair_queue *q, void (*act)(void *arg, struct job *jo
  */
 double fair_clock_ahead_s(const struct fair_clock *clock, const struct fair_share *share,
                           enum priority priority, uint64_t evaluations);
+
+/* The same before a job that has not begun. */
+double fair_clock_before_s(const struct fair_clock *clock, const struct job *job);
 
 /* Seconds that one worker would take for all that is left. */
 double fair_clock_left_s(const struct fair_clock *clock);

@@ -77,6 +77,7 @@ struct job {
 
     /* the links of fair_queue.h, of job_queue.h and of the queue for finish() */
     struct lane *lane;
+    uint64_t turn; /* until it has begun: what such jobs had in its lane when this one is next */
     int class;
     bool is_waiting, in_finish_queue;
     struct job *ready_prev, *ready_next;

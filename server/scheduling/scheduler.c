@@ -166,12 +166,11 @@ static void job_abort(struct scheduler *s, struct job *job, enum job_state state
 {
     struct model_queue *q = &job->model->queue;
     q->waiting_evaluations -= job_ready_evaluations(job);
-    fair_queue_take(&q->jobs, job);
+    fair_queue_drop(&q->jobs, job);
     if (job->in_finish_queue) {
         finish_queue_remove(s, job);
     }
     uint64_t left = job->evaluations - job->evaluations_done;
-    fair_queue_shrink(&q->jobs, job, left);
     s->queue_evaluations -= left;
     s->queue_rows -= job->n_rows - job->n_drawn;
     job->model->n_rows -= job->n_rows - job->n_drawn;
@@ -698,6 +697,20 @@ double scheduler_ahead_s(const struct scheduler *s, const struct fair_share *sha
 {
     share = share ? share : &s->everyone;
     return fair_clock_ahead_s(&s->clock, share, priority, evaluations) / s->n_workers;
+}
+
+double scheduler_alone_s(const struct scheduler *s, const struct served_model *m,
+                         uint64_t evaluations, uint32_t n_rows)
+{
+    double each_s = m->queue.jobs.evaluation_s * (double)evaluations;
+    return each_s / (n_rows < s->n_workers ? n_rows : s->n_workers);
+}
+
+double scheduler_job_s(const struct scheduler *s, const struct job *job)
+{
+    double before_s =
+        job->state == JOB_QUEUED ? fair_clock_before_s(&s->clock, job) / s->n_workers : 0;
+    return before_s + scheduler_alone_s(s, job->model, job->evaluations, job->n_rows);
 }
 
 void scheduler_close(struct scheduler *s)

@@ -60,6 +60,14 @@ bool scheduler_is_idle(const struct scheduler *s);
 double scheduler_ahead_s(const struct scheduler *s, const struct fair_share *share,
                          enum priority priority, uint64_t evaluations);
 
+/* Seconds that so many evaluations of a model take for `n_rows` images, each of whose steps follow
+ * one another, when there is nothing else to do. */
+double scheduler_alone_s(const struct scheduler *s, const struct served_model *m,
+                         uint64_t evaluations, uint32_t n_rows);
+
+/* Seconds until a job is done of which no step is done yet, by the same. */
+double scheduler_job_s(const struct scheduler *s, const struct job *job);
+
 /* Seconds until all admitted work is done, by the same. At least 1. */
 uint32_t scheduler_eta_s(const struct scheduler *s);
 

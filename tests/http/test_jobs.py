@@ -150,7 +150,7 @@ def test_states(start_daemon):
     # Larger than the first, so it waits behind it.
     second = create(daemon, {**ENDLESS, "id": "second", "n": 256}).json()
     assert second["status"] == "queued" and second["started"] is None
-    assert second["progress"]["eta_ms"] is None
+    assert second["progress"]["eta_ms"] > 0
     for path in ("result", "grid.png", "images/0.png"):
         check_problem(daemon.get("/v1/jobs/first/" + path), 409, "job-not-done")
 
@@ -180,6 +180,35 @@ def test_states(start_daemon):
                         ("expired", [])):
         listed = daemon.get("/v1/jobs?status=" + status)
         assert [j["id"] for j in listed.json()["data"]] == ids
+
+
+def test_eta_of_jobs_that_wait(start_daemon):
+    daemon = start_daemon("--workers", 1, "--max-batch", 2)
+    create(daemon, {**ENDLESS, "id": "first", "n": 64})
+    wait_until(daemon, "first", "running")
+    for name in ("second", "third", "fourth"):  # of about the same size, so they wait behind it
+        create(daemon, {**ENDLESS, "id": name, "n": 33})
+
+    def waiting():
+        jobs = daemon.get("/v1/jobs?status=queued").json()["data"]
+        return {job["id"]: job["progress"]["eta_ms"] for job in jobs}
+
+    told = waiting()
+    assert 0 < told["second"] < told["third"] < told["fourth"]
+
+    # As what is before them shrinks, the last has more and more of its time to wait for the others
+    # that wait. Within one answer, or a change of pace would count as well.
+    def last_to_third():
+        now = waiting()
+        return now["fourth"] / now["third"]
+
+    told = last_to_third()
+    wait_for(lambda: last_to_third() > told + 1e-6, "steps of the first to count no more")
+    told = last_to_third()
+    cancel(daemon, "second")
+    assert last_to_third() > told + 0.01
+    for name in ("first", "third", "fourth"):
+        cancel(daemon, name)
 
 
 def test_pages(start_daemon):

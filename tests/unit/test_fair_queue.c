@@ -100,8 +100,7 @@ static void close_fixture(struct fixture *f)
 static void drop(void *arg, struct job *job)
 {
     struct fixture *f = arg;
-    fair_queue_take(&f->queue, job);
-    fair_queue_shrink(&f->queue, job, left_of(job));
+    fair_queue_drop(&f->queue, job);
     fair_queue_leave(&f->queue, job);
 }
 
@@ -324,6 +323,82 @@ static void test_what_goes_before(void **state)
     close_fixture(&f);
 }
 
+static uint64_t before(const struct fixture *f, const struct job *job)
+{
+    return (uint64_t)fair_clock_before_s(&f->clock, job);
+}
+
+/* And what is told of a job that waits, all the while, though others come after it. */
+static void test_what_is_before_a_job_that_waits(void **state)
+{
+    (void)state;
+    enum { N = 6 };
+    struct fixture f;
+    struct fair_share a = {.lanes = NULL}, b = {.lanes = NULL};
+    struct job jobs[N], small, large, theirs;
+    open_fixture(&f);
+    add(&f, &large, &a, PRIORITY_NORMAL, 1, 1000);
+    for (uint64_t i = 0; i < N; i++) { /* of one magnitude; each is told those of before */
+        add(&f, &jobs[i], &a, PRIORITY_NORMAL, 1, 65 + (uint32_t)i);
+        assert_int_equal(before(&f, &jobs[i]), 65 * i + i * (i - 1) / 2);
+    }
+    assert_int_equal(before(&f, &large), 6 * 65 + 15);
+    add(&f, &small, &a, PRIORITY_NORMAL, 1, 10);
+    assert_int_equal(before(&f, &jobs[2]), 10 + 65 + 66);
+    run_until_done(&f, &small, 1);
+    while (jobs[3].state == JOB_QUEUED) {
+        uint64_t left = left_of(&jobs[0]) + left_of(&jobs[1]) + left_of(&jobs[2]);
+        assert_int_equal(before(&f, &jobs[3]), left);
+        step(&f, 1);
+    }
+    /* One that goes before its turn was before those behind it alone. */
+    assert_int_equal(before(&f, &jobs[5]), left_of(&jobs[3]) + left_of(&jobs[4]));
+    drop(&f, &jobs[4]);
+    assert_int_equal(before(&f, &jobs[5]), left_of(&jobs[3]));
+    add(&f, &small, &a, PRIORITY_NORMAL, 1, 64);
+    drop(&f, &small);
+    assert_int_equal(before(&f, &jobs[5]), left_of(&jobs[3]));
+    /* Another client had less, and is served until it had as much as this job's end. */
+    add(&f, &theirs, &b, PRIORITY_NORMAL, 10, 1000);
+    uint64_t end = a.had[PRIORITY_NORMAL] + left_of(&jobs[3]) + left_of(&jobs[5]);
+    assert_int_equal(before(&f, &jobs[5]), left_of(&jobs[3]) + end - b.had[PRIORITY_NORMAL]);
+    fair_queue_each(&f.queue, drop, &f);
+    close_fixture(&f);
+}
+
+/* Clients that come and go, the first and the last of them too, leave the others in place. */
+static void test_clients_come_and_go(void **state)
+{
+    (void)state;
+    enum { N = 40 };
+    struct fixture f;
+    struct fair_share shares[N] = {{.lanes = NULL}};
+    struct job jobs[N];
+    open_fixture(&f);
+    for (uint32_t i = 0; i < N; i++) {
+        add(&f, &jobs[i], &shares[i], PRIORITY_NORMAL, 1, 100 + i);
+    }
+    for (uint32_t gone = 0; gone < N; gone += gone == 0 || gone == 35 ? 4 : 1) {
+        drop(&f, &jobs[gone]);
+        jobs[gone].evaluations = 0;
+        struct fair_share late = {.lanes = NULL};
+        const struct job *some = &jobs[37];
+        uint64_t all = 0, until_37_has_all = 0;
+        for (size_t i = 0; i < N; i++) {
+            uint64_t left = left_of(&jobs[i]), most = left_of(some);
+            all += left;
+            until_37_has_all += i == 37 ? 0 : left < most ? left : most;
+        }
+        assert_int_equal(fair_clock_ahead_s(&f.clock, &late, PRIORITY_NORMAL, 1000), all);
+        if (left_of(some) > 0) {
+            assert_int_equal(before(&f, some), until_37_has_all);
+        }
+    }
+    fair_queue_each(&f.queue, drop, &f);
+    assert_true(fair_queue_is_empty(&f.queue));
+    close_fixture(&f);
+}
+
 /* Two models: the order is that of both together. */
 static void test_two_models(void **state)
 {
@@ -371,6 +446,8 @@ int main(void)
         cmocka_unit_test(test_the_oldest_of_a_client),
         cmocka_unit_test(test_many_clients),
         cmocka_unit_test(test_what_goes_before),
+        cmocka_unit_test(test_what_is_before_a_job_that_waits),
+        cmocka_unit_test(test_clients_come_and_go),
         cmocka_unit_test(test_two_models),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
