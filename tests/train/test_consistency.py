@@ -1,4 +1,4 @@
-"""The few-step trainer: trajectories, targets, sampling, and a run that is killed and resumed."""
+"""The few-step trainer: trajectories, sampling, and a run that is killed and resumed."""
 
 import csv
 import json
@@ -82,11 +82,10 @@ def test_pool_keeps_and_finds(digits, tmp_path):
     assert made == [0, 1, 2, 3, 4]
     j = torch.arange(len(LEVELS)).repeat(5)
     batch = again.batch(j, torch.Generator().manual_seed(2))
-    for index, here, following, image, label in zip(j.tolist(), *batch):
+    for index, here, image, label in zip(j.tolist(), *batch):
         found = [(s, i) for s in again.shards for i in range(N)
                  if s.start <= index and torch.equal(s.states[i, index - s.start].float(), here)]
         (s, i), = found
-        assert torch.equal(s.states[i, index - s.start + 1].float(), following)
         assert torch.equal(s.states[i, -1].float(), image)
         assert s.label[i] == label
 
@@ -95,23 +94,6 @@ def test_levels_are_drawn_by_weight():
     weights = [3, 0, 1] + [0] * (len(LEVELS) - 3)
     j = consistency.level_indices(400, weights, torch.Generator().manual_seed(1))
     assert j.bincount(minlength=3).tolist() == [300, 0, 100]
-
-
-def test_targets(digits):
-    made = shard(digits, 0, guidance=1)
-    j = torch.tensor([0, 3, len(LEVELS) - 1, len(LEVELS) - 1])
-    following = made.states[range(N), j + 1].float()
-    image = torch.full((N, 1, 28, 28), 0.5)  # not the trajectory's end: tells the two targets apart
-
-    def of(ends):
-        return consistency.targets(velocity, following, image, made.label, j, ends,
-                                   torch.Generator().manual_seed(1),
-                                   torch.autocast("cpu", enabled=False))
-
-    assert torch.equal(of(1.0), image)
-    own = of(0.0)
-    assert torch.allclose(own[:2, 0, 0, 0], made.label[:2].float() / 10, atol=0.02)
-    assert torch.equal(own[2:], image[2:])
 
 
 def test_sampling_adds_fresh_noise():

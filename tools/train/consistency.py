@@ -8,9 +8,7 @@
 The student has the base's architecture. It learns to map every state of a guided trajectory of the
 base (trajectories.py) to the image where that trajectory ends, so that guidance is folded in and an
 evaluation costs one: a consistency function of the base's ODE (Song et al. 2023). Its target is the
-end itself, computed beforehand (from noise alone that is Luhman & Luhman 2021). --ends below 1 makes
-the rest of the targets the student's own estimate at the trajectory's next level, without gradient,
-which is consistency distillation in the narrow sense.
+end itself, computed beforehand (from noise alone that is Luhman & Luhman 2021).
 
 One run folder holds checkpoint.pt (model, EMA, optimizer, position), loss.csv, quality.csv (CA and
 FD by tools.evaluate), their plots, grids, and the trajectories. Every batch is a function of (seed,
@@ -61,8 +59,6 @@ def parse(argv=None):
     p.add_argument("--clip", type=float, default=1.0, help="gradient norm limit")
     p.add_argument("--ema", type=float, default=0.9995)
     p.add_argument("--guidance", type=float, default=1.5, help="scale of the teacher")
-    p.add_argument("--ends", type=float, default=1.0,
-                   help="share of the targets that are the trajectory's end")
     p.add_argument("--shards", type=int, default=8, help="trajectory shards to begin with")
     p.add_argument("--shard-every", type=int, default=60, help="steps until one more shard")
     p.add_argument("--most-shards", type=int, default=400)
@@ -96,20 +92,6 @@ def level_indices(n, weights, generator):
     u = (torch.arange(n) + torch.rand(n, generator=generator)) / n
     edges = torch.tensor(weights).cumsum(0)
     return torch.searchsorted(edges / edges[-1], u, right=True).clamp(max=len(weights) - 1)
-
-
-def targets(net, following, image, label, j, ends, generator, autocast):
-    """The end of the trajectory for a share of the batch and wherever the next state is the end;
-    otherwise the network's own clamped estimate at the next level."""
-    chain = (torch.rand(len(j), generator=generator) >= ends) & (j < len(LEVELS) - 1)
-    if not chain.any():
-        return image
-    k = torch.tensor(LEVELS)[j[chain] + 1]
-    target, chain = image.clone(), chain.to(image.device)
-    with torch.no_grad(), autocast:
-        own = diffusion.denoised(net, following[chain], k, label[chain])
-    target[chain] = own.float().clamp(-1, 1)
-    return target
 
 
 def make_teacher(state, device, autocast):
@@ -184,14 +166,13 @@ def train(args, device):
         pool.grow(min(args.shards + step // args.shard_every, args.most_shards))
         g = torch.Generator().manual_seed(args.seed * 1_000_000_007 + step)
         j = level_indices(args.batch, WEIGHTS, g)
-        here, following, image, label = (part.to(device) for part in pool.batch(j, g))
-        target = targets(net, following, image, label, j, args.ends, g, autocast)
+        here, image, label = (part.to(device) for part in pool.batch(j, g))
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(step, args)
         net.train()
         with autocast:
             estimate = diffusion.denoised(net, here, torch.tensor(LEVELS)[j], label)
-        loss = huber(estimate.float() - target)
+        loss = huber(estimate.float() - image)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(net.parameters(), args.clip)

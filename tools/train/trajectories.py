@@ -17,7 +17,7 @@ import torch
 from tools.train import diffusion
 
 SHARD = 512
-SOLVER_STEPS = 20  # the base model's default sampling
+SOLVER_STEPS = 20  # twice as many evaluations, as it is guided
 LEVELS = diffusion.trailing(10)  # every second step of the solver
 BLOCK = 64  # trajectories at once: 128 evaluations, which fit the cache better than 1024
 
@@ -87,8 +87,7 @@ class Pool:
     def batch(self, level_index, generator):
         """A trajectory for each of level_index [N], drawn evenly from those that pass that level.
 
-        Returns the states at that level, the states at the next (or the image after the last) and
-        the images, fp32 [N,1,H,W] each, and the labels [N].
+        Returns the states at that level and the images, fp32 [N,1,H,W] each, and the labels [N].
         """
         passing = [[s for s in self.shards if s.start <= j] for j in range(len(LEVELS))]
         draw = torch.rand(len(level_index), 2, generator=generator)
@@ -96,7 +95,6 @@ class Pool:
         for j, (u, w) in zip(level_index.tolist(), draw.tolist()):
             shard = passing[j][int(u * len(passing[j]))]
             i, at = int(w * len(shard.label)), j - shard.start
-            rows.append((shard.states[i, at], shard.states[i, at + 1], shard.states[i, -1],
-                         shard.label[i]))
-        here, following, image, label = (torch.stack(column) for column in zip(*rows))
-        return here.float(), following.float(), image.float(), label
+            rows.append((shard.states[i, at], shard.states[i, -1], shard.label[i]))
+        here, image, label = (torch.stack(column) for column in zip(*rows))
+        return here.float(), image.float(), label
