@@ -102,10 +102,11 @@ def _picture(png, about):
     return f'<p><img alt="{html.escape(about)}" src="data:image/png;base64,{data}"></p>'
 
 
-def _rows(header, rows):
+def _rows(header, rows, kind="part"):
     def line(cells, tag):
         return "<tr>" + "".join(f"<{tag}>{html.escape(c)}</{tag}>" for c in cells) + "</tr>"
-    return "<table>" + line(header, "th") + "".join(line(r, "td") for r in rows) + "</table>"
+    body = line(header, "th") + "".join(line(r, "td") for r in rows)
+    return f"<table class={kind}>{body}</table>"
 
 
 def nearest_sheets(images, labels, training, index, far, each=2, n=20):
@@ -136,10 +137,10 @@ def _section(result, images, labels, training, index, far):
 
 STYLE = """body{font:15px/1.45 system-ui,sans-serif;max-width:75rem;margin:2rem auto;padding:0 1rem}
 table{border-collapse:collapse;font-size:13px;display:block;overflow-x:auto}
-td,th{border:1px solid #ccc;padding:.2rem .5rem;text-align:right}
-td{white-space:nowrap}td:first-child,th:first-child{text-align:left;white-space:normal}
-tr:last-child td{color:#555}
-img{max-width:100%;image-rendering:pixelated}dt{font-weight:600}dd{margin:0 0 .4rem 1rem}"""
+td,th{border:1px solid #ccc;padding:.2rem .5rem;text-align:right;vertical-align:top}
+.all td:first-child,.all th:first-child{text-align:left;min-width:9.5rem}
+.all td:nth-child(3){white-space:nowrap}.all tr:last-child td{color:#555}
+img{max-width:100%}dt{font-weight:600}dd{margin:0 0 .4rem 1rem;overflow-wrap:anywhere}"""
 
 
 def page(results, real, sections, facts):
@@ -148,9 +149,11 @@ def page(results, real, sections, facts):
     from tools.evaluate import plots  # matplotlib
 
     curve = plots.evaluations(results, real)
-    parts = [f"<!doctype html><html lang=en><meta charset=utf-8><title>Figures of {len(results)} "
-             f"settings</title><style>{STYLE}</style><h1>Generated digits, measured</h1>",
-             _rows(*table(results, real)),
+    parts = ["<!doctype html><html lang=en><meta charset=utf-8>"
+             '<meta name=viewport content="width=device-width">'
+             f"<title>Figures of {len(results)} settings</title><style>{STYLE}</style>"
+             f"<h1>Generated digits, measured</h1>",
+             _rows(*table(results, real), "all"),
              f"<p>Coverage of as many images of the training digits' own distribution: "
              f"{real['expected_coverage']:.3f}.</p>",
              _picture(curve, "FD and CA against evaluations") if curve else ""]
