@@ -326,11 +326,13 @@ evaluate: all train-deps
 # Values of the shipped models by PyTorch, for tests/golden: after a new model, in seconds.
 golden: train-deps
 	$(PYTHON) -m tests.golden.generate
-# Every sampler at several numbers of steps, and the student: a quarter of an hour of one core with AMX.
+# Every sampler at several numbers of steps, two guidance intervals, and the student: models/mnist.md has the plot.
 evaluate-samplers: all train-deps
 	$(PYTHON) -m tools.evaluate --quick --count 2000 --plot models/mnist-evaluations.png \
-	    'sampler=dpmpp_2m,unipc,ipndm,heun steps=4,5,6,8,10,15,20' 'sampler=ddim steps=5,10,20,50' \
-	    'sampler=ddim eta=1 steps=10,20,50,100' 'sampler=ddpm steps=10,20,50,100' \
+	    'sampler=dpmpp_2m,unipc,ipndm steps=4,5,6,8,10,15,20' 'sampler=heun steps=5,7,9,11,15' \
+	    'sampler=ddim steps=5,10,20,50' 'sampler=ddpm steps=10,20,50,100' \
+	    'sampler=ipndm steps=14 guidance_scale=1.6 guidance_interval=0.4:0.8' \
+	    'sampler=ipndm steps=16 guidance_scale=2.5 guidance_interval=0.55:0.75' \
 	    'model=models/mnist-fast.safetensors steps=1,2,4' $(ARGS)
 evaluate-history: all train-deps
 	$(PYTHON) -m tools.evaluate.history $(ARGS)

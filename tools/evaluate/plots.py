@@ -5,10 +5,12 @@ import io
 import matplotlib
 
 matplotlib.use("Agg")
+from matplotlib import colors
 from matplotlib import pyplot as plt
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 READABLE = [0.02, 0.1, 0.2, 0.5, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.998, 0.999, 0.9995, 0.9998]
+EVALUATIONS = [n * 10**power for power in range(4) for n in (1, 2, 4)]
 MARKS = "os^DvP*X<>"
 
 
@@ -72,20 +74,22 @@ def evaluations(results, real):
             lines.setdefault(name, []).append(r)
     if sum(map(len, lines.values())) < 2:
         return None
-    fig, axes = _axes(8, 2, 3.6)
+    fig, axes = _axes(10.5, 2, 3.8)
     for i, (name, line) in enumerate(lines.items()):
         line = sorted(line, key=lambda r: r.evaluations)
+        faint = colors.to_rgba(f"C{i % 10}", 0.3)  # bars of many lines lie over each other
         for axis, figure in zip(axes, ("fd_train", "ca")):
             axis.errorbar([r.evaluations for r in line], [r.mean(figure) for r in line],
                           [_bar(r, figure) for r in line], marker=MARKS[i % len(MARKS)],
-                          ms=4.5, lw=1.2, capsize=2, label=name, color=f"C{i % 10}")
+                          ms=4.5, lw=1.2, ecolor=faint, elinewidth=1.6, label=name,
+                          color=f"C{i % 10}")
     for axis, figure, scale in zip(axes, ("fd_train", "ca"), (_scale_fd, _scale_ca)):
         axis.axhline(real[figure], color="0.4", ls="--", lw=0.9, label="real test digits")
         scale(axis, [r.mean(figure) for r in results if r.drawing] + [real[figure]])
-    counts = sorted({r.evaluations for line in lines.values() for r in line})
+    counts = [r.evaluations for line in lines.values() for r in line]
     axes[1].set(xscale="log",
                 xlabel="evaluations of the network for an image; a guided step takes two")
-    _ticks(axes[1].xaxis, [n for i, n in enumerate(counts) if i == 0 or n / counts[i - 1] > 1.15])
+    _ticks(axes[1].xaxis, [n for n in EVALUATIONS if min(counts) / 2 < n < 2 * max(counts)])
     axes[0].legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1.01, 1))
     fig.align_ylabels(axes)
     fig.tight_layout()
