@@ -60,9 +60,9 @@ def quality_curve(csv_path, png_path):
                 ax.axhline(scale * float(r[name]), color="0.5", ls="--", lw=0.8,
                            label=f"base, {r['evaluations']} evaluations")
         ax.set_xlabel("step")
-        ax.legend(frameon=False)
     axes[0].set(ylabel="CA %", ylim=(max(80, axes[0].get_ylim()[0]), 100))
-    axes[1].set(ylabel="FD to the training digits", yscale="log")
+    axes[1].set(ylabel="FD to the training digits")
+    axes[1].legend(frameon=False, fontsize=9)
     fig.tight_layout()
     fig.savefig(png_path)
     plt.close(fig)
