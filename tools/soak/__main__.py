@@ -4,8 +4,8 @@
     make soak MINUTES=2                  a try
     make soak MINUTES=2 ARGS="--reload-s 5"       as many reloads in less time
 
-Clients draw, stream, follow and cancel jobs, verify, err and leave; each minute the model's file is
-replaced by one of another digest and SIGHUP sent. Pictures of the same model, label and seed must
+Clients draw with both shipped models, stream, follow and cancel jobs, verify, err and leave; each
+minute the file of the first is replaced by one of another digest and SIGHUP sent. Pictures of the same model, label and seed must
 have the same pixels throughout. Resident memory and descriptors are read from /proc each second.
 Writes docs/reliability/soak.json and soak.png; exit status 1 for an error, or where the last fifth of
 the time has more memory or descriptors than the middle one (ten reloads go by until each thread's
@@ -32,7 +32,7 @@ from tools.bench.load.daemon import Daemon
 from tools.soak.clients import Client, Unexpected
 
 RESULTS = ROOT / "docs" / "reliability"
-MODEL = ROOT / "models" / "mnist.safetensors"
+MODEL, FAST = ROOT / "models" / "mnist.safetensors", ROOT / "models" / "mnist-fast.safetensors"
 MEMORY_GROWTH, DESCRIPTORS_MORE = 1.1, 8
 
 
@@ -42,7 +42,7 @@ class Soak:
     def __init__(self, folder, n_clients):
         self.path = folder / "mnist.safetensors"
         shutil.copy(MODEL, self.path)
-        self.daemon = Daemon("--model", str(self.path))
+        self.daemon = Daemon("--model", str(self.path), "--model", str(FAST))
         self.done, self.errors = collections.Counter(), []
         self.samples = []  # (seconds, resident bytes, descriptors)
         self.reloads = 0

@@ -58,6 +58,18 @@ class Client:
         self.compare(answer["model"]["digest"], body["label"], body["seed"],
                      answer["images"][0]["digest"])
 
+    def fast(self):
+        """The model of few steps, at one: it ends before others have had theirs."""
+        body = self.body(n=self.random.choice((1, 1, 4)), model="mnist-fast", steps=1)
+        _, text = self.ask("POST", "/v1/samples", body)
+        answer = json.loads(text)
+        self.compare(answer["model"]["digest"], body["label"], body["seed"],
+                     answer["images"][0]["digest"])
+        answer, _ = self.ask("GET", f"/v1/samples/{body['label']}.png?seed={body['seed']}"
+                                    "&model=mnist-fast&steps=1")
+        self.compare(answer.getheader("X-Model-Digest"), body["label"], body["seed"],
+                     answer.getheader("X-Sample-Digest"))
+
     def grid(self):
         _, text = self.ask("POST", "/v1/samples",
                            {"labels": [1, 2, 3], "n": 2, "layout": "grid", "scale": 4},
@@ -118,7 +130,7 @@ class Client:
         for path in ("/metrics", "/v1/models", "/v1/capabilities", "/readyz", "/openapi.json"):
             self.ask("GET", path, Accept_Encoding="gzip")
 
-    KINDS = (images, images, images, grid, picture, picture, job, stream, openai, verify, mistake,
+    KINDS = (images, images, images, fast, fast, grid, picture, picture, job, stream, openai, verify, mistake,
              leave, documents)
 
     def step(self):
