@@ -279,7 +279,7 @@ def test_pages_of_browsers_are_refused(start_admin, header):
     admin = start_admin("--workers", 1, "--cors-origin", "*")
     url = admin.daemon.admin_url
     for method, path in (("GET", "/admin/models"), ("POST", "/admin/models/digits/activate"),
-                         ("OPTIONS", "/admin/models")):
+                         ("OPTIONS", "/admin/models"), ("DELETE", "/admin/models"), ("GET", "/admin/nothing")):
         answer = requests.request(method, url + path, headers=header, timeout=DEADLINE_S)
         check_problem(answer, 403, "not-for-browsers")
         assert "Access-Control-Allow-Origin" not in answer.headers
