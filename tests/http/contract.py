@@ -106,7 +106,7 @@ def _documented(method, target, status):
     found = find_operations(target)
     if method in found:
         own = found[method].responses
-    elif method == "OPTIONS" and found:
+    elif method == "OPTIONS" and (found or target == "*"):
         own = ANY["options"]
     else:
         own = ANY["noOperation"]
