@@ -46,6 +46,7 @@ struct scheduler {
     uint32_t n_workers, n_busy;
     bool is_settling; /* work that came back is looked through: nothing goes out yet */
     struct job *finish_head, *finish_tail; /* with all rows drawn, waiting for a worker */
+    struct job *over;                      /* to be given back once the workers have work again */
     size_t n_jobs;
     uint64_t queue_rows, queue_evaluations;
     void (*ready)(void *arg, int rc);
@@ -111,9 +112,15 @@ static void job_free_rows(struct job *job)
     job->is_drawn = NULL;
 }
 
-/* The job has its outcome and no worker holds a part of it: give it back. */
+/* The job has its outcome and no worker holds a part of it: give it back, but answer nobody while a
+ * worker waits. */
 static void job_release(struct scheduler *s, struct job *job)
 {
+    if (s->is_settling) {
+        job->finish_next = s->over;
+        s->over = job;
+        return;
+    }
     job_free_rows(job);
     fair_queue_leave(&job->model->queue.jobs, job);
     let_go(s, job->model);
@@ -346,6 +353,11 @@ static void worker_after(uv_work_t *work, int status)
     }
     s->is_settling = false;
     scheduler_pump(s);
+    while (s->over) {
+        struct job *job = s->over;
+        s->over = job->finish_next;
+        job_release(s, job);
+    }
 }
 
 /* ---- work goes out -------------------------------------------------------------------------- */
