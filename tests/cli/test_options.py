@@ -176,7 +176,7 @@ def test_flag_beats_variable_beats_default(sample):
         done = sample("--label", 1, "--sampler", "ddim", "-o", "x.png", *arguments, env=env)
         return int(re.search(r"ddim (\d+) steps", done.stdout)[1])
 
-    assert steps() == 10
+    assert steps() == 7
     assert steps(env={"DENOISED_STEPS": "3"}) == 3
     assert steps("--steps", "2", env={"DENOISED_STEPS": "3"}) == 2
     assert steps("--steps=2", env={"DENOISED_STEPS": "nonsense"}) == 2

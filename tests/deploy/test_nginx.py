@@ -117,7 +117,7 @@ def proxy(tmp_path_factory, daemon):
 
 
 def drawn(daemon):
-    return daemon.metric('images_total{sampler="ipndm"}')
+    return daemon.metric('images_total{sampler="heun"}')
 
 
 def test_a_picture_by_url_is_drawn_once(daemon, proxy):

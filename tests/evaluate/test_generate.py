@@ -41,9 +41,9 @@ def few_step_model(path):
 def test_resolved(program, tmp_path):
     default = program.resolve(Settings())
     assert (default.model, default.sampler, default.steps, default.guidance_scale) == (
-        "mnist", "ipndm", 10, 1.4)
-    assert default.evaluations == 20, "a guided step is two"
-    assert default.name() == "mnist: ipndm, 10 steps, guidance 1.4"
+        "mnist", "heun", 7, 1.4)
+    assert default.evaluations == 14, "a guided step is two"
+    assert default.name() == "mnist: heun, 7 steps, guidance 1.4"
     other = program.resolve(Settings(sampler="ddim", steps=3, guidance_scale=1, eta=0.5))
     assert (other.sampler, other.steps, other.evaluations, other.eta) == ("ddim", 3, 3, 0.5)
     assert other.digest == default.digest
@@ -55,7 +55,7 @@ def test_resolved(program, tmp_path):
 def test_evaluations_of_an_interval(program, cache):
     some = program.resolve(Settings(steps=10, guidance_interval=(0.3, 0.7)))
     assert some.evaluations == 14
-    assert some.name() == "mnist: ipndm, 10 steps, guidance 1.4 in 0.3..0.7"
+    assert some.name() == "mnist: heun, 10 steps, guidance 1.4 in 0.3..0.7"
     none = Settings(steps=4, guidance_interval=(0.1, 0.2))
     assert program.resolve(none).evaluations == 4, "it lies between two steps"
     assert program.resolve(Settings(guidance_interval=(0, 1))) == program.resolve(Settings())
@@ -72,7 +72,7 @@ def test_drawn_once(program, cache, tmp_path):
     broken = Program(program.binary, ["--no-such-flag"])
     again, _ = broken.draw(settings, 20, 5)
     np.testing.assert_array_equal(again, images)
-    same, _ = broken.draw(Settings(sampler="ipndm", steps=2), 20, 5)
+    same, _ = broken.draw(Settings(sampler="heun", steps=2), 20, 5)
     assert same.tobytes() == images.tobytes()
     for changed in ((Settings(steps=3), 20, 5), (settings, 30, 5), (settings, 20, 6)):
         with pytest.raises(Exception, match="no-such-flag"):
