@@ -5,7 +5,9 @@ import statistics
 from tools.bench.engines import program
 from tools.bench.load.daemon import BINARY, Daemon
 
-PLAIN = {"label": 7, "guidance_scale": 1}  # one evaluation a step, as `denoised bench` counts
+STEPS = 20
+GUIDED = {"label": 7, "steps": STEPS}
+PLAIN = {**GUIDED, "guidance_scale": 1}  # one evaluation a step, as `denoised bench` counts
 SHORT = {"label": 7, "steps": 10}
 LONG = {"label": 7, "steps": 1000, "sampler": "ddpm"}
 PERCENTILES = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "p99_9": 0.999}
@@ -29,22 +31,23 @@ def throughput(seconds, rounds=3):
     """Served against `denoised bench` at the same batch and threads: pairs, one after the other."""
     results = []
     with Daemon() as daemon:
-        batching = daemon.capabilities()["batching"]
-        steps = daemon.capabilities()["defaults"]["steps"]
+        capabilities = daemon.capabilities()
+        batching = capabilities["batching"]
         batch = next(iter(batching["evaluations"].values()))
         for _ in range(rounds):
             engine = bench(batch, batching["workers"], seconds)
             before = daemon.metrics()
             plain = daemon.wrk(PLAIN, seconds)["per_s"]
             grown = growth(before, daemon.metrics())
-            results.append({"bench_images_per_s": engine / steps, "served_images_per_s": plain,
+            results.append({"bench_images_per_s": engine / STEPS, "served_images_per_s": plain,
+                            "guided_images_per_s": daemon.wrk(GUIDED, seconds)["per_s"],
                             "default_images_per_s": daemon.wrk({"label": 7}, seconds)["per_s"],
-                            "ratio": plain * steps / engine, "overhead": overhead(grown),
+                            "ratio": plain * STEPS / engine, "overhead": overhead(grown),
                             "steps_an_item": grown["step_duration_seconds_count"] /
                             grown["step_items_total"]})
     median = {key: statistics.median(r[key] for r in results) for key in results[0]}
     return {"batch": batch, "max_batch": batching["max_batch"], "workers": batching["workers"],
-            "steps": steps, **median}
+            "steps": STEPS, "default_steps": capabilities["defaults"]["steps"], **median}
 
 
 def single_row(rounds=3):
