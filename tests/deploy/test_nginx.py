@@ -208,7 +208,7 @@ def logged(daemon, request_id):
 def test_a_clients_own_request_id_arrives(daemon, proxy):
     assert proxy.get("/version", **{"X-Request-Id": "mine-1"})[1]["X-Request-Id"] == "mine-1"
     logged(daemon, "mine-1")
-    assert " mine-1 " in (proxy.folder / "access").read_text()
+    wait_for(lambda: " mine-1 " in (proxy.folder / "access").read_text(), "the proxy's log line")
     strange = "not an id"  # the daemon would not take it either
     assert len(proxy.get("/version", **{"X-Request-Id": strange})[1]["X-Request-Id"]) == 32
 
