@@ -7,8 +7,8 @@
 #include "server/system/processors.h"
 #include "server/system/resources.h"
 
-#define POOL_MAX 1024 /* libuv's */
-#define POOL_MORE 2   /* threads than workers */
+#define WORKERS_MAX 1024
+#define POOL 2 /* libuv's: one reads models while workers step, one makes renderings */
 
 /* Have what the daemon needs, or say what is missing. */
 static int take_resources(struct server *server)
@@ -17,8 +17,8 @@ static int take_resources(struct server *server)
     uint32_t wanted = server->http_context.max_connections;
     if (resources_take_descriptors(&server->http_context.max_connections, error, sizeof error) !=
             0 ||
-        resources_check_threads(server->service.serving.n_workers + POOL_MORE, error,
-                                sizeof error) != 0) {
+        resources_check_threads(server->service.serving.n_workers + POOL, error, sizeof error) !=
+            0) {
         log_event(&server->service.log, LOG_ERROR, "resources_failed", LOG_S("reason", error));
         return -1;
     }
@@ -55,13 +55,11 @@ int cmd_serve(const struct options *options)
         .service.serving.n_workers =
             options->workers > 0 ? (uint32_t)options->workers : (uint32_t)processors.usable,
     };
-    if (server.service.serving.n_workers > POOL_MAX - POOL_MORE) {
-        server.service.serving.n_workers = POOL_MAX - POOL_MORE;
+    if (server.service.serving.n_workers > WORKERS_MAX) {
+        server.service.serving.n_workers = WORKERS_MAX;
     }
-    /* Two more than workers: one reads models while they step, one makes renderings. libuv reads it
-     * when the first work is queued. */
-    char pool[16];
-    snprintf(pool, sizeof pool, "%u", server.service.serving.n_workers + POOL_MORE);
+    char pool[16]; /* libuv reads it when the first work is queued */
+    snprintf(pool, sizeof pool, "%d", POOL);
     if (setenv("UV_THREADPOOL_SIZE", pool, 1) != 0) {
         log_event(&server.service.log, LOG_ERROR, "resources_failed",
                   LOG_S("reason", "out of memory"));

@@ -36,7 +36,7 @@
 #define BRIEF_S 2e-3 /* the way through the loop thread takes a tenth of a millisecond */
 
 struct scheduler {
-    uv_loop_t *loop;
+    uv_async_t back; /* of workers; keeps the loop alive while one is at work */
     struct metrics *metrics;
     struct served_model_list models; /* the one to go first is the first; some are retired */
     struct fair_clock clock;
@@ -329,12 +329,8 @@ static void after_warm(struct scheduler *s, struct worker *w)
     }
 }
 
-static void worker_after(uv_work_t *work, int status)
+static void worker_after(struct scheduler *s, struct worker *w)
 {
-    struct worker *w = work->data;
-    struct scheduler *s = w->scheduler;
-    (void)status; /* never canceled */
-    w->busy = false;
     s->n_busy--;
     s->metrics->handover_seconds += 1e-9 * (double)(w->started_ns - w->free_ns);
     s->metrics->step_items += w->kind == WORK_STEP;
@@ -360,23 +356,28 @@ static void worker_after(uv_work_t *work, int status)
     }
 }
 
-/* ---- work goes out -------------------------------------------------------------------------- */
-
-static void worker_work(uv_work_t *work)
+static void on_back(uv_async_t *back)
 {
-    worker_run(work->data);
+    struct scheduler *s = back->data;
+    for (uint32_t i = 0; i < s->n_workers; i++) {
+        if (worker_take_back(&s->workers[i])) {
+            worker_after(s, &s->workers[i]);
+        }
+    }
+    if (s->n_busy == 0) {
+        uv_unref((uv_handle_t *)&s->back);
+    }
 }
+
+/* ---- work goes out -------------------------------------------------------------------------- */
 
 static void worker_start(struct scheduler *s, struct worker *w, enum work_kind kind)
 {
     w->kind = kind;
-    w->busy = true;
     w->free_ns = w->free_ns ? w->free_ns : uv_hrtime();
-    w->work.data = w;
     s->n_busy++;
-    int rc = uv_queue_work(s->loop, &w->work, worker_work, worker_after);
-    assert(rc == 0); /* fails only without a callback */
-    (void)rc;
+    uv_ref((uv_handle_t *)&s->back);
+    worker_begin(w);
 }
 
 static void start_finish(struct scheduler *s, struct worker *w)
@@ -579,7 +580,7 @@ int scheduler_open(struct scheduler **out, const struct options *options, uint32
         if (worker_open(w, s->n_workers, (uint32_t)options->max_batch) != 0) {
             break;
         }
-        w->scheduler = s;
+        w->back = &s->back;
         w->models = &s->models;
         s->n_workers++;
     }
@@ -614,7 +615,10 @@ const struct served_model_list *scheduler_models(const struct scheduler *s)
 void scheduler_warm(struct scheduler *s, uv_loop_t *loop, void (*ready)(void *arg, int rc),
                     void *arg)
 {
-    s->loop = loop;
+    int rc = uv_async_init(loop, &s->back, on_back);
+    assert(rc == 0); /* a loop has one of its own from the beginning, and what it needs for more */
+    (void)rc;
+    s->back.data = s;
     s->ready = ready;
     s->ready_arg = arg;
     s->metrics->workers = s->n_workers;

@@ -71,7 +71,7 @@ double scheduler_job_s(const struct scheduler *s, const struct job *job);
 /* Seconds until all admitted work is done, by the same. At least 1. */
 uint32_t scheduler_eta_s(const struct scheduler *s);
 
-/* No job may be left. NULL allowed. */
+/* No job may be left, and the loop's handles must be closed. NULL allowed. */
 void scheduler_close(struct scheduler *s);
 
 #endif

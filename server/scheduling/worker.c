@@ -1,27 +1,9 @@
 #include "server/scheduling/worker.h"
 
+#include <signal.h>
 #include <stdlib.h>
 
 #define WARM_SECONDS 0.3 /* for all models together */
-
-int worker_open(struct worker *w, uint32_t number, uint32_t max_batch)
-{
-    *w = (struct worker){.number = number};
-    w->batch = calloc(max_batch, sizeof *w->batch);
-    w->step_rows = calloc(max_batch, sizeof *w->step_rows);
-    if (!w->batch || !w->step_rows) {
-        worker_close(w);
-        return DN_ENOMEM;
-    }
-    return 0;
-}
-
-void worker_close(struct worker *w)
-{
-    free(w->batch);
-    free(w->step_rows);
-    *w = (struct worker){.number = 0};
-}
 
 static int worker_warm(struct worker *w)
 {
@@ -121,7 +103,7 @@ static void worker_step_and_finish(struct worker *w)
     }
 }
 
-void worker_run(struct worker *w)
+static void worker_run(struct worker *w)
 {
     w->started_ns = uv_hrtime();
     w->error = 0;
@@ -137,4 +119,92 @@ void worker_run(struct worker *w)
         break;
     }
     w->ended_ns = uv_hrtime();
+}
+
+/* ---- the thread ----------------------------------------------------------------------------- */
+
+static void worker_main(void *arg)
+{
+    struct worker *w = arg;
+    sigset_t all;
+    sigfillset(&all);
+    pthread_sigmask(SIG_BLOCK, &all, NULL); /* they are the loop thread's */
+    uv_mutex_lock(&w->mutex);
+    while (!w->is_closing) {
+        if (!w->has_work) {
+            uv_cond_wait(&w->begun, &w->mutex);
+            continue;
+        }
+        w->has_work = false;
+        uv_mutex_unlock(&w->mutex);
+        worker_run(w);
+        uv_mutex_lock(&w->mutex);
+        w->is_back = true;
+        uv_async_send(w->back); /* still locked: who knows that it is back may close the loop */
+    }
+    uv_mutex_unlock(&w->mutex);
+}
+
+int worker_open(struct worker *w, uint32_t number, uint32_t max_batch)
+{
+    *w = (struct worker){.number = number};
+    w->batch = calloc(max_batch, sizeof *w->batch);
+    w->step_rows = calloc(max_batch, sizeof *w->step_rows);
+    if (!w->batch || !w->step_rows) {
+        goto fail_memory;
+    }
+    if (uv_mutex_init(&w->mutex) != 0) {
+        goto fail_memory;
+    }
+    if (uv_cond_init(&w->begun) != 0) {
+        goto fail_mutex;
+    }
+    if (uv_thread_create(&w->thread, worker_main, w) != 0) {
+        goto fail_cond;
+    }
+    return 0;
+
+fail_cond:
+    uv_cond_destroy(&w->begun);
+fail_mutex:
+    uv_mutex_destroy(&w->mutex);
+fail_memory:
+    free(w->batch);
+    free(w->step_rows);
+    return DN_ENOMEM;
+}
+
+void worker_close(struct worker *w)
+{
+    uv_mutex_lock(&w->mutex);
+    w->is_closing = true;
+    uv_cond_signal(&w->begun);
+    uv_mutex_unlock(&w->mutex);
+    uv_thread_join(&w->thread);
+    uv_cond_destroy(&w->begun);
+    uv_mutex_destroy(&w->mutex);
+    free(w->batch);
+    free(w->step_rows);
+}
+
+void worker_begin(struct worker *w)
+{
+    w->busy = true;
+    uv_mutex_lock(&w->mutex);
+    w->has_work = true;
+    uv_cond_signal(&w->begun);
+    uv_mutex_unlock(&w->mutex);
+}
+
+bool worker_take_back(struct worker *w)
+{
+    if (!w->busy) {
+        return false;
+    }
+    uv_mutex_lock(&w->mutex);
+    bool is_back = w->is_back;
+    w->is_back = false;
+    uv_mutex_unlock(&w->mutex);
+    w->busy = !is_back;
+    return is_back;
 }

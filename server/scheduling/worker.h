@@ -1,10 +1,13 @@
 /*
- * A worker: the right to use one thread of libuv's pool, and the memory for it.
+ * A worker: a thread that computes, and the memory for it.
  *
- * The loop thread fills in the work of an idle worker and starts it; the pool's thread does the
+ * The loop thread fills in the work of an idle worker and begins it; the worker's thread does the
  * work and touches nothing but the worker, the rows it was handed, and through ops their images;
- * then the loop thread has the worker back. No locks: uv_queue_work orders the two. While a worker
- * is at work, the loop thread sets nothing but `recall` and reads what it filled in itself.
+ * then the loop thread has the worker back. While a worker is at work, the loop thread sets nothing
+ * but `recall` and reads what it filled in itself.
+ *
+ * The thread is the worker's own, not one of libuv's pool, whose threads take turns: each piece of
+ * work would begin on another one, far from the workspace in its cache.
  */
 #ifndef SERVER_SCHEDULING_WORKER_H
 #define SERVER_SCHEDULING_WORKER_H
@@ -29,10 +32,13 @@ struct batch_row {
 };
 
 struct worker {
-    uv_work_t work;
-    struct scheduler *scheduler;
-    bool busy;
-    uint32_t number; /* of its workspace in each model */
+    uv_thread_t thread;
+    uv_mutex_t mutex; /* of the next two lines */
+    uv_cond_t begun;
+    bool has_work, is_back, is_closing;
+    uv_async_t *back; /* tells the loop thread that a worker is back */
+    bool busy;        /* it was begun and not taken back */
+    uint32_t number;  /* of its workspace in each model */
     const struct served_model_list *models;
 
     enum work_kind kind;
@@ -57,12 +63,17 @@ struct worker {
     struct job *job;
 };
 
-/* Take the memory for batches of up to `max_batch` rows. Any thread. Returns 0 or DN_ENOMEM, and
- * then there is nothing to close. */
+/* Take the memory for batches of up to `max_batch` rows, and a thread. Any thread. Returns 0 or
+ * DN_ENOMEM, and then there is nothing to close. */
 int worker_open(struct worker *w, uint32_t number, uint32_t max_batch);
+
+/* It must be idle. */
 void worker_close(struct worker *w);
 
-/* Do the work, on the pool's thread. */
-void worker_run(struct worker *w);
+/* Have the work done that was filled in. `back` must be set. */
+void worker_begin(struct worker *w);
+
+/* Is the worker back? Then it is idle again. */
+bool worker_take_back(struct worker *w);
 
 #endif

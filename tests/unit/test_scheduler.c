@@ -13,7 +13,6 @@
 
 #define MODEL "models/mnist.safetensors"
 #define HOLD_S 0.02 /* the scheduler's HOLD_NS */
-#define POOL 2      /* threads of libuv's pool */
 
 /* One scheduler; uv_run() returns when nothing is at work any more. */
 struct fixture {
@@ -35,8 +34,12 @@ struct test_job {
     void *context;
 };
 
+static uv_rwlock_t gate; /* who has it for writing keeps workers from beginning rows */
+
 static struct dn_row_params test_row_params(const struct job *job, size_t i)
 {
+    uv_rwlock_rdlock(&gate);
+    uv_rwlock_rdunlock(&gate);
     struct dn_row_params params = ((const struct test_job *)job)->params;
     params.index = (uint32_t)i;
     return params;
@@ -107,6 +110,12 @@ static void open_fixture(struct fixture *f, uint32_t n_workers, int max_batch)
     assert_in_range(f->model->batch_limit, 2, (uint32_t)max_batch);
 }
 
+static void close_handle(uv_handle_t *handle, void *arg)
+{
+    (void)arg;
+    uv_close(handle, NULL);
+}
+
 static void close_fixture(struct fixture *f)
 {
     assert_true(scheduler_is_idle(f->scheduler));
@@ -114,9 +123,11 @@ static void close_fixture(struct fixture *f)
     assert_int_equal(f->metrics.queue_evaluations, 0);
     assert_int_equal(f->model->queue.waiting_evaluations, 0);
     assert_int_equal(f->model->queue.running_evaluations, 0);
+    uv_walk(&f->loop, close_handle, NULL);
+    uv_run(&f->loop, UV_RUN_DEFAULT);
+    assert_int_equal(uv_loop_close(&f->loop), 0);
     scheduler_close(f->scheduler);
     served_model_free(f->model);
-    assert_int_equal(uv_loop_close(&f->loop), 0);
 }
 
 static void submit_within(struct fixture *f, struct test_job *t, const struct job_ops *job_ops,
@@ -155,39 +166,11 @@ static void check_succeeded(const struct test_job *t)
     assert_int_equal(t->job.steps_done, (uint64_t)t->job.n_rows * t->job.steps);
 }
 
-/* Keep the pool's threads from beginning, so that a test can do several things "at once". */
-struct barrier {
-    uv_work_t works[POOL];
-    uv_sem_t semaphore;
-};
-
-static void barrier_wait(uv_work_t *work)
+/* After uv_rwlock_wrlock(&gate), so that a test can do several things "at once". */
+static void gate_open_and_run(struct fixture *f)
 {
-    uv_sem_wait(&((struct barrier *)work->data)->semaphore);
-}
-
-static void barrier_passed(uv_work_t *work, int status)
-{
-    (void)work;
-    assert_int_equal(status, 0);
-}
-
-static void barrier_close(struct fixture *f, struct barrier *b)
-{
-    assert_int_equal(uv_sem_init(&b->semaphore, 0), 0);
-    for (size_t i = 0; i < POOL; i++) {
-        b->works[i].data = b;
-        assert_int_equal(uv_queue_work(&f->loop, &b->works[i], barrier_wait, barrier_passed), 0);
-    }
-}
-
-static void barrier_open_and_run(struct fixture *f, struct barrier *b)
-{
-    for (size_t i = 0; i < POOL; i++) {
-        uv_sem_post(&b->semaphore);
-    }
+    uv_rwlock_wrunlock(&gate);
     uv_run(&f->loop, UV_RUN_DEFAULT);
-    uv_sem_destroy(&b->semaphore);
 }
 
 static uint64_t count_of(const struct histogram *h)
@@ -241,13 +224,12 @@ static void test_a_canceled_batch_comes_back_after_its_step(void **state)
     (void)state;
     struct fixture f;
     struct test_job t = {.n_done = 0};
-    struct barrier barrier;
     open_fixture(&f, 1, 2);
-    barrier_close(&f, &barrier);
+    uv_rwlock_wrlock(&gate);
     submit(&f, &t, &ops, 3, 1000, 1);
     scheduler_cancel(f.scheduler, &t.job, REASON_DISCONNECT);
     assert_int_equal(t.n_done, 0); /* a worker has its rows */
-    barrier_open_and_run(&f, &barrier);
+    gate_open_and_run(&f);
     assert_int_equal(t.n_done, 1);
     assert_int_equal(t.job.state, JOB_CANCELED);
     assert_int_equal(t.n_encoded, 0);
@@ -276,14 +258,13 @@ static void test_a_small_job_joins_at_the_next_step(void **state)
     } cases[] = {{1, 8, 1 + 3}, {6, 2, 2 + 2}, {1, 40, 1}, {6, 40, 2}};
     for (size_t i = 0; i < 4; i++) {
         struct fixture f;
-        struct barrier barrier;
         struct test_job large = {.n_done = 0};
         struct test_job small = {.on_done = note_steps_of_other, .context = &large};
         open_fixture(&f, 1, 2);
-        barrier_close(&f, &barrier);
+        uv_rwlock_wrlock(&gate);
         submit(&f, &large, &ops, cases[i].n_rows, cases[i].steps, 1);
         submit(&f, &small, &ops, 1, 3, 1);
-        barrier_open_and_run(&f, &barrier);
+        gate_open_and_run(&f);
         check_succeeded(&large);
         check_succeeded(&small);
         assert_int_equal(large.n_stepped, cases[i].steps_beside);
@@ -433,15 +414,14 @@ static void test_small_jobs_do_not_starve_a_large_one(void **state)
     struct fixture f;
     struct test_job large = {.n_done = 0};
     struct crowd crowd = {.large = &large};
-    struct barrier barrier;
     open_fixture(&f, 1, 2);
-    barrier_close(&f, &barrier);
+    uv_rwlock_wrlock(&gate);
     submit(&f, &large, &ops, 1, 16, 1);
     for (size_t i = 0; i < CROWD; i++) {
         crowd.jobs[i] = (struct test_job){.on_done = submit_again, .context = &crowd};
         submit(&f, &crowd.jobs[i], &ops, 1, 2, 1);
     }
-    barrier_open_and_run(&f, &barrier);
+    gate_open_and_run(&f);
     check_succeeded(&large);
     assert_true(crowd.n_done > CROWD); /* there was a stream of them */
     /* It got its share, a quarter; all but the crowd's last jobs ran beside it. */
@@ -463,6 +443,8 @@ int main(void)
         cmocka_unit_test(test_each_model_has_its_own_estimate),
         cmocka_unit_test(test_small_jobs_do_not_starve_a_large_one),
     };
-    setenv("UV_THREADPOOL_SIZE", "2", 1); /* before libuv's first work */
+    if (uv_rwlock_init(&gate) != 0) {
+        return 1;
+    }
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
