@@ -29,15 +29,38 @@ static bool workers_are_idle(const struct server *server)
            renderings_are_idle(&server->service.renderings);
 }
 
+static bool server_is_idle(const struct server *server)
+{
+    bool may_ask = server->late_requests.is_set && server->service.metrics.connections > 0;
+    size_t n_requests = http_requests(server->http) + http_requests(server->admin_http);
+    return workers_are_idle(server) && n_requests == 0 && !may_ask;
+}
+
+/* After the loop has looked at its sockets, and before it does so again: the run of the HTTP
+ * library in which the last request ended may have begun another one since. */
+static void on_turned(uv_check_t *ended)
+{
+    struct server *server = ended->data;
+    uv_idle_stop(&server->ending);
+    uv_check_stop(&server->ended);
+    if (server_is_idle(server)) {
+        server_finish(server);
+    }
+}
+
+static void on_ending(uv_idle_t *ending)
+{
+    (void)ending; /* it is there so that the loop does not sleep */
+}
+
 static void server_check_idle(struct server *server)
 {
     if (server->service.life.state < LIFE_DRAINING || !server->service.serving.scheduler) {
         return; /* a load in progress comes by here when it ends */
     }
-    bool may_ask = server->late_requests.is_set && server->service.metrics.connections > 0;
-    size_t n_requests = http_requests(server->http) + http_requests(server->admin_http);
-    if (workers_are_idle(server) && n_requests == 0 && !may_ask) {
-        server_finish(server);
+    if (server_is_idle(server)) {
+        uv_idle_start(&server->ending, on_ending);
+        uv_check_start(&server->ended, on_turned);
     }
 }
 
@@ -308,7 +331,8 @@ static void server_enter_sandbox(struct server *server)
     }
 }
 
-/* To the pool's threads, which begin while they are held back, signals never go. */
+/* To the pool's threads, which begin while they are held back, signals never go; workers block
+ * them. */
 static void hold_signals(int how)
 {
     sigset_t watched;
@@ -449,6 +473,9 @@ static void server_init_parts(struct server *server)
     server_join_parts(server);
     model_loads_init(&s->loads);
     renderings_init(&s->renderings, &server->loop, &s->life);
+    uv_idle_init(&server->loop, &server->ending);
+    uv_check_init(&server->loop, &server->ended);
+    server->ended.data = server;
     uv_timer_init(&server->loop, &server->stop_timer);
     server->stop_timer.data = server;
     idempotency_init(&s->idempotency, (uint64_t)s->options->idempotency_ttl_s,

@@ -27,7 +27,9 @@ struct server {
     struct http *http;
     struct http *admin_http; /* NULL without --admin-listen */
     uv_signal_t sigterm, sigint, sighup;
-    uv_timer_t stop_timer;      /* the delay of the drain, its limit, then the last answers' */
+    uv_timer_t stop_timer; /* the delay of the drain, its limit, then the last answers' */
+    uv_idle_t ending; /* with ended: what may be the end is looked at when the loop has turned */
+    uv_check_t ended;
     struct alarm late_requests; /* set while a drain waits for what may be on its way */
     struct supervisor supervisor;
     uv_work_t load;
