@@ -7,7 +7,6 @@
 #include "server/system/processors.h"
 #include "server/system/resources.h"
 
-#define WORKERS_MAX 1024
 #define POOL 2 /* libuv's: one reads models while workers step, one makes renderings */
 
 /* Have what the daemon needs, or say what is missing. */
@@ -55,9 +54,6 @@ int cmd_serve(const struct options *options)
         .service.serving.n_workers =
             options->workers > 0 ? (uint32_t)options->workers : (uint32_t)processors.usable,
     };
-    if (server.service.serving.n_workers > WORKERS_MAX) {
-        server.service.serving.n_workers = WORKERS_MAX;
-    }
     char pool[16]; /* libuv reads it when the first work is queued */
     snprintf(pool, sizeof pool, "%d", POOL);
     if (setenv("UV_THREADPOOL_SIZE", pool, 1) != 0) {
