@@ -46,8 +46,11 @@ static void on_check(uv_timer_t *timer)
         }
         c->deadline_ns = 0;
         c->late = true;
-        if (c->phase == PHASE_FRESH || c->phase == PHASE_RECEIVING) {
-            list->late(c);
+        /* One that was opened in advance and not needed is closed without a word. */
+        if (c->phase == PHASE_RECEIVING || (c->phase == PHASE_FRESH && c->framing.n_bytes > 0)) {
+            struct problem problem;
+            problem_set(&problem, PROBLEM_REQUEST_TIMEOUT, "The request did not arrive in time.");
+            list->refuse(c, &problem);
         }
         shutdown(c->fd, SHUT_RDWR);
     }
@@ -68,10 +71,10 @@ static void on_hangups(uv_poll_t *poll, int status, int events)
 }
 
 int connection_list_init(struct connection_list *list, const struct http_context *context,
-                         void (*late)(const struct connection *c))
+                         void (*refuse)(const struct connection *c, const struct problem *why))
 {
     *list = (struct connection_list){
-        .context = context, .late = late, .hangup_fd = epoll_create1(EPOLL_CLOEXEC)};
+        .context = context, .refuse = refuse, .hangup_fd = epoll_create1(EPOLL_CLOEXEC)};
     if (list->hangup_fd < 0) {
         return -1;
     }
@@ -97,6 +100,7 @@ void connection_list_close(struct connection_list *list)
 void connection_list_free(struct connection_list *list)
 {
     close(list->hangup_fd);
+    free(list->by_fd);
 }
 
 static void format_address(const struct sockaddr *peer, char *out, size_t bytes)
@@ -175,12 +179,71 @@ static void watch_peer(const struct connection_list *list, int fd)
     setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &unheard_ms, sizeof unheard_ms);
 }
 
+/* Make room for the descriptor in the table. Returns 0 or -1. */
+static int make_room(struct connection_list *list, int fd)
+{
+    size_t n = list->n_fds ? list->n_fds : 64;
+    while (n <= (size_t)fd) {
+        n *= 2;
+    }
+    if (n == list->n_fds) {
+        return 0;
+    }
+    struct connection **by_fd = realloc(list->by_fd, n * sizeof(struct connection *));
+    if (!by_fd) {
+        return -1;
+    }
+    memset(by_fd + list->n_fds, 0, (n - list->n_fds) * sizeof(struct connection *));
+    list->by_fd = by_fd;
+    list->n_fds = n;
+    return 0;
+}
+
+struct connection *connection_find(const struct connection_list *list, int fd)
+{
+    return fd >= 0 && (size_t)fd < list->n_fds ? list->by_fd[fd] : NULL;
+}
+
+/* What comes next, once all before it is answered, is no request: it is answered here, as the
+ * library does so wrongly or not at all. */
+static void refuse_unreadable(struct connection *c)
+{
+    bool is_next = c->n_requests == c->framing.n_messages + (c->request != NULL);
+    if (is_next && c->phase != PHASE_WORKING && c->phase != PHASE_SENDING && c->framing.fault &&
+        framing_is_unreadable(&c->framing)) {
+        struct problem problem;
+        problem_set(&problem, PROBLEM_INVALID_REQUEST, "%s", c->framing.fault);
+        c->list->refuse(c, &problem);
+        shutdown(c->fd, SHUT_RDWR);
+    }
+}
+
+void connection_received(struct connection *c, const void *bytes, size_t n)
+{
+    framing_read(&c->framing, bytes, n);
+    refuse_unreadable(c);
+}
+
+void connection_request_ended(struct connection *c)
+{
+    c->request = NULL;
+    connection_unwatch(c);
+    connection_enter(c, PHASE_IDLE, 0);
+    refuse_unreadable(c);
+}
+
+const char *connection_fault(const struct connection *c)
+{
+    return c->framing.n_messages + 1 == c->n_requests ? c->framing.fault : NULL;
+}
+
 struct connection *connection_add(struct connection_list *list, int fd, const struct sockaddr *peer)
 {
-    struct connection *c = calloc(1, sizeof *c);
+    struct connection *c = make_room(list, fd) == 0 ? calloc(1, sizeof *c) : NULL;
     if (!c) {
         return NULL;
     }
+    list->by_fd[fd] = c;
     c->list = list;
     c->fd = fd;
     c->origin = origin_of(peer);
@@ -209,6 +272,9 @@ void connection_remove(struct connection *c)
     *(c->prev ? &c->prev->next : &list->head) = c->next;
     if (c->next) {
         c->next->prev = c->prev;
+    }
+    if (list->by_fd[c->fd] == c) {
+        list->by_fd[c->fd] = NULL;
     }
     if (!list->head) {
         uv_timer_stop(&list->timer);

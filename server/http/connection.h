@@ -17,6 +17,7 @@
 #include <stdint.h>
 #include <uv.h>
 
+#include "api/framing.h"
 #include "server/http/http_context.h"
 
 struct request;
@@ -34,9 +35,11 @@ struct connection {
     int fd;
     uint64_t origin; /* see connection_admit(); 0: of this machine, by a Unix socket */
     enum connection_phase phase;
-    uint64_t deadline_ns; /* uv_hrtime, 0 is none */
-    bool late;            /* shut down for lateness */
-    bool looked;          /* for an end of what the client sends, since it is in this phase */
+    uint64_t deadline_ns;   /* uv_hrtime, 0 is none */
+    bool late;              /* shut down for lateness */
+    bool looked;            /* for an end of what the client sends, since it is in this phase */
+    struct framing framing; /* of all that it has sent */
+    uint64_t n_requests;    /* begun */
     struct request *request;
     void (*gone)(struct request *request); /* NULL: nobody watches */
     struct connection *prev, *next;
@@ -44,9 +47,11 @@ struct connection {
 
 struct connection_list {
     const struct http_context *context;
-    /* Say to a client whose request did not arrive in time that it is late. */
-    void (*late)(const struct connection *c);
+    /* Answer a client whose request does not come to its end. */
+    void (*refuse)(const struct connection *c, const struct problem *why);
     struct connection *head;
+    struct connection **by_fd; /* owned */
+    size_t n_fds;
     size_t n_busy; /* receiving, working or sending */
     uv_timer_t timer;
     uint64_t n_refused; /* since the last line in the log about it */
@@ -57,7 +62,7 @@ struct connection_list {
 
 /* Returns 0 or -1 with errno set. */
 int connection_list_init(struct connection_list *list, const struct http_context *context,
-                         void (*late)(const struct connection *c));
+                         void (*refuse)(const struct connection *c, const struct problem *why));
 
 /* No connection comes from here on, and no hang-up is told; free it when the last has gone. */
 void connection_list_close(struct connection_list *list);
@@ -72,6 +77,18 @@ bool connection_admit(struct connection_list *list, const struct sockaddr *peer)
 struct connection *connection_add(struct connection_list *list, int fd,
                                   const struct sockaddr *peer);
 void connection_remove(struct connection *c);
+
+/* The connection with this descriptor, or NULL. */
+struct connection *connection_find(const struct connection_list *list, int fd);
+
+/* The library has received this from it. */
+void connection_received(struct connection *c, const void *bytes, size_t n);
+
+/* A request ended. */
+void connection_request_ended(struct connection *c);
+
+/* What is ambiguous about the request that it has begun, as text; NULL: nothing so far. */
+const char *connection_fault(const struct connection *c);
 
 /* The client's address as text, without its port; "unix" for a Unix socket. */
 void connection_remote(const struct connection *c, char *out, size_t bytes);

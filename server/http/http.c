@@ -77,7 +77,7 @@ static void request_end(struct request *r, bool aborted)
 {
     struct connection *c = r->connection;
     if (r->status == 0) {
-        r->status = c->late ? 408 : 499;
+        r->status = connection_fault(c) ? 400 : c->late ? 408 : 499;
     }
     if (!r->begun) { /* its method is not known */
         r->route.id = -1;
@@ -89,9 +89,7 @@ static void request_end(struct request *r, bool aborted)
         connection_remote(c, peer, sizeof peer);
         log_access(r, peer, aborted, seconds);
     }
-    c->request = NULL;
-    connection_unwatch(c);
-    connection_enter(c, PHASE_IDLE, 0);
+    connection_request_ended(c);
     struct life *life = r->context->life;
     request_free(r);
     life_tell_end(life);
@@ -188,6 +186,24 @@ static void request_identify(struct request *r)
                    r->forwarded_for);
 }
 
+/* A request that two readers could understand in two ways is refused, and its connection with it:
+ * where the next one begins is not known. */
+static enum MHD_Result request_refuse(struct request *r, const char *fault)
+{
+    struct problem problem;
+    problem_set(&problem, PROBLEM_INVALID_REQUEST, "%s", fault);
+    if (r->begun && !r->complete) { /* amid its body, where the library cannot answer */
+        r->status = 400;
+        r->connection->list->refuse(r->connection, &problem);
+        return MHD_NO;
+    }
+    request_reply_problem(r, &problem);
+    if (r->context->life->state < LIFE_LEAVING) { /* then it is there already */
+        request_add_header(r, MHD_HTTP_HEADER_CONNECTION, "close");
+    }
+    return request_send(r);
+}
+
 /* The headers are in. A request that is already known to be refused is still read to its end, so
  * that the answer is not lost in a reset, except where the client waits for "100 Continue". */
 static enum MHD_Result request_begin(struct request *r, const char *method)
@@ -203,9 +219,14 @@ static enum MHD_Result request_begin(struct request *r, const char *method)
     request_identify(r);
     const char *length = request_header(r, MHD_HTTP_HEADER_CONTENT_LENGTH);
     uint64_t announced = length ? strtoull(length, NULL, 10) : 0;
-    r->has_body = announced > 0 || request_header(r, MHD_HTTP_HEADER_TRANSFER_ENCODING);
+    bool is_chunked = request_header(r, MHD_HTTP_HEADER_TRANSFER_ENCODING) != NULL;
+    r->has_body = announced > 0 || is_chunked; /* of chunks there may be none */
     r->body_too_large = announced > (uint64_t)r->context->options->max_body_bytes;
     route_find(&r->route, r->method, r->path, r->is_admin);
+    if (connection_fault(r->connection)) {
+        r->complete = true; /* as much as is read of it */
+        return request_refuse(r, connection_fault(r->connection));
+    }
 
     struct problem problem;
     bool waits = request_header(r, MHD_HTTP_HEADER_EXPECT) != NULL;
@@ -289,6 +310,7 @@ static void *on_request_line(void *cls, const char *uri, struct MHD_Connection *
         return NULL;
     }
     assert(!c->request);
+    c->n_requests++;
     c->request = request_new(http, mhd, c, uri);
     if (c->request) {
         connection_enter(c, PHASE_RECEIVING, 0);
@@ -308,6 +330,10 @@ static enum MHD_Result on_request(void *cls, struct MHD_Connection *mhd, const c
     if (!r->begun) {
         return request_begin(r, method);
     }
+    if (!r->complete && connection_fault(r->connection)) {
+        r->complete = *data_bytes == 0;
+        return request_refuse(r, connection_fault(r->connection));
+    }
     if (*data_bytes > 0) {
         request_receive(r, data, *data_bytes);
         *data_bytes = 0;
@@ -315,6 +341,7 @@ static enum MHD_Result on_request(void *cls, struct MHD_Connection *mhd, const c
     }
     if (!r->complete) {
         r->complete = true;
+        r->has_body = r->body_bytes > 0 || r->body_too_large || r->out_of_memory;
         connection_enter(r->connection, PHASE_WORKING, 0);
         r->context->handlers->run(r);
         if (r->suspended) {
@@ -367,7 +394,8 @@ int http_open(struct http **out, const struct http_context *context, struct list
     if (connection_list_init(&http->connections, context, late_reply_send) != 0) {
         goto stop_library;
     }
-    if (pump_open(&http->pump, context->loop, http->mhd, &context->metrics->connections) != 0) {
+    if (pump_open(&http->pump, context->loop, http->mhd, &http->connections,
+                  &context->metrics->connections) != 0) {
         goto close_connections;
     }
     listener->fd = -1;

@@ -10,8 +10,11 @@
 #include <stdint.h>
 #include <uv.h>
 
+struct connection_list;
+
 struct pump {
     struct MHD_Daemon *mhd;
+    struct connection_list *connections;
     const uint64_t *n_connections; /* the count of those that are open */
     uv_poll_t poll;
     uv_timer_t timer;
@@ -20,7 +23,7 @@ struct pump {
 
 /* Returns 0, or -1 with nothing to close. */
 int pump_open(struct pump *pump, uv_loop_t *loop, struct MHD_Daemon *mhd,
-              const uint64_t *n_connections);
+              struct connection_list *connections, const uint64_t *n_connections);
 
 /* Let the library do what there is to do. */
 void pump_run(struct pump *pump);

@@ -389,10 +389,14 @@ int epoll_ctl(int epoll_fd, int what, int fd, struct epoll_event *event)
                : real_epoll_ctl(epoll_fd, what, fd, event);
 }
 
-ssize_t recv(int fd, void *out, size_t bytes, int flags)
+/* By which the daemon receives for its HTTP library. */
+ssize_t recvfrom(int fd, void *out, size_t bytes, int flags, struct sockaddr *address,
+                 socklen_t *address_bytes)
 {
-    REAL(recv);
-    return fails(RECEIVE, ECONNRESET) ? -1 : real_recv(fd, out, bytes, flags);
+    REAL(recvfrom);
+    return fails(RECEIVE, ECONNRESET)
+               ? -1
+               : real_recvfrom(fd, out, bytes, flags, address, address_bytes);
 }
 
 ssize_t send(int fd, const void *data, size_t bytes, int flags)

@@ -201,6 +201,14 @@ def test_a_slow_request_is_cut_off(start_daemon):
     wait_for(lambda: daemon.metric("http_connections") == 1, "the late ones to be gone")
 
 
+def test_a_connection_opened_in_advance_is_closed_quietly(start_daemon):
+    """Browsers and proxies open some that they may need; a 408 there would be taken for an answer."""
+    daemon = start_daemon("--request-timeout-s", 1)
+    client = daemon.connect()
+    assert client.recv(100) == b""
+    client.close()
+
+
 def test_work_is_not_under_the_clients_limits(start_daemon):
     daemon = start_daemon("--request-timeout-s", 1, "--keepalive-timeout-s", 1)
     body = {"label": 3, "n": 64, "steps": 25, "sampler": "ddpm"}
