@@ -202,13 +202,13 @@ def trajectory(net, config, sampler, steps, guidance, interval, eta, label, seed
     ks = config["sampling"].get("timesteps", {}).get(str(steps)) or diffusion.trailing(steps)
     if sampler == "heun":  # a trailing list of half as many, each but the first twice
         ks = [k for k in diffusion.trailing(steps // 2 + 1) for _ in range(2)][1:steps + 1]
-    levels = diffusion.alphas_cumprod()
+    levels = diffusion.MNIST.alphas
     s = types.SimpleNamespace(x=noise(784, seed, index, 0), eta=eta, past=[],
                               abar=[levels[k].item() for k in ks] + [1.0],
                               noise=lambda: noise(784, seed, index, s.i + 1))
     for s.i, k in enumerate(ks):
         a, sigma = s.abar[s.i]**0.5, (1 - s.abar[s.i])**0.5
-        t = diffusion.network_time(torch.tensor([k]))
+        t = diffusion.MNIST.network_time(torch.tensor([k]))
         v = net(s.x, t, torch.tensor([label]))
         if guidance != 1 and interval[0] <= s.i / steps < interval[1]:
             u = net(s.x, t, torch.tensor([10]))
@@ -245,7 +245,7 @@ def blocks(net):
     x = torch.randn(len(ROWS), 1, 28, 28, generator=g)
     k = torch.tensor([r[0] for r in ROWS])
     label = torch.tensor([r[1] for r in ROWS])
-    net(x, diffusion.network_time(k), label)
+    net(x, diffusion.MNIST.network_time(k), label)
     for i in range(len(ROWS)):
         tensors[f"row{i}.x"] = x[i].permute(1, 2, 0)
         for name, value in taps.items():

@@ -3,6 +3,7 @@
 import csv
 import json
 import struct
+import types
 
 import pytest
 
@@ -30,14 +31,14 @@ def digits():
 def velocity(x, t, label):
     """A teacher whose ODE is known: v of the distribution that is one image, grey by label."""
     k = (t.double() * diffusion.T).round().long() - 1
-    a = diffusion.alphas_cumprod()[k].sqrt().float()[:, None, None, None]
+    a = diffusion.MNIST.alphas[k].sqrt().float()[:, None, None, None]
     s = (1 - a * a).sqrt()
     grey = (label.float() / 10)[:, None, None, None].expand_as(x)
     return a * (x - a * grey) / s - s * grey
 
 
 def shard(digits, number, teacher=velocity, guidance=1.5):
-    return make_shard(teacher, *digits, guidance, 10, seed=1, number=number)
+    return make_shard(teacher, *digits, guidance, seed=1, number=number)
 
 
 def test_trajectories_end_where_the_ode_does(digits):
@@ -47,7 +48,7 @@ def test_trajectories_end_where_the_ode_does(digits):
     assert torch.allclose(made.states[:, -1].float(), grey, atol=1e-3)
     noise = made.states[:, 0].float()
     for j, k in enumerate(LEVELS):  # of one image the ODE keeps the noise
-        a, s = diffusion.level(k)
+        a, s = diffusion.MNIST.level(k)
         assert torch.allclose(made.states[:, j].float(), a * grey + s * noise, atol=0.02)
 
 
@@ -105,9 +106,9 @@ def test_sampling_adds_fresh_noise():
 
     noise = torch.randn(2, 1, 28, 28, generator=torch.Generator().manual_seed(1))
     label = torch.tensor([2, 7])
-    x = diffusion.consistency(net, noise, label, [999, 399], torch.Generator().manual_seed(2))
+    x = diffusion.MNIST.consistency(net, noise, label, [999, 399], torch.Generator().manual_seed(2))
     assert torch.allclose(x[:, 0, 0, 0], label / 10, atol=1e-3)
-    a, s = diffusion.level(399)
+    a, s = diffusion.MNIST.level(399)
     fresh = (seen[1] - a * label[:, None, None, None] / 10) / s
     assert abs(fresh.std().item() - 1) < 0.1  # 1568 values: three deviations are 0.05
     assert abs((fresh * noise).mean().item()) < 0.1
@@ -144,7 +145,8 @@ class Judge:
 
 
 def test_a_resumed_run_is_the_run(digits, tmp_path, monkeypatch):
-    monkeypatch.setattr(consistency, "load_digits", lambda device: digits)
+    monkeypatch.setattr(consistency, "Digits",
+                        lambda device: types.SimpleNamespace(images=digits[0], labels=digits[1]))
     monkeypatch.setattr(quality, "Judge", Judge)
     torch.manual_seed(1)
     torch.save({"ema": UNet().state_dict(), "step": 1}, tmp_path / "base.pt")

@@ -1,10 +1,11 @@
-"""Train the class-conditional MNIST UNet.
+"""Train a model.
 
-    /usr/bin/python3 -m tools.train                  train, or go on from the last checkpoint
+    /usr/bin/python3 -m tools.train --model tiles    train tiles; without --model, mnist
+    /usr/bin/python3 -m tools.train --resume         go on from the last checkpoint
     /usr/bin/python3 -m tools.train --export FILE    write the EMA weights as a model file
 
-One run folder holds checkpoint.pt (model, averages, optimizer, position), loss.csv, loss.png, a
-grid of samples per epoch, and the averages as model files every --snapshot-every epochs. Every
+What each model is trained on, and how, is in recipes.py. One run folder holds checkpoint.pt (model, averages, optimizer, position), loss.csv, loss.png, a
+grid of samples every epoch or few, and the averages as model files every --snapshot-every epochs. Every
 batch is a pure function of (seed, step), so a run that was killed and resumed sees exactly the
 batches of one that was not. Options may change at a --resume; the checkpoint lists the step and the
 recipe of each change.
@@ -23,12 +24,11 @@ from tqdm import tqdm
 
 from tools import mnist
 from tools.train import diffusion, plots
-from tools.train.export import base_config, export
-from tools.train.run import commit_id, load_digits, open_log, save, to_uint8, update_average
-from tools.train.unet import UNet
+from tools.train.export import export
+from tools.train.recipes import RECIPES
+from tools.train.run import commit_id, open_log, save, to_uint8, update_average
 
-NULL_LABEL = 10
-NOT_RECIPE = ("run", "resume", "export", "threads", "max_steps", "snapshot_every")
+NOT_RECIPE = ("model", "run", "resume", "export", "threads", "max_steps", "snapshot_every")
 
 
 def numbers(text):
@@ -37,19 +37,19 @@ def numbers(text):
 
 def parse():
     p = argparse.ArgumentParser(prog="tools.train", description=__doc__.split("\n")[0])
-    p.add_argument("--run", type=pathlib.Path, default=mnist.cache_dir() / "runs" / "mnist",
-                   help="run folder (default: %(default)s)")
+    p.add_argument("--model", choices=RECIPES, default="mnist", help="what to train (default: %(default)s)")
+    p.add_argument("--run", type=pathlib.Path, help="run folder (default: one of the model's name)")
     p.add_argument("--resume", action="store_true",
                    help="go on from the run folder's checkpoint; without it the folder must be new")
-    p.add_argument("--epochs", type=int, default=30)
-    p.add_argument("--batch", type=int, default=128)
-    p.add_argument("--lr", type=float, default=1e-3, help="peak learning rate")
+    p.add_argument("--epochs", type=int, help="these and the next: by default the model's own")
+    p.add_argument("--batch", type=int)
+    p.add_argument("--lr", type=float, help="peak learning rate")
     p.add_argument("--warmup", type=int, default=500, help="steps of linear warm-up")
     p.add_argument("--weight-decay", type=float, default=0.01)
     p.add_argument("--clip", type=float, default=1.0, help="gradient norm limit")
-    p.add_argument("--ema", type=numbers, default=[0.9995],
+    p.add_argument("--ema", type=numbers,
                    help="decays of the averages of the weights; the first is what is drawn and "
-                        "exported (default: 0.9995)")
+                        "exported")
     p.add_argument("--weighting", choices=diffusion.WEIGHTINGS, default="v",
                    help="of the loss over noise levels (default: %(default)s)")
     p.add_argument("--label-drop", type=float, default=0.1)
@@ -61,7 +61,14 @@ def parse():
                    help="write every average as a model file (default: never)")
     p.add_argument("--export", type=pathlib.Path, metavar="FILE",
                    help="write the checkpoint's EMA weights as a model file and leave")
-    return p.parse_args()
+    args = p.parse_args()
+    recipe = RECIPES[args.model]
+    args.run = args.run or mnist.cache_dir() / "runs" / args.model
+    args.epochs = args.epochs or recipe.epochs
+    args.batch = args.batch or recipe.batch
+    args.lr = args.lr or recipe.learning_rate
+    args.ema = args.ema or [recipe.ema]
+    return args
 
 
 def learning_rate(step, total, args):
@@ -72,32 +79,35 @@ def learning_rate(step, total, args):
     return args.lr * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(u, 1.0))))
 
 
-def sample_grid(net, path, device):
-    """A 10x10 grid: a row a digit, 20 steps at guidance 1.5, always from the same noise."""
+def sample_grid(recipe, net, path, device):
+    """Ten of each class, a row a class, 20 steps at guidance 1.5, always from the same noise."""
     g = torch.Generator().manual_seed(7)
-    noise = torch.randn(100, 1, 28, 28, generator=g).to(device)
-    label = torch.arange(10).repeat_interleave(10).to(device)
+    n = len(recipe.classes)
+    noise = torch.randn(10 * n, *recipe.shape, generator=g).to(device)
+    label = torch.arange(n).repeat_interleave(10).to(device)
     net.eval()
-    x = diffusion.dpmpp_2m(net, noise, label, 20, 1.5, NULL_LABEL)
+    x = recipe.process.dpmpp_2m(net, noise, label, 20, 1.5)
     plots.grid(to_uint8(x), 10, path)
 
 
 def main():
     args = parse()
+    model = RECIPES[args.model]
     checkpoint = args.run / "checkpoint.pt"
     if args.export:
         state = torch.load(checkpoint, map_location="cpu")
-        return export(state, args.export, base_config(state))
+        return export(state, args.export, model.config(state))
     if checkpoint.exists() and not args.resume:
         raise SystemExit(f"{checkpoint} exists: give --resume to go on, or another --run folder")
     args.run.mkdir(parents=True, exist_ok=True)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     torch.set_num_threads(args.threads)
 
-    images, labels = load_digits(device)
+    pictures = model.data(device)
     torch.manual_seed(args.seed)
-    net = UNet().to(device)
-    averages = {decay: UNet().to(device) for decay in args.ema}
+    # Channels last is what oneDNN's convolutions work on.
+    net = model.network().to(device, memory_format=torch.channels_last)
+    averages = {decay: model.network().to(device, memory_format=torch.channels_last) for decay in args.ema}
     optimizer = torch.optim.AdamW(net.parameters(), lr=args.lr, betas=(0.9, 0.99),
                                   weight_decay=args.weight_decay)
     step, seconds, recipes, state = 0, 0.0, [], {"averages": {}, "ema": net.state_dict()}
@@ -110,7 +120,7 @@ def main():
         average.load_state_dict(state["averages"].get(decay, state["ema"]))
     ema = averages[args.ema[0]]
 
-    per_epoch = len(images) // args.batch
+    per_epoch = len(pictures.images) // args.batch
     total = args.epochs * per_epoch
     last = min(total, args.max_steps or total)
     recipe = {k: v for k, v in vars(args).items() if k not in NOT_RECIPE}
@@ -132,7 +142,7 @@ def main():
         for decay, weights in state["averages"].items():
             export(state | {"ema": weights},
                    args.run / f"epoch-{step // per_epoch:03d}-ema-{decay}.safetensors",
-                   base_config(state))
+                   model.config(state))
 
     bar = tqdm(total=last, initial=step, unit="step", smoothing=0.02, mininterval=1)
     window, order, saved_at = [], None, time.monotonic()
@@ -142,22 +152,23 @@ def main():
         epoch, i = divmod(step, per_epoch)
         if order is None or i == 0:
             g = torch.Generator().manual_seed(args.seed * 1_000_003 + epoch)
-            order = torch.randperm(len(images), generator=g)
+            order = pictures.order(g)
         g = torch.Generator().manual_seed(args.seed * 1_000_000_007 + step)
         index = order[i * args.batch:(i + 1) * args.batch].to(device)
         n = len(index)
         # Stratified timesteps: one per n-th of the range, so that batches differ less in noise level.
         u = (torch.randperm(n, generator=g) + torch.rand(n, generator=g)) / n
         k = (u * diffusion.T).long().clamp(max=diffusion.T - 1)
-        noise = torch.randn(n, 1, 28, 28, generator=g).to(device)
+        noise = torch.randn(n, *model.shape, generator=g).to(device)
         drop = (torch.rand(n, generator=g) < args.label_drop).to(device)
-        label = torch.where(drop, torch.full_like(labels[index], NULL_LABEL), labels[index])
+        x0, label = pictures.batch(index, g)
+        label = torch.where(drop, torch.full_like(label, model.process.null_label), label)
 
         net.train()
         lr = learning_rate(step, total, args)
         for group in optimizer.param_groups:
             group["lr"] = lr
-        loss = diffusion.v_loss(net, images[index], label, k, noise, autocast, args.weighting)
+        loss = model.process.v_loss(net, x0, label, k, noise, autocast, args.weighting)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(net.parameters(), args.clip)
@@ -179,8 +190,9 @@ def main():
             saved_at = time.monotonic()
             if args.snapshot_every and step // per_epoch % args.snapshot_every == 0:
                 write_snapshots(state)
-            plots.loss_curve(csv_path, args.run / "loss.png")
-            sample_grid(ema, args.run / f"grid-{step // per_epoch:03d}.png", device)
+            if step // per_epoch % model.grid_every == 0 or step == last:
+                plots.loss_curve(csv_path, args.run / "loss.png")
+                sample_grid(model, ema, args.run / f"grid-{step // per_epoch:03d}.png", device)
         elif time.monotonic() - saved_at > 120:
             keep()
             saved_at = time.monotonic()

@@ -28,11 +28,11 @@ from tqdm import tqdm
 from tools import mnist
 from tools.train import diffusion, plots, quality, trajectories
 from tools.train.export import consistency_config, export
-from tools.train.run import commit_id, load_digits, open_log, save, update_average
+from tools.train.recipes import Digits
+from tools.train.run import commit_id, open_log, save, update_average
 from tools.train.trajectories import LEVELS
 from tools.train.unet import UNet
 
-NULL_LABEL = 10
 WEIGHTS = [6] + [1] * (len(LEVELS) - 1)  # how often each level is drawn: one step needs the first most
 # The timesteps of a sample in 1, 2 and 4 evaluations; all of them are LEVELS.
 SCHEDULES = {1: [999], 2: [999, 499], 4: [999, 799, 699, 499]}
@@ -107,13 +107,12 @@ def make_teacher(state, device, autocast):
 
 def train(args, device):
     autocast = torch.autocast(device.type, torch.bfloat16, enabled=not args.fp32)
-    images, labels = load_digits(device)
+    digits = Digits(device)
     base = torch.load(args.base, map_location=device)
     teacher = make_teacher(base, device, autocast)
 
     def make(number):
-        return trajectories.make_shard(teacher, images, labels, args.guidance, NULL_LABEL,
-                                       args.seed, number)
+        return trajectories.make_shard(teacher, digits.images, digits.labels, args.guidance, args.seed, number)
 
     pool = trajectories.Pool(args.trajectories or args.run / "trajectories", make)
     if args.generate:
@@ -157,7 +156,7 @@ def train(args, device):
         plots.quality_curve(args.run / "quality.csv", args.run / "quality.png")
 
     if step == 0:
-        figures.writerow([0, 0] + judge.teacher(teacher, 10, args.guidance, NULL_LABEL)[0])
+        figures.writerow([0, 0] + judge.teacher(teacher, 10, args.guidance)[0])
     last = min(args.steps, args.max_steps or args.steps)
     bar = tqdm(total=last, initial=step, unit="step", smoothing=0.02, mininterval=1)
     window, saved_at = [], time.monotonic()
@@ -171,7 +170,7 @@ def train(args, device):
             group["lr"] = learning_rate(step, args)
         net.train()
         with autocast:
-            estimate = diffusion.denoised(net, here, torch.tensor(LEVELS)[j], label)
+            estimate = diffusion.MNIST.denoised(net, here, torch.tensor(LEVELS)[j], label)
         loss = huber(estimate.float() - image)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()

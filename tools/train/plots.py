@@ -11,10 +11,10 @@ from PIL import Image
 
 
 def grid(images, columns, path, scale=2):
-    """Write uint8 images [N,H,W] as one PNG of `columns` columns, each pixel `scale` wide."""
-    n, h, w = images.shape
+    """Write uint8 images [N,H,W] or [N,H,W,3] as one PNG of `columns` columns, each pixel `scale` wide."""
+    n, h, w = images.shape[:3]
     rows = -(-n // columns)
-    sheet = np.zeros((rows * h, columns * w), np.uint8)
+    sheet = np.zeros((rows * h, columns * w) + images.shape[3:], np.uint8)
     for i, image in enumerate(images):
         y, x = divmod(i, columns)
         sheet[y * h:(y + 1) * h, x * w:(x + 1) * w] = image

@@ -35,13 +35,13 @@ class Judge:
     def student(self, net, ks):
         """CSV fields from `sampler` on, and the images."""
         figures, images = self._rows(
-            lambda noise, label, g: diffusion.consistency(net, noise, label, ks, g))
+            lambda noise, label, g: diffusion.MNIST.consistency(net, noise, label, ks, g))
         return ["consistency", len(ks), " ".join(map(str, ks))] + figures, images
 
-    def teacher(self, net, steps, guidance, null_label):
+    def teacher(self, net, steps, guidance):
         """The same of the base model at `steps` guided steps of DPM-Solver++(2M)."""
         def draw(noise, label, _):
-            return diffusion.dpmpp_2m(net, noise, label, steps, guidance, null_label)
+            return diffusion.MNIST.dpmpp_2m(net, noise, label, steps, guidance)
 
         figures, images = self._rows(draw)
         evaluations = steps * (1 if guidance == 1 else 2)

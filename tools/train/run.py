@@ -1,4 +1,4 @@
-"""What the trainers share: data, a run folder's checkpoint and log, the average of the weights."""
+"""What the trainers share: a run folder's checkpoint and log, the average of the weights."""
 
 import os
 import subprocess
@@ -6,19 +6,11 @@ import subprocess
 import numpy as np
 import torch
 
-from tools import mnist
-
-
-def load_digits(device):
-    """The training digits: images fp32 [N,1,28,28] in [-1, 1], labels int64 [N]."""
-    images, labels = mnist.load("train")
-    images = torch.from_numpy(images.astype(np.float32) / 127.5 - 1)[:, None].to(device)
-    return images, torch.from_numpy(labels.astype(np.int64)).to(device)
-
 
 def to_uint8(images):
-    """[N,1,H,W] in [-1, 1] -> uint8 [N,H,W], rounded as the program rounds them."""
-    return ((images.cpu().numpy() + 1) * 127.5).round().astype(np.uint8)[:, 0]
+    """[N,C,H,W] in [-1, 1] -> uint8 [N,H,W], or [N,H,W,C] of several channels, rounded as the program rounds them."""
+    pixels = ((images.cpu().numpy() + 1) * 127.5).round().astype(np.uint8)
+    return pixels[:, 0] if pixels.shape[1] == 1 else pixels.transpose(0, 2, 3, 1)
 
 
 def save(path, state):

@@ -34,7 +34,7 @@ def shard_start(number):
     return 0 if number % 2 == 0 else 1 + number // 2 % (len(LEVELS) - 1)
 
 
-def make_shard(teacher, images, labels, guidance, null_label, seed, number):
+def make_shard(teacher, images, labels, guidance, seed, number):
     """Shard `number`. teacher: the network or a function like it; images [M,1,H,W] in its range and
     labels [M]: the real digits."""
     g = torch.Generator().manual_seed(seed * 1_000_003 + number)
@@ -43,15 +43,15 @@ def make_shard(teacher, images, labels, guidance, null_label, seed, number):
     start = shard_start(number)
     x, label = noise, labels[pick].cpu()
     if start > 0:
-        a, s = diffusion.level(LEVELS[start])
+        a, s = diffusion.MNIST.level(LEVELS[start])
         x = a * images[pick].cpu() + s * noise
     ks = [k for k in diffusion.trailing(SOLVER_STEPS) if k <= LEVELS[start]]
     kept = [i for i, k in enumerate(ks) if k in LEVELS] + [len(ks)]
     blocks = []
     device = images.device
     for at in range(0, SHARD, BLOCK):
-        walk = diffusion.dpmpp_2m_states(teacher, x[at:at + BLOCK].to(device),
-                                         label[at:at + BLOCK].to(device), ks, guidance, null_label)
+        walk = diffusion.MNIST.dpmpp_2m_states(teacher, x[at:at + BLOCK].to(device),
+                                               label[at:at + BLOCK].to(device), ks, guidance)
         states = list(walk)
         blocks.append(torch.stack([states[i].cpu().half() for i in kept], dim=1))
     return Shard(start, torch.cat(blocks), label)
