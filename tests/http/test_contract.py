@@ -138,11 +138,12 @@ def target_of(op, path=None, query=None):
 
 
 def body_of(op, world):
-    """(media type, body) as in the operation's first example; (None, None) where it takes none."""
+    """(media type, body) as in the operation's first example without an id; (None, None) where it takes none."""
     for media_type, content in op.body_types.items():
         if media_type == "image/png":
             return media_type, world.picture()
-        example = next(iter(content["examples"].values()))["value"]
+        values = (example["value"] for example in content["examples"].values())
+        example = next(value for value in values if "id" not in value)  # one that makes a job each time
         return media_type, json.dumps(example).encode()
     return None, None
 
@@ -369,8 +370,11 @@ def test_no_provocation_is_stale():
 
 # What a parameter goes with; one that needs nothing is asked for alone.
 COMPANIONS = {"eta": {"sampler": "ddim"}}
-# Of those that have no example, which /docs would send together with all others.
-EXAMPLES = {"preset": "turbo"}
+# Of those that have no example: /docs would send each that has one, together with all others, and again the next time.
+EXAMPLES = {"preset": "turbo", "index": 0, "steps": 5, "sampler": "ddim", "guidance_scale": 1.5,
+            "guidance_interval": [0.2, 0.8], "eta": 0.5, "frames": 3, "frame_ms": 100, "model": "mnist",
+            "limit": 2, "cursor": "5", "status": "succeeded", "wait": 1, "Last-Event-ID": "1", "Prefer": "wait=60",
+            "Idempotency-Key": '"7f3c6ab0-5d0a-4c0e-9f3a-2b1d8f6f0a11"'}
 PARAMETERS = [(op.id, p["name"]) for op in contract.OPERATIONS for p in op.parameters]
 
 
