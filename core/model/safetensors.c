@@ -9,6 +9,7 @@
 
 #include "core/base/error.h"
 #include "core/base/memory.h"
+#include "core/model/file_kind.h"
 #include "core/model/utf8.h"
 
 #define CONFIG_KEY "denoised.config"
@@ -23,9 +24,40 @@ static int compare_names(const void *a, const void *b)
 static int compare_data(const void *a, const void *b)
 {
     const struct dn_tensor *x = a, *y = b;
-    if (x->data != y->data)
-        return x->data < y->data ? -1 : 1;
-    return (x->count > y->count) - (x->count < y->count);
+    if (x->bytes != y->bytes)
+        return x->bytes < y->bytes ? -1 : 1;
+    return (x->n_bytes > y->n_bytes) - (x->n_bytes < y->n_bytes);
+}
+
+static const struct {
+    const char *name;
+    size_t bytes; /* a value */
+} types[] = {
+    [DN_TENSOR_F32] = {"F32", 4}, [DN_TENSOR_F16] = {"F16", 2}, [DN_TENSOR_BF16] = {"BF16", 2}};
+
+static int type_by_name(const char *name)
+{
+    for (size_t i = 0; i < sizeof types / sizeof *types; i++)
+        if (strcmp(types[i].name, name) == 0)
+            return (int)i;
+    return -1;
+}
+
+static float float_of_bits(uint32_t bits)
+{
+    float value;
+    memcpy(&value, &bits, sizeof value);
+    return value;
+}
+
+/* IEEE 754 binary16: every value of it is one of fp32. */
+static float float_of_half(uint32_t half)
+{
+    uint32_t sign = (half & 0x8000) << 16, exponent = half >> 10 & 31, fraction = half & 1023;
+    if (exponent == 0) /* too small to be normal, or zero */
+        return float_of_bits(sign | 0x3f800000) * ((float)fraction * 0x1p-24f);
+    uint32_t wide = exponent == 31 ? 255 : exponent - 15 + 127;
+    return float_of_bits(sign | wide << 23 | fraction << 13);
 }
 
 /* Whole number 0..2^53 of a JSON item. */
@@ -82,8 +114,10 @@ static int read_tensor(struct dn_tensor *t, const cJSON *item, const uint8_t *da
     }
     if (!cJSON_IsString(dtype))
         return dn_fail(err, DN_EFORMAT, "tensor %.200s: dtype: a string expected", name);
-    if (strcmp(dtype->valuestring, "F32") != 0)
-        return dn_fail(err, DN_EFORMAT, "tensor %.200s: dtype F32 expected, %.20s found", name,
+    int type = type_by_name(dtype->valuestring);
+    if (type < 0)
+        return dn_fail(err, DN_EFORMAT,
+                       "tensor %.200s: dtype F32, F16 or BF16 expected, %.20s found", name,
                        dtype->valuestring);
     if (!cJSON_IsArray(shape))
         return dn_fail(err, DN_EFORMAT, "tensor %.200s: shape: an array expected", name);
@@ -108,45 +142,72 @@ static int read_tensor(struct dn_tensor *t, const cJSON *item, const uint8_t *da
                        name);
     if (begin > end || (uint64_t)end > data_bytes)
         return dn_fail(err, DN_EFORMAT,
-                       "tensor %.200s: data_offsets [%lld,%lld] outside the file's %zu data bytes",
+                       "tensor %.200s: data_offsets [%lld,%lld] outside the file's %zu data bytes: "
+                       "is the file truncated?",
                        name, (long long)begin, (long long)end, data_bytes);
-    if ((uint64_t)(end - begin) != (uint64_t)t->count * sizeof(float))
-        return dn_fail(err, DN_EFORMAT,
-                       "tensor %.200s: %zu bytes expected by its shape, %lld found", name,
-                       t->count * sizeof(float), (long long)(end - begin));
-    if ((uintptr_t)(data + begin) % _Alignof(float) != 0)
-        return dn_fail(err, DN_EFORMAT, "tensor %.200s: data not aligned to 4 bytes", name);
-    t->data = (const float *)(const void *)(data + begin);
-    t->used = false;
+    t->bytes = data + begin;
+    t->n_bytes = (size_t)(end - begin);
+    if (t->n_bytes != (uint64_t)t->count * types[type].bytes)
+        return dn_fail(err, DN_EFORMAT, "tensor %.200s: %zu bytes expected by its shape, %zu found",
+                       name, t->count * types[type].bytes, t->n_bytes);
+    t->type = (enum dn_tensor_type)type;
     t->name = dn_strndup(name, strlen(name));
     return t->name ? 0 : dn_fail(err, DN_ENOMEM, "out of memory");
 }
 
-/* The tensors cover the data once, without a hole; every value is finite. */
+/* The tensors cover the data once, without a hole. */
 static int check_coverage(const struct dn_safetensors *st, const uint8_t *data, size_t data_bytes,
                           struct dn_error *err)
 {
     const uint8_t *at = data;
     for (size_t i = 0; i < st->n_tensors; i++) {
         const struct dn_tensor *t = &st->tensors[i];
-        const uint8_t *begin = (const uint8_t *)t->data;
-        if (begin < at)
+        if (t->bytes < at)
             return dn_fail(err, DN_EFORMAT, "tensor %.200s: overlaps tensor %.200s", t->name,
                            st->tensors[i - 1].name);
-        if (begin > at)
+        if (t->bytes > at)
             return dn_fail(err, DN_EFORMAT,
                            "tensor %.200s: %zu bytes before it belong to no tensor", t->name,
-                           (size_t)(begin - at));
-        for (size_t j = 0; j < t->count; j++)
-            if (!isfinite(t->data[j]))
-                return dn_fail(err, DN_EFORMAT, "tensor %.200s: value %zu is not finite", t->name,
-                               j);
-        at = begin + t->count * sizeof(float);
+                           (size_t)(t->bytes - at));
+        at = t->bytes + t->n_bytes;
     }
     if (at != data + data_bytes)
         return dn_fail(err, DN_EFORMAT, "%zu bytes at the end belong to no tensor",
                        (size_t)(data + data_bytes - at));
     return 0;
+}
+
+/* The values as floats, and every one finite. They stay where they are in the file if they are
+ * floats already, on an address for floats; writers need not see to that. */
+static int read_values(struct dn_tensor *t, struct dn_error *err)
+{
+    if (t->type == DN_TENSOR_F32 && (uintptr_t)t->bytes % _Alignof(float) == 0) {
+        t->data = (const float *)(const void *)t->bytes;
+    } else {
+        t->data = t->converted = dn_alloc(t->count * sizeof *t->converted);
+        if (!t->converted)
+            return dn_fail(err, DN_ENOMEM, "out of memory");
+        if (t->type == DN_TENSOR_F32)
+            memcpy(t->converted, t->bytes, t->n_bytes);
+        for (size_t i = 0; i < t->count && t->type != DN_TENSOR_F32; i++) {
+            uint16_t bits;
+            memcpy(&bits, t->bytes + i * sizeof bits, sizeof bits);
+            t->converted[i] = t->type == DN_TENSOR_F16 ? float_of_half(bits)
+                                                       : float_of_bits((uint32_t)bits << 16);
+        }
+    }
+    for (size_t i = 0; i < t->count; i++)
+        if (!isfinite(t->data[i]))
+            return dn_fail(err, DN_EFORMAT, "tensor %.200s: value %zu is not finite", t->name, i);
+    return 0;
+}
+
+/* What the file is where it cannot be safetensors; NULL where it can, or cannot be told. */
+static const char *other_kind(const uint8_t *bytes, size_t size, uint64_t header_bytes)
+{
+    bool may_be = size > 8 && header_bytes <= HEADER_MAX_BYTES && header_bytes <= size - 8 &&
+                  memchr("{ \t\r\n", bytes[8], 5);
+    return may_be ? NULL : dn_file_kind(bytes, size);
 }
 
 int dn_safetensors_parse(struct dn_safetensors *st, const uint8_t *bytes, size_t size,
@@ -158,11 +219,14 @@ int dn_safetensors_parse(struct dn_safetensors *st, const uint8_t *bytes, size_t
     int rc;
 
     *st = (struct dn_safetensors){0};
+    for (int i = 7; i >= 0 && size >= 8; i--)
+        header_bytes = header_bytes << 8 | bytes[i];
+    const char *kind = other_kind(bytes, size, header_bytes);
+    if (kind)
+        return dn_fail(err, DN_EFORMAT, "not a safetensors file but %s", kind);
     if (size < 8)
         return dn_fail(err, DN_EFORMAT, "truncated: %zu bytes, a header length of 8 expected",
                        size);
-    for (int i = 7; i >= 0; i--)
-        header_bytes = header_bytes << 8 | bytes[i];
     if (header_bytes > HEADER_MAX_BYTES)
         return dn_fail(err, DN_EFORMAT, "header of %llu bytes: at most %zu are allowed",
                        (unsigned long long)header_bytes, HEADER_MAX_BYTES);
@@ -215,6 +279,8 @@ int dn_safetensors_parse(struct dn_safetensors *st, const uint8_t *bytes, size_t
     }
     qsort(st->tensors, st->n_tensors, sizeof *st->tensors, compare_data);
     rc = check_coverage(st, data, data_bytes, err);
+    for (size_t i = 0; i < st->n_tensors && rc == 0; i++)
+        rc = read_values(&st->tensors[i], err);
     if (rc)
         goto out;
     qsort(st->tensors, st->n_tensors, sizeof *st->tensors, compare_names);
@@ -236,8 +302,10 @@ out:
 
 void dn_safetensors_deinit(struct dn_safetensors *st)
 {
-    for (size_t i = 0; i < st->n_tensors; i++)
+    for (size_t i = 0; i < st->n_tensors; i++) {
         free(st->tensors[i].name);
+        free(st->tensors[i].converted);
+    }
     free(st->tensors);
     free(st->config);
     *st = (struct dn_safetensors){0};

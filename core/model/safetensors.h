@@ -2,8 +2,9 @@
  * Reader of the safetensors container: 8 bytes little-endian header length, a JSON header of that
  * length, then the tensors' bytes. https://github.com/huggingface/safetensors#format
  *
- * Nothing in the file is trusted. Only F32 tensors are taken, they must be finite, and together
- * they must cover the data exactly once.
+ * Nothing in the file is trusted. F32, F16 and BF16 tensors are taken, all as floats, which hold
+ * every value of the others exactly. They must be finite, need not be aligned, and together they
+ * must cover the data exactly once. What is no such file at all is told by its first bytes.
  */
 #ifndef CORE_MODEL_SAFETENSORS_H
 #define CORE_MODEL_SAFETENSORS_H
@@ -19,16 +20,22 @@ enum {
     DN_TENSOR_MAX_COUNT = 65536,
 };
 
+enum dn_tensor_type { DN_TENSOR_F32, DN_TENSOR_F16, DN_TENSOR_BF16 };
+
 struct dn_tensor {
     char *name; /* UTF-8 */
+    enum dn_tensor_type type;
     int rank;
     int64_t shape[DN_TENSOR_MAX_RANK];
-    const float *data; /* inside the file's bytes */
     size_t count;
+    const uint8_t *bytes; /* inside the file's */
+    size_t n_bytes;
+    const float *data; /* inside the file's bytes, or `converted` */
+    float *converted;  /* NULL where the file's bytes do */
     bool used;
 };
 
-/* Owns its names and metadata; borrows the file's bytes. */
+/* Owns its names, metadata and converted values; borrows the file's bytes. */
 struct dn_safetensors {
     struct dn_tensor *tensors; /* sorted by name */
     size_t n_tensors;

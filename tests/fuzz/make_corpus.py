@@ -3,9 +3,11 @@
     /usr/bin/python3 -m tests.fuzz.make_corpus
 """
 
+import gzip
 import hashlib
 import json
 import pathlib
+import pickle
 import struct
 import zlib
 
@@ -63,21 +65,25 @@ def shapes(c=2, e=2, t=2):
     return out
 
 
-def model(config=None, change=None):
-    """A whole model file; change(header, data) may spoil it."""
+QUARTER = {"F32": b"\x00\x00\x80\x3e", "F16": b"\x00\x34", "BF16": b"\x80\x3e"}  # 0.25
+
+
+def model(config=None, change=None, dtype="F32", remainder=0):
+    """A whole model file, its header as many bytes above a multiple of 8; change(header, data) may
+    spoil it."""
     header = {"__metadata__": {"denoised.config": json.dumps(config or CONFIG)}}
     at = 0
     for name, shape in shapes().items():
-        size = 4
+        size = len(QUARTER[dtype])
         for n in shape:
             size *= n
-        header[name] = {"dtype": "F32", "shape": shape, "data_offsets": [at, at + size]}
+        header[name] = {"dtype": dtype, "shape": shape, "data_offsets": [at, at + size]}
         at += size
-    data = bytearray(b"\x00\x00\x80\x3e" * (at // 4))
+    data = bytearray(QUARTER[dtype] * (at // len(QUARTER[dtype])))
     if change:
         change(header, data)
     text = json.dumps(header, separators=(",", ":")).encode()
-    text += b" " * (-len(text) % 8)  # the data must be aligned
+    text += b" " * ((remainder - len(text)) % 8)
     return struct.pack("<Q", len(text)) + text + bytes(data)
 
 
@@ -171,7 +177,20 @@ def model_files():
         "surplus-bytes": good + b"\0\0\0\0",
         "huge-header": b"\xff" * 8 + good[8:],
         "missing-tensor": model(change=without("proj.2.bias")),
-        "wrong-dtype": model(change=spoil("proj.2.bias", "dtype", "F16")),
+        "wrong-dtype": model(change=spoil("proj.2.bias", "dtype", "I32")),
+        "wrong-dtype-size": model(change=spoil("proj.2.bias", "dtype", "F16")),
+        "unaligned": model(remainder=3),
+        "f16": model(dtype="F16", remainder=1),
+        "bf16": model(dtype="BF16"),
+        "git-lfs": b"version https://git-lfs.github.com/spec/v1\noid sha256:"
+                   + hashlib.sha256(good).hexdigest().encode() + b"\nsize %d\n" % len(good),
+        "html": b"<!DOCTYPE html>\n<html><body>404</body></html>\n",
+        "json-index": b'{"metadata": {"total_size": 8}, "weight_map": {}}',
+        "zip": b"PK\x03\x04" + bytes(4) + b"\x08\x08" + bytes(18) + b"archive/data.pkl",
+        "pickle": pickle.dumps({"proj.2.bias": [0.25]}, protocol=2),
+        "gzip": gzip.compress(good[:64], mtime=0),
+        "tar": bytes(257) + b"ustar\x00" + bytes(249),
+        "zeros": bytes(64),
         "wrong-shape": model(change=spoil("mid_block.res1.conv.bias", "shape", [1, 2])),
         "huge-shape": model(change=spoil("proj.2.bias", "shape", [2**40, 2**40])),
         "overlap": model(change=spoil("time_embed.W", "data_offsets", [0, 4])),

@@ -22,19 +22,26 @@
 #define TENSOR(name, shape, begin, end)                                                            \
     "\"" name "\":{\"dtype\":\"F32\",\"shape\":" shape ",\"data_offsets\":[" #begin "," #end "]}"
 
-/* A file of that header and `data_bytes` bytes of data, every float `value`. */
-static uint8_t *file_of(const char *header, size_t data_bytes, float value, size_t *size)
+/* A file of that header, a multiple of `padding` bytes long, and `data_bytes` zeros of data. */
+static uint8_t *padded_file_of(const char *header, size_t padding, size_t data_bytes, size_t *size)
 {
-    size_t n = (strlen(header) + 7) / 8 * 8;
+    size_t n = (strlen(header) + padding - 1) / padding * padding;
     uint8_t *bytes = dn_alloc(8 + n + data_bytes + 8);
     assert_non_null(bytes);
     for (int i = 0; i < 8; i++)
         bytes[i] = (uint8_t)(n >> (8 * i));
     memset(bytes + 8, ' ', n);
     memcpy(bytes + 8, header, strlen(header));
-    for (size_t i = 0; i + 4 <= data_bytes; i += 4)
-        memcpy(bytes + 8 + n + i, &value, 4);
     *size = 8 + n + data_bytes;
+    return bytes;
+}
+
+/* A file of that header and `data_bytes` bytes of data, every float `value`. */
+static uint8_t *file_of(const char *header, size_t data_bytes, float value, size_t *size)
+{
+    uint8_t *bytes = padded_file_of(header, 8, data_bytes, size);
+    for (size_t i = 0; i + 4 <= data_bytes; i += 4)
+        memcpy(bytes + *size - data_bytes + i, &value, 4);
     return bytes;
 }
 
@@ -102,8 +109,14 @@ static void malformed_headers_are_named(void **state)
                  "larger than the file");
     expect_error("{" META "," TENSOR("a", "[1,1,1,1,1,1,1,1,1]", 0, 4) "}", 4, 0,
                  "more than 8 dimensions");
-    expect_error("{" META ",\"a\":{\"dtype\":\"F16\",\"shape\":[2],\"data_offsets\":[0,4]}}", 4, 0,
-                 "tensor a: dtype F32 expected, F16 found");
+    expect_error("{" META ",\"a\":{\"dtype\":\"F64\",\"shape\":[1],\"data_offsets\":[0,8]}}", 8, 0,
+                 "tensor a: dtype F32, F16 or BF16 expected, F64 found");
+    expect_error("{" META ",\"a\":{\"dtype\":\"F16\",\"shape\":[1],\"data_offsets\":[0,4]}}", 4, 0,
+                 "tensor a: 2 bytes expected by its shape, 4 found");
+    expect_error("{" META ",\"a\":{\"dtype\":\"BF16\",\"shape\":[2],\"data_offsets\":[0,4]}}", 4,
+                 INFINITY, "tensor a: value 1 is not finite");
+    expect_error("{" META ",\"a\":{\"dtype\":\"F16\",\"shape\":[2],\"data_offsets\":[0,4]}}", 4,
+                 0x1.f8p+121f /* 0x7c7c0000 */, "tensor a: value 1 is not finite");
     expect_error("{" META ",\"a\":{\"dtype\":7,\"shape\":[1],\"data_offsets\":[0,4]}}", 4, 0,
                  "tensor a: dtype");
     expect_error("{" META ",\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4,8]}}", 4,
@@ -134,16 +147,149 @@ static void truncated_and_huge_lengths_are_named(void **state)
     struct dn_safetensors st;
     struct dn_error err = {0};
     _Alignas(8) uint8_t bytes[16] = {0};
-    for (size_t size = 0; size < 8; size++) {
+    bytes[0] = 16;
+    for (size_t size = 1; size < 8; size++) {
         assert_int_equal(dn_safetensors_parse(&st, bytes, size, &err), DN_EFORMAT);
         assert_non_null(strstr(err.text, "truncated"));
     }
-    bytes[0] = 9;
     assert_int_equal(dn_safetensors_parse(&st, bytes, 16, &err), DN_EFORMAT);
     assert_non_null(strstr(err.text, "truncated"));
     memset(bytes, 0xff, 8);
     assert_int_equal(dn_safetensors_parse(&st, bytes, 16, &err), DN_EFORMAT);
     assert_non_null(strstr(err.text, "at most"));
+}
+
+/* As writers leave it that pad no header: at any address. Shape and dtype of "a", and its bits. */
+static void expect_values(const char *type, const char *shape, size_t padding, const void *bits,
+                          size_t n_bytes, const float *wanted, size_t n)
+{
+    struct dn_safetensors st;
+    struct dn_error err = {0};
+    char header[200];
+    size_t size;
+    snprintf(header, sizeof header,
+             "{" META ",\"a\":{\"dtype\":\"%s\",\"shape\":%s,\"data_offsets\":[0,%zu]}}", type,
+             shape, n_bytes);
+    /* Lengths of the header that leave each remainder by 8. */
+    for (size_t extra = 0; extra < 8; extra++) {
+        strcat(header, " ");
+        uint8_t *bytes = padded_file_of(header, padding, n_bytes, &size);
+        memcpy(bytes + size - n_bytes, bits, n_bytes);
+        if (dn_safetensors_parse(&st, bytes, size, &err) != 0)
+            fail_msg("%s: %s", header, err.text);
+        assert_int_equal(st.n_values, n);
+        assert_int_equal((uintptr_t)st.tensors[0].data % _Alignof(float), 0);
+        assert_memory_equal(st.tensors[0].data, wanted, n * sizeof *wanted);
+        dn_safetensors_deinit(&st);
+        free(bytes);
+    }
+}
+
+/* The value by the standard's formula. */
+static float value_of(unsigned bits, int exponent_bits, int fraction_bits)
+{
+    int exponent = (int)(bits >> fraction_bits) & ((1 << exponent_bits) - 1);
+    int fraction = (int)bits & ((1 << fraction_bits) - 1), bias = (1 << (exponent_bits - 1)) - 1;
+    double value = exponent == 0
+                       ? ldexp(fraction, 1 - bias - fraction_bits)
+                       : ldexp((1 << fraction_bits) + fraction, exponent - bias - fraction_bits);
+    return (float)(bits >> 15 ? -value : value);
+}
+
+static void values_of_every_type_are_exact(void **state)
+{
+    (void)state;
+    static uint16_t bits[65536];
+    static float wanted[65536];
+    static const struct {
+        const char *type;
+        int exponent_bits, fraction_bits;
+    } types[] = {{"F16", 5, 10}, {"BF16", 8, 7}};
+    char shape[32];
+
+    for (size_t i = 0; i < sizeof types / sizeof *types; i++) {
+        size_t n = 0;
+        unsigned last = (1u << types[i].exponent_bits) - 1; /* infinity and NaN: refused */
+        for (unsigned b = 0; b < 65536; b++)
+            if ((b >> types[i].fraction_bits & last) != last) {
+                bits[n] = (uint16_t)b;
+                wanted[n++] = value_of(b, types[i].exponent_bits, types[i].fraction_bits);
+            }
+        snprintf(shape, sizeof shape, "[%zu]", n);
+        expect_values(types[i].type, shape, 1, bits, 2 * n, wanted, n);
+    }
+    const float floats[] = {0.0f, -0.0f, 1.5f, 0x1p-149f, -0x1.fffffep127f};
+    for (size_t padding = 1; padding <= 8; padding *= 2)
+        expect_values("F32", "[1,5]", padding, floats, sizeof floats, floats, 5);
+}
+
+/* Types that are mixed, as where norms stay in F32: each where it lies. */
+static void types_may_be_mixed(void **state)
+{
+    (void)state;
+    struct dn_safetensors st;
+    struct dn_error err = {0};
+    const char *header = "{" META ",\"b\":{\"dtype\":\"F16\",\"shape\":[1],\"data_offsets\":[0,2]},"
+                         "\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[2,6]}}";
+    const int64_t one = 1;
+    size_t size;
+    uint8_t *bytes = padded_file_of(header, 8, 6, &size);
+    const float value = 3.25f;
+    memcpy(bytes + size - 6, &(uint16_t){0xc000}, 2);
+    memcpy(bytes + size - 4, &value, 4);
+    assert_int_equal(dn_safetensors_parse(&st, bytes, size, &err), 0);
+    assert_true(*dn_safetensors_use(&st, "a", &one, 1, &err) == 3.25f);
+    assert_true(*dn_safetensors_use(&st, "b", &one, 1, &err) == -2.0f);
+    dn_safetensors_deinit(&st);
+    free(bytes);
+}
+
+static void other_files_are_named(void **state)
+{
+    (void)state;
+#define FILE_OF(text) text, sizeof(text) - 1
+    static const struct {
+        const char *bytes;
+        size_t n;
+        const char *text;
+    } files[] = {
+        {FILE_OF(""), "an empty file"},
+        {FILE_OF("version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 12\n"),
+         "run `git lfs pull`"},
+        {FILE_OF("<!DOCTYPE html>\n<html>Not found</html>"), "an HTML page"},
+        {FILE_OF("\xef\xbb\xbf\r\n <HTML lang=en><body>"), "an HTML page"},
+        {FILE_OF("<?xml version=\"1.0\"?><Error><Code>AccessDenied"), "an XML or HTML"},
+        {FILE_OF("{\"error\": \"Repository not found\"}"), "JSON text"},
+        {FILE_OF("Entry not found"), "text: was an error"},
+        {FILE_OF("404\n"), "text: was an error"},
+        {FILE_OF("PK\x03\x04\0\0\x08\x08\0\0\0\0\0\0archive/data.pkl"), "a ZIP archive"},
+        {FILE_OF("\x80\x02}q\0X\x07\0\0\0weightsq"), "a Python pickle"},
+        {FILE_OF("\x80\x04\x95\x0a\0\0\0\0\0\0\0}\x94\x8c\x01"), "a Python pickle"},
+        {FILE_OF("\x1f\x8b\x08\0\0\0\0\0\0\x03\xab\x56"), "compressed with gzip"},
+        {FILE_OF("\x1f\x8b\x08\0\0\0\0\0"), "compressed with gzip"},
+        {FILE_OF("\xfd"
+                 "7zXZ\0\0\x04\xe6"),
+         "compressed with xz"},
+        {FILE_OF("GGUF\x03\0\0\0\x01\0\0\0"), "a GGUF model"},
+        {FILE_OF("\x89HDF\r\n\x1a\n\0\0"), "an HDF5 file"},
+        {FILE_OF("\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0"), "nothing but zeros"},
+        {FILE_OF("\x08\0\0\0\0\0\0\0{\"a\":1"), "truncated: a header of 8 bytes"},
+        {FILE_OF("\xff\xff\xff\xff\xff\xff\xff\xff{"), "header of 18446744073709551615 bytes"},
+    };
+#undef FILE_OF
+    for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
+        struct dn_safetensors st;
+        struct dn_error err = {0};
+        /* Of that length exactly, so that a sanitizer sees what is read behind it. */
+        uint8_t *bytes = malloc(files[i].n + !files[i].n);
+        assert_non_null(bytes);
+        memcpy(bytes, files[i].bytes, files[i].n);
+        int rc = dn_safetensors_parse(&st, bytes, files[i].n, &err);
+        if (rc != DN_EFORMAT || !strstr(err.text, files[i].text))
+            fail_msg("%s: \"%s\" expected, %d \"%s\" found", files[i].bytes, files[i].text, rc,
+                     err.text);
+        free(bytes);
+    }
 }
 
 /* Every prefix of a good file, and every single byte of its header changed, never crashes. */
@@ -374,6 +520,9 @@ int main(void)
         cmocka_unit_test(a_good_file_is_read),
         cmocka_unit_test(malformed_headers_are_named),
         cmocka_unit_test(truncated_and_huge_lengths_are_named),
+        cmocka_unit_test(values_of_every_type_are_exact),
+        cmocka_unit_test(types_may_be_mixed),
+        cmocka_unit_test(other_files_are_named),
         cmocka_unit_test(damaged_files_never_crash),
         cmocka_unit_test(utf8_is_checked),
         cmocka_unit_test(bad_configs_are_named),
