@@ -136,7 +136,8 @@ bool accept_is_json_body(const char *content_type)
             const char *name = s + 8;
             name += *name == '"';
             size_t n = strcspn(name, "\"; \t");
-            return n == 5 && strncasecmp(name, "utf-8", 5) == 0;
+            return (n == 5 && strncasecmp(name, "utf-8", 5) == 0) ||
+                   (n == 4 && strncasecmp(name, "utf8", 4) == 0); /* as many say it */
         }
     }
     return true;
@@ -149,24 +150,52 @@ bool accept_is_type(const char *content_type, const char *type)
     return length == strlen(type) && strncasecmp(s, type, length) == 0;
 }
 
-bool accept_etag_matches(const char *header, const char *etag)
+/* Is the tag in the list? Weak ones count as well, or not (RFC 9110, 8.8.3.2). */
+static bool list_has_etag(const char *list, const char *etag, bool takes_weak)
 {
-    if (!header) {
-        return false;
-    }
     size_t bytes = strlen(etag);
-    for (const char *s = header; *s;) {
+    for (const char *s = list; *s;) {
         s = skip_space(s);
         const char *end = element_end(s);
-        const char *tag = strncmp(s, "W/", 2) == 0 ? s + 2 : s;
+        bool is_weak = strncmp(s, "W/", 2) == 0;
+        const char *tag = is_weak ? s + 2 : s;
         size_t length = (size_t)(end - tag);
         while (length > 0 && (tag[length - 1] == ' ' || tag[length - 1] == '\t')) {
             length--;
         }
-        if ((length == 1 && *tag == '*') || (length == bytes && strncmp(tag, etag, bytes) == 0)) {
+        bool is_it = length > 0 && length == bytes && strncmp(tag, etag, bytes) == 0;
+        if ((length == 1 && *tag == '*') || (is_it && (takes_weak || !is_weak))) {
             return true;
         }
         s = *end ? end + 1 : end;
     }
     return false;
+}
+
+bool accept_etag_matches(const char *header, const char *etag)
+{
+    return header && list_has_etag(header, etag, true);
+}
+
+bool accept_etag_is(const char *header, const char *etag)
+{
+    return list_has_etag(header, etag, false);
+}
+
+bool accept_lists_only(const char *header, const char *token)
+{
+    size_t bytes = strlen(token);
+    for (const char *s = header; *s;) {
+        s = skip_space(s);
+        size_t length = strcspn(s, ",");
+        size_t trimmed = length;
+        while (trimmed > 0 && (s[trimmed - 1] == ' ' || s[trimmed - 1] == '\t')) {
+            trimmed--;
+        }
+        if (trimmed > 0 && (trimmed != bytes || strncasecmp(s, token, bytes) != 0)) {
+            return false;
+        }
+        s += length + (s[length] == ',');
+    }
+    return true;
 }

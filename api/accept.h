@@ -25,4 +25,10 @@ bool accept_takes_gzip(const char *header);
 /* Does an If-None-Match header hold this ETag (with its quotes), or "*"? Weak comparison. */
 bool accept_etag_matches(const char *header, const char *etag);
 
+/* Does an If-Match header hold it, or "*"? Strong comparison. */
+bool accept_etag_is(const char *header, const char *etag);
+
+/* Is each element of the list this token, in any case? */
+bool accept_lists_only(const char *header, const char *token);
+
 #endif

@@ -34,6 +34,7 @@
     X(PROBLEM_JOB_EXPIRED, 410, "job-expired", "The job has expired")                              \
     X(PROBLEM_LENGTH_REQUIRED, 411, "length-required", "Length required")                          \
     X(PROBLEM_IDEMPOTENCY_BUSY, 409, "idempotency-in-progress", "The first request is not done")   \
+    X(PROBLEM_PRECONDITION_FAILED, 412, "precondition-failed", "Precondition failed")              \
     X(PROBLEM_BODY_TOO_LARGE, 413, "body-too-large", "Request body too large")                     \
     X(PROBLEM_URI_TOO_LONG, 414, "uri-too-long", "URI too long")                                   \
     X(PROBLEM_UNSUPPORTED_MEDIA_TYPE, 415, "unsupported-media-type", "Unsupported media type")     \

@@ -38,6 +38,23 @@ static int hex_digit(char c)
     return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
 }
 
+void query_normalise_path(char *path)
+{
+    char *out = path;
+    for (const char *in = path; *in; in++) {
+        int high = *in == '%' ? hex_digit(in[1]) : -1;
+        int low = high < 0 ? -1 : hex_digit(in[2]);
+        char c = low < 0 ? '\0' : (char)(high * 16 + low);
+        if (c && strchr("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~", c)) {
+            *out++ = c;
+            in += 2;
+        } else {
+            *out++ = *in;
+        }
+    }
+    *out = '\0';
+}
+
 int query_decode(char *s, int plus_is_space)
 {
     char *out = s;

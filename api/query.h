@@ -24,6 +24,10 @@ struct query {
  * authority of the absolute form are passed over. Returns its query, which may be NULL. */
 char *query_split_target(char *target);
 
+/* Decode in place those escapes of a path that stand for characters that need none (RFC 3986,
+ * 2.3): /%6civez is /livez. Others stay, as do malformed ones. */
+void query_normalise_path(char *path);
+
 /* Read "a=1&b=2" (NULL or "" is an empty query). Each key occurs once. The caller frees with
  * query_free, after an error as well. Returns 0, or -1 with *problem filled. */
 int query_parse(struct query *q, const char *raw, struct problem *problem);

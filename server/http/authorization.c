@@ -5,36 +5,66 @@
 
 #define REALM "Bearer realm=\"denoised\""
 
-/* The key behind "Bearer ", or NULL. */
-static const char *bearer(const char *header)
+/* The keys that a request shows, on whatever lines. */
+struct credentials {
+    const char *key; /* NULL: none so far */
+    size_t bytes;
+    bool is_malformed, is_ambiguous;
+};
+
+static void take_key(struct credentials *c, const char *text)
 {
-    if (strncasecmp(header, "Bearer", 6) != 0 || header[6] != ' ') {
-        return NULL;
+    text += strspn(text, " \t");
+    size_t bytes = strcspn(text, " \t");
+    if (text[bytes + strspn(text + bytes, " \t")]) {
+        c->is_malformed = true; /* more than one word */
+    } else if (bytes > 0 && c->key) {
+        c->is_ambiguous |= bytes != c->bytes || memcmp(text, c->key, bytes) != 0;
+    } else if (bytes > 0) {
+        c->key = text;
+        c->bytes = bytes;
     }
-    return header + 6 + strspn(header + 6, " ");
+}
+
+/* Other schemes than Bearer are for another hop, like a proxy's Basic. */
+static enum MHD_Result on_header(void *cls, enum MHD_ValueKind kind, const char *name,
+                                 const char *value)
+{
+    struct credentials *c = cls;
+    (void)kind;
+    if (!value) {
+        return MHD_YES;
+    }
+    if (strcasecmp(name, "X-API-Key") == 0) {
+        take_key(c, value);
+    } else if (strcasecmp(name, MHD_HTTP_HEADER_AUTHORIZATION) == 0 &&
+               strncasecmp(value, "Bearer ", 7) == 0) {
+        take_key(c, value + 7);
+    }
+    return MHD_YES;
 }
 
 int authorization_check(struct request *r, const struct clients *clients, struct problem *problem)
 {
+    struct credentials c = {.key = NULL};
     if (!clients_are_known(clients) || r->client) {
         return 0;
     }
-    const char *authorization = request_header(r, MHD_HTTP_HEADER_AUTHORIZATION);
-    const char *key = request_header(r, "X-API-Key");
-    if (authorization && key) {
-        problem_set(problem, PROBLEM_INVALID_REQUEST,
-                    "Authorization and X-API-Key are two ways to say one thing; send one.");
+    MHD_get_connection_values(r->mhd, MHD_HEADER_KIND, on_header, &c);
+    if (c.is_malformed) {
+        problem_set(problem, PROBLEM_UNAUTHORIZED, "An API key is one word.");
         return -1;
     }
-    if (authorization) {
-        key = bearer(authorization);
+    if (c.is_ambiguous) {
+        problem_set(problem, PROBLEM_INVALID_REQUEST, "The request shows two different API keys.");
+        return -1;
     }
-    if (!key) {
+    if (!c.key) {
         problem_set(problem, PROBLEM_UNAUTHORIZED,
                     "An API key is required, as Authorization: Bearer KEY or X-API-Key: KEY.");
         return -1;
     }
-    struct client *client = clients_find(clients, key, strcspn(key, " \t"));
+    struct client *client = clients_find(clients, c.key, c.bytes);
     if (!client) {
         problem_set(problem, PROBLEM_UNAUTHORIZED, "There is no such API key.");
         return -1;

@@ -1,7 +1,7 @@
 #include "server/http/cors.h"
 
+#include <stdio.h>
 #include <string.h>
-#include <strings.h>
 
 #define HEADERS_ACCEPTED                                                                           \
     "Accept, Authorization, Content-Type, Idempotency-Key, Last-Event-ID, Prefer, traceparent, "   \
@@ -11,6 +11,9 @@
     "Retry-After, Server-Timing, traceparent, X-Determinism, X-Model-Digest, X-Request-Id, "       \
     "X-Sample-Digest, X-Seed"
 #define MAX_AGE_S "600"
+#define MAX_REQUESTED_BYTES 4096
+#define TOKENS_AND_COMMAS                                                                          \
+    "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789!#$%&'*+-.^_`|~, \t"
 
 bool cors_list_is_valid(const char *list)
 {
@@ -23,7 +26,7 @@ bool cors_list_is_valid(const char *list)
         size_t scheme = colon ? (size_t)(colon - s) : length;
         if (scheme == 0 || scheme + 3 >= length ||
             strspn(s, "abcdefghijklmnopqrstuvwxyz0123456789+-.") != scheme ||
-            strcspn(colon + 3, ",/?#@* \t") != length - scheme - 3) {
+            strcspn(colon + 3, ",/?#@* \tABCDEFGHIJKLMNOPQRSTUVWXYZ") != length - scheme - 3) {
             return false;
         }
         s += length;
@@ -38,7 +41,7 @@ static bool list_has(const char *list, const char *origin)
     size_t bytes = strlen(origin);
     for (const char *s = list; *s; s += *s == ',') {
         size_t length = strcspn(s, ",");
-        if (length == bytes && strncasecmp(s, origin, length) == 0) {
+        if (length == bytes && memcmp(s, origin, length) == 0) {
             return true;
         }
         s += length;
@@ -73,11 +76,25 @@ void cors_add_headers(struct request *r)
     }
 }
 
+/* What a page of ours may send: our own, and what it asks for. Client libraries have headers of
+ * their own, and none that others may send harms us. */
+static void add_allowed_headers(struct request *r)
+{
+    const char *wanted = request_list(r, MHD_HTTP_HEADER_ACCESS_CONTROL_REQUEST_HEADERS);
+    size_t bytes = wanted ? strlen(wanted) : 0;
+    char value[sizeof HEADERS_ACCEPTED + 2 + MAX_REQUESTED_BYTES];
+    bool is_list =
+        bytes > 0 && bytes <= MAX_REQUESTED_BYTES && strspn(wanted, TOKENS_AND_COMMAS) == bytes;
+    snprintf(value, sizeof value, "%s%s%s", HEADERS_ACCEPTED, is_list ? ", " : "",
+             is_list ? wanted : "");
+    request_add_header(r, MHD_HTTP_HEADER_ACCESS_CONTROL_ALLOW_HEADERS, value);
+}
+
 void cors_add_preflight(struct request *r)
 {
     if (allowed_origin(r) && request_header(r, MHD_HTTP_HEADER_ACCESS_CONTROL_REQUEST_METHOD)) {
         request_add_header(r, MHD_HTTP_HEADER_ACCESS_CONTROL_ALLOW_METHODS, r->route.allow);
-        request_add_header(r, MHD_HTTP_HEADER_ACCESS_CONTROL_ALLOW_HEADERS, HEADERS_ACCEPTED);
+        add_allowed_headers(r);
         request_add_header(r, MHD_HTTP_HEADER_ACCESS_CONTROL_MAX_AGE, MAX_AGE_S);
     }
 }

@@ -9,7 +9,8 @@
 
 #include "server/http/request.h"
 
-/* Is it "*", or a list of origins (scheme://host[:port], with commas between)? */
+/* Is it "*", or a list of origins (scheme://host[:port], with commas between)? In small letters, as
+ * browsers write them. */
 bool cors_list_is_valid(const char *list);
 
 /* Tell the request's origin, if it is one of ours, that its page may read the answer. */

@@ -46,6 +46,7 @@ static void request_free(struct request *r)
     }
     r->context->handlers->end(r); /* of one that was never answered */
     client_drop(r->client);
+    request_free_lists(r);
     free(r->path);
     free(r->body);
     free(r);
@@ -116,6 +117,7 @@ static struct request *request_new(struct http *http, struct MHD_Connection *mhd
     r->started_ns = uv_hrtime();
     r->route.id = -1;
     r->query = query_split_target(r->path);
+    query_normalise_path(r->path);
     return r;
 }
 
@@ -220,6 +222,7 @@ static enum MHD_Result request_begin(struct request *r, const char *method)
     const char *length = request_header(r, MHD_HTTP_HEADER_CONTENT_LENGTH);
     uint64_t announced = length ? strtoull(length, NULL, 10) : 0;
     bool is_chunked = request_header(r, MHD_HTTP_HEADER_TRANSFER_ENCODING) != NULL;
+    r->announced_bytes = announced;
     r->has_body = announced > 0 || is_chunked; /* of chunks there may be none */
     r->body_too_large = announced > (uint64_t)r->context->options->max_body_bytes;
     route_find(&r->route, r->method, r->path, r->is_admin);

@@ -160,10 +160,10 @@ static int digest_parts(char digest[IMAGE_DIGEST_BYTES], const char *const parts
     return 0;
 }
 
-static int digest_request(struct stored_answer *s, const struct request *r, const char *key)
+static int digest_request(struct stored_answer *s, struct request *r, const char *key)
 {
-    const char *accept = request_header(r, MHD_HTTP_HEADER_ACCEPT);
-    const char *prefer = request_header(r, "Prefer");
+    const char *accept = request_list(r, MHD_HTTP_HEADER_ACCEPT);
+    const char *prefer = request_list(r, "Prefer");
     const char *name[] = {r->client ? r->client->name : "", r->path, key};
     const char *payload[] = {r->query ? r->query : "", accept ? accept : "", prefer ? prefer : "",
                              r->body};

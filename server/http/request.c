@@ -3,11 +3,13 @@
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "api/accept.h"
 #include "api/gzip.h"
 #include "api/openai.h"
 #include "api/query.h"
+#include "api/text.h"
 #include "server/http/connection.h"
 #include "server/http/pump.h"
 
@@ -25,6 +27,63 @@ static const char no_memory_openai[] =
 const char *request_header(const struct request *r, const char *name)
 {
     return MHD_lookup_connection_value(r->mhd, MHD_HEADER_KIND, name);
+}
+
+/* The lines of one header as one value. */
+struct joined_header {
+    struct joined_header *next;
+    const char *name; /* a literal */
+    const char *first;
+    struct text text;
+};
+
+static enum MHD_Result join_line(void *cls, enum MHD_ValueKind kind, const char *name,
+                                 const char *value)
+{
+    struct joined_header *h = cls;
+    (void)kind;
+    if (value && strcasecmp(name, h->name) == 0) {
+        text_printf(&h->text, "%s%s", h->first ? ", " : "", value);
+        h->first = h->first ? h->first : value;
+    }
+    return MHD_YES;
+}
+
+const char *request_list(struct request *r, const char *name)
+{
+    for (struct joined_header *h = r->joined; h; h = h->next) {
+        if (strcasecmp(h->name, name) == 0) {
+            return h->text.bytes;
+        }
+    }
+    const char *first = request_header(r, name);
+    struct joined_header *h = first ? calloc(1, sizeof *h) : NULL;
+    if (!h) {
+        r->out_of_memory |= first != NULL;
+        return first;
+    }
+    h->name = name;
+    MHD_get_connection_values(r->mhd, MHD_HEADER_KIND, join_line, h);
+    char *text = text_take(&h->text, NULL);
+    if (!text) {
+        free(h);
+        r->out_of_memory = true;
+        return first;
+    }
+    h->text.bytes = text;
+    h->next = r->joined;
+    r->joined = h;
+    return text;
+}
+
+void request_free_lists(struct request *r)
+{
+    while (r->joined) {
+        struct joined_header *next = r->joined->next;
+        text_free(&r->joined->text);
+        free(r->joined);
+        r->joined = next;
+    }
 }
 
 int request_segment(const struct request *r, size_t i, char *out, size_t bytes)
@@ -75,11 +134,11 @@ static void drop_response(struct request *r)
 }
 
 /* The body in the coding that the client asked for, malloc'd; NULL to send it as it is. */
-static char *encode_body(const struct request *r, const char *type, const char *body, size_t bytes,
+static char *encode_body(struct request *r, const char *type, const char *body, size_t bytes,
                          size_t *encoded_bytes)
 {
     if (!type || !gzip_pays(type, bytes) ||
-        !accept_takes_gzip(request_header(r, MHD_HTTP_HEADER_ACCEPT_ENCODING))) {
+        !accept_takes_gzip(request_list(r, MHD_HTTP_HEADER_ACCEPT_ENCODING))) {
         return NULL;
     }
     return gzip_compress(body, bytes, encoded_bytes);

@@ -22,6 +22,7 @@ struct connection;
 struct pump;
 struct client;
 struct stored_answer;
+struct joined_header;
 
 #define REQUEST_ID_BYTES 129
 #define REQUEST_MAX_URI_BYTES 8192
@@ -43,7 +44,8 @@ struct request {
     struct route_match route;
     int media; /* index of the accepted type in the route's */
     bool has_body;
-    bool is_admin; /* came by the admin listener */
+    uint64_t announced_bytes; /* by Content-Length */
+    bool is_admin;            /* came by the admin listener */
 
     char *body; /* owned */
     size_t body_bytes, body_capacity;
@@ -54,6 +56,8 @@ struct request {
     bool suspended;
     bool gone; /* the client hung up */
 
+    struct joined_header *joined; /* owned: see request_list() */
+
     struct MHD_Response *response;
     unsigned status;
     size_t response_bytes;
@@ -63,8 +67,15 @@ struct request {
     double queue_ms, sample_ms;
 };
 
-/* A header of the request, or NULL. */
+/* A header of the request, or NULL: the first one, if there are more. */
 const char *request_header(const struct request *r, const char *name);
+
+/* A header whose value is a list, which may go on over several lines (RFC 9110, 5.2): all of it, or
+ * NULL. Lives as long as the request. */
+const char *request_list(struct request *r, const char *name);
+
+/* Free what it has gathered; it has been answered or never will be. */
+void request_free_lists(struct request *r);
 
 /* Decode what the `i`th {name} of the route stands for. Returns 0, or -1 when it does not fit or is
  * malformed. */

@@ -14,6 +14,7 @@
 #include "server/http/authorization.h"
 #include "server/http/cors.h"
 #include "server/http/idempotency.h"
+#include "server/http/precondition.h"
 #include "server/routes/admin.h"
 #include "server/routes/images.h"
 #include "server/routes/job_handlers.h"
@@ -51,18 +52,39 @@ static int check_route(struct request *r, struct problem *problem)
     return 0;
 }
 
+#define MOST_OF_NOTHING_BYTES 64
+
+/* Is it {}, which some clients send where there is nothing to say? As long as it is not in, it may
+ * be. */
+static bool body_says_nothing(const struct request *r)
+{
+    char text[MOST_OF_NOTHING_BYTES + 1], *out = text;
+    if (!r->complete) {
+        return r->announced_bytes <= MOST_OF_NOTHING_BYTES;
+    }
+    if (r->body_too_large || r->out_of_memory || r->body_bytes > MOST_OF_NOTHING_BYTES) {
+        return false;
+    }
+    for (size_t i = 0; i < r->body_bytes; i++) {
+        *out = r->body[i];
+        out += !*out || !strchr(" \t\r\n", *out);
+    }
+    *out = '\0';
+    return out == text || (out == text + 2 && strcmp(text, "{}") == 0);
+}
+
 static int check_body(struct request *r, struct problem *problem)
 {
     const char *type = r->route.id < 0 ? NULL : routes[r->route.id].body;
     if (!type) {
-        if (r->has_body) {
+        if (r->has_body && !body_says_nothing(r)) {
             problem_set(problem, PROBLEM_INVALID_REQUEST, "This request takes no body.");
             return -1;
         }
         return 0;
     }
-    const char *expect = request_header(r, MHD_HTTP_HEADER_EXPECT);
-    if (expect && strcasecmp(expect, "100-continue") != 0) {
+    const char *expect = request_list(r, MHD_HTTP_HEADER_EXPECT);
+    if (expect && !accept_lists_only(expect, "100-continue")) {
         problem_set(problem, PROBLEM_EXPECTATION_FAILED,
                     "100-continue is the only expectation that is understood.");
         return -1;
@@ -77,11 +99,11 @@ static int check_body(struct request *r, struct problem *problem)
         problem_set(problem, PROBLEM_LENGTH_REQUIRED, "A body and its length are required.");
         return -1;
     }
-    const char *coding = request_header(r, MHD_HTTP_HEADER_CONTENT_ENCODING);
+    const char *coding = request_list(r, MHD_HTTP_HEADER_CONTENT_ENCODING);
     const char *given = request_header(r, MHD_HTTP_HEADER_CONTENT_TYPE);
     bool is_json = strcmp(type, JSON) == 0;
     if (!(is_json ? accept_is_json_body(given) : accept_is_type(given, type)) ||
-        (coding && strcasecmp(coding, "identity") != 0)) {
+        (coding && !accept_lists_only(coding, "identity"))) {
         problem_set(problem, PROBLEM_UNSUPPORTED_MEDIA_TYPE,
                     "The body must be %s%s, without a content coding.", type,
                     is_json ? " in UTF-8" : "");
@@ -149,7 +171,7 @@ static int handlers_check(struct request *r, struct problem *problem)
     }
     const struct route *route = &routes[r->route.id];
     r->media = route->any_accept ? 0
-                                 : accept_choose(request_header(r, MHD_HTTP_HEADER_ACCEPT),
+                                 : accept_choose(request_list(r, MHD_HTTP_HEADER_ACCEPT),
                                                  route->types, ROUTE_MAX_TYPES);
     if (r->media < 0) {
         struct text all = TEXT_INIT;
@@ -265,16 +287,28 @@ static void handle_metrics(struct request *r)
 
 static void handle_version(struct request *r)
 {
-    char body[640];
     struct api_libraries libraries;
     api_libraries(&libraries);
-    int bytes = snprintf(body, sizeof body,
-                         "{\"name\":\"denoised\",\"version\":\"%s\",\"revision\":\"%s\","
-                         "\"api\":\"v1\",\"libraries\":{\"libmicrohttpd\":\"%s\","
-                         "\"libuv\":\"%s\",\"cjson\":\"%s\",\"openblas\":\"%.256s\"}}\n",
-                         DENOISED_VERSION, DENOISED_REVISION, MHD_get_version(),
-                         uv_version_string(), libraries.cjson, dn_blas_config());
-    reply_document(r, strdup(body), (size_t)bytes);
+    const char *const libraries_by_name[][2] = {{"libmicrohttpd", MHD_get_version()},
+                                                {"libuv", uv_version_string()},
+                                                {"cjson", libraries.cjson},
+                                                {"openblas", dn_blas_config()}};
+    struct text t = TEXT_INIT;
+    text_puts(&t, "{\"name\":\"denoised\",\"version\":");
+    text_json_string(&t, DENOISED_VERSION);
+    text_puts(&t, ",\"revision\":");
+    text_json_string(&t, DENOISED_REVISION);
+    text_puts(&t, ",\"api\":\"v1\",\"libraries\":{");
+    for (size_t i = 0; i < sizeof libraries_by_name / sizeof *libraries_by_name; i++) {
+        text_puts(&t, i ? "," : "");
+        text_json_string(&t, libraries_by_name[i][0]);
+        text_puts(&t, ":");
+        text_json_string(&t, libraries_by_name[i][1]);
+    }
+    text_puts(&t, "}}\n");
+    size_t bytes;
+    char *body = text_take(&t, &bytes);
+    reply_document(r, body, bytes);
 }
 
 static void handle_openapi(struct request *r)
@@ -322,10 +356,33 @@ static const struct {
     [ROUTE_ADMIN_UNLOAD] = {admin_unload_model, true, false},
 };
 
+/* A page is one whatever a link to it, or a cache, has put behind it. */
+static bool is_page(const struct request *r)
+{
+    return r->route.id == ROUTE_DOCS || r->route.id == ROUTE_ASSET ||
+           (r->route.id == ROUTE_DISCOVERY &&
+            strcmp(routes[ROUTE_DISCOVERY].types[r->media], "text/html") == 0);
+}
+
+/* Has its resource a tag, which it looks at itself? */
+static bool route_has_tag(const struct request *r)
+{
+    return is_page(r) || r->route.id == ROUTE_SAMPLE_PNG || r->route.id == ROUTE_SAMPLE_APNG;
+}
+
+/* What changes something is not begun under a condition that is not met; what only reads is
+ * answered with that if there was something to read. */
+static bool precondition_fails(struct request *r, bool is_done)
+{
+    bool reads = strcmp(routes[r->route.id].method, "GET") == 0;
+    return reads == is_done && !route_has_tag(r) && (!is_done || r->status / 100 == 2) &&
+           precondition_check(r, NULL) == PRECONDITION_FAILED;
+}
+
 /* A query on a route that has no parameters would be ignored silently. */
 static int check_query(const struct request *r, struct problem *problem)
 {
-    if (handlers[r->route.id].takes_query || !r->query || !*r->query) {
+    if (handlers[r->route.id].takes_query || !r->query || !*r->query || is_page(r)) {
         return 0;
     }
     struct query query;
@@ -370,7 +427,14 @@ static void handlers_run(struct request *r)
         request_reply_problem(r, &problem);
         return;
     }
+    if (precondition_fails(r, false)) {
+        precondition_reply(r);
+        return;
+    }
     handlers[r->route.id].run(r);
+    if (!r->suspended && precondition_fails(r, true)) {
+        precondition_reply(r);
+    }
 }
 
 static void handlers_add_headers(struct request *r)

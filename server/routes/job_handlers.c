@@ -359,7 +359,7 @@ static struct drawing *find_result(struct request *r)
 }
 
 /* The form that the client likes best of those in which this job's images can be had, or NULL. */
-static const struct form *choose_form(const struct request *r, const struct drawing *d)
+static const struct form *choose_form(struct request *r, const struct drawing *d)
 {
     const char *types[ROUTE_MAX_TYPES];
     int n = 0;
@@ -369,7 +369,7 @@ static const struct form *choose_form(const struct request *r, const struct draw
             types[n++] = type;
         }
     }
-    int chosen = accept_choose(request_header(r, MHD_HTTP_HEADER_ACCEPT), types, n);
+    int chosen = accept_choose(request_list(r, MHD_HTTP_HEADER_ACCEPT), types, n);
     return chosen < 0 ? NULL : form_by_type(types[chosen]);
 }
 

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "api/accept.h"
+#include "server/http/precondition.h"
 #include "server/routes/service.h"
 #include "server/routes/web_assets.h"
 
@@ -24,9 +25,9 @@ static const struct web_asset *asset_find(const char *name, size_t bytes)
 
 /* Large files are kept compressed only: every browser takes them so, and who does not say what it
  * takes, takes all (RFC 9110, 12.5.3). */
-static bool coding_is_accepted(const struct request *r)
+static bool coding_is_accepted(struct request *r)
 {
-    const char *accepted = request_header(r, MHD_HTTP_HEADER_ACCEPT_ENCODING);
+    const char *accepted = request_list(r, MHD_HTTP_HEADER_ACCEPT_ENCODING);
     return !accepted || accept_takes_gzip(accepted);
 }
 
@@ -38,7 +39,12 @@ static void reply_asset(struct request *r, const struct web_asset *asset)
         request_reply_problem(r, &problem);
         return;
     }
-    if (accept_etag_matches(request_header(r, MHD_HTTP_HEADER_IF_NONE_MATCH), asset->etag)) {
+    enum precondition verdict = precondition_check(r, asset->etag);
+    if (verdict == PRECONDITION_FAILED) {
+        precondition_reply(r);
+        return;
+    }
+    if (verdict == PRECONDITION_NOT_MODIFIED) {
         request_reply_static(r, 304, NULL, "", 0);
         service_of(r)->metrics.not_modified++;
     } else {

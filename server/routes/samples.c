@@ -4,7 +4,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "api/accept.h"
 #include "api/prefer.h"
 #include "api/query.h"
 #include "server/base/alarm.h"
@@ -12,6 +11,7 @@
 #include "server/drawing/forms.h"
 #include "server/drawing/gate.h"
 #include "server/drawing/jobs.h"
+#include "server/http/precondition.h"
 #include "server/routes/events.h"
 #include "server/routes/replies.h"
 #include "server/routes/seed.h"
@@ -268,7 +268,7 @@ void samples_create(struct request *r)
                               r->body ? r->body : "", r->body_bytes, &problem);
     bool is_stream = !form; /* of events */
     struct prefer prefer;
-    prefer_read(&prefer, request_header(r, "Prefer"));
+    prefer_read(&prefer, request_list(r, "Prefer"));
     bool is_async = !is_stream && prefer.wait_s == 0 && (prefer.respond_async || prefer.has_wait);
     const char *fault = rc == 0 && form ? form_fault(form, &params) : NULL;
     if (fault) {
@@ -413,8 +413,13 @@ void samples_get_picture(struct request *r)
         reply_no_memory(r);
         return;
     }
-    const char *known = request_header(r, MHD_HTTP_HEADER_IF_NONE_MATCH);
-    bool not_modified = *etag && accept_etag_matches(known, etag);
+    enum precondition verdict = precondition_check(r, etag);
+    if (verdict == PRECONDITION_FAILED) {
+        params_free(&params);
+        precondition_reply(r);
+        return;
+    }
+    bool not_modified = verdict == PRECONDITION_NOT_MODIFIED;
     if (not_modified || strcmp(r->method, "HEAD") == 0) {
         reply_without_drawing(r, &params, etag, not_modified);
         params_free(&params);

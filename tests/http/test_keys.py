@@ -60,7 +60,7 @@ def test_a_key_is_needed(start_with_keys):
         answer = daemon.post(ONE, headers=headers)
         check_problem(answer, 401, "unauthorized")
         assert answer.headers["WWW-Authenticate"].startswith('Bearer realm="denoised"')
-    check_problem(daemon.post(ONE, headers={**bearer(ADA), "X-API-Key": ADA}), 400,
+    check_problem(daemon.post(ONE, headers={**bearer(ADA), "X-API-Key": BOB}), 400,
                   "invalid-request")
     daemon.stop()
     text = daemon.log_path.read_text()

@@ -172,10 +172,33 @@ def test_configured_origins(start_daemon):
             assert answer.headers["Access-Control-Allow-Origin"] == origin
             assert "X-Request-Id" in answer.headers["Access-Control-Expose-Headers"]
             assert "Origin" in answer.headers["Vary"]
-    for origin in (EVIL, "null", GOOD + ".evil.example", GOOD[:-1], "http" + GOOD[5:], "", "*"):
+    for origin in (EVIL, "null", GOOD + ".evil.example", GOOD[:-1], "http" + GOOD[5:], "", "*", GOOD.upper(),
+                   GOOD.title()):
         for answer in (preflight(daemon, origin), daemon.get("/livez", headers={"Origin": origin})):
             assert answer.ok and not cors_of(answer)
             assert "Origin" in answer.headers["Vary"]  # caches must not mix the two up
+
+
+SDK = ["authorization", "content-type", "x-stainless-lang", "x-stainless-retry-count", "x-stainless-os"]
+
+
+@pytest.mark.parametrize("allowed", ["*", GOOD])
+def test_headers_of_client_libraries(start_daemon, allowed):
+    """openai-node in a browser sends a dozen of its own; the list may come on several lines."""
+    daemon = start_daemon("--workers", 1, "--cors-origin", allowed)
+
+    def asking(*wanted, origin=GOOD):
+        lines = [("Origin", origin), ("Access-Control-Request-Method", "POST"),
+                 *(("Access-Control-Request-Headers", value) for value in wanted)]
+        answer = wire.ask((daemon.host, daemon.port), "OPTIONS", "/v1/images/generations", lines)
+        contract.check_answer("OPTIONS", "/v1/images/generations", 204, answer.headers, answer.body)
+        return {name.strip() for name in answer.headers.get("Access-Control-Allow-Headers", "").split(",")}
+
+    assert set(SDK) <= asking(",".join(SDK))
+    assert set(SDK) <= asking(SDK[0], SDK[1], ", ".join(SDK[2:]))
+    for wanted in ((), ("",), ("a b: c;",), ("x" * 5000,)):  # what is no list of names
+        assert "Authorization" in asking(*wanted)
+    assert allowed == "*" or asking(SDK[0], origin=EVIL) == {""}
 
 
 def test_any_origin(start_daemon):
@@ -187,7 +210,7 @@ def test_any_origin(start_daemon):
 
 
 @pytest.mark.parametrize("value", ["example.org", "https://", "https://a/", "https://a,", "*,https://a",
-                                   "https://a https://b", "://a", "HTTPS://a", "https://*.a", "null"])
+                                   "https://a https://b", "://a", "HTTPS://a", "https://A.example", "https://*.a", "null"])
 def test_origins_that_are_none(tmp_path, value):
     daemon = Daemon(tmp_path, "--cors-origin", value, wait=False)
     assert daemon.wait() == 2
