@@ -253,8 +253,9 @@ static void on_warm(void *arg, int rc)
     }
     log_event(&server->service.log, LOG_INFO, "ready", LOG_S("listening", server->listener.url),
               LOG_I("workers", server->service.serving.n_workers));
-    printf("denoised: listening on %s\n", server->listener.url);
-    fflush(stdout);
+    char line[sizeof server->listener.url + 32];
+    int bytes = snprintf(line, sizeof line, "denoised: listening on %s\n", server->listener.url);
+    outlet_put(server->out, line, (size_t)bytes);
     if (server->reload_when_ready) { /* which file was read before the signal is not known */
         model_loads_reload(&server->service.loads);
     }

@@ -18,6 +18,7 @@
 struct server {
     uv_loop_t loop;
     struct service service; /* what requests are served with */
+    struct outlet *out;     /* standard output */
     bool finished;          /* the loop has been told to end */
     int exit_status;
     bool reload_when_ready; /* SIGHUP came while loading */

@@ -12,10 +12,10 @@ static const char *const level_names[] = {
     [LOG_INFO] = "info", [LOG_WARN] = "warn", [LOG_ERROR] = "error"};
 
 #define HEAD_BYTES 160
+#define RING_BYTES ((size_t)1 << 20) /* some thousand lines */
 
-/* How every line begins. Events are words of ours. */
-static void format_head(char out[HEAD_BYTES], enum log_format format, enum log_level level,
-                        const char *event)
+/* How every line begins, in less than HEAD_BYTES. Events are words of ours. */
+static void format_head(char *out, enum log_format format, enum log_level level, const char *event)
 {
     struct timespec now;
     struct tm utc;
@@ -59,6 +59,44 @@ static void put_field(struct text *t, enum log_format format, const struct log_f
     }
 }
 
+static size_t format_dropped(const void *context, uint64_t n_lost, char line[OUTLET_NOTICE_BYTES])
+{
+    const struct options *options = context;
+    bool is_json = options->log_format == LOG_JSON;
+    format_head(line, options->log_format, LOG_WARN, "log_lines_dropped");
+    size_t used = strlen(line);
+    return used + (size_t)snprintf(line + used, OUTLET_NOTICE_BYTES - used,
+                                   is_json ? ",\"lines\":%llu}\n" : " lines=%llu\n",
+                                   (unsigned long long)n_lost);
+}
+
+int log_open(struct log *log, const struct options *options)
+{
+    log->format = options->log_format;
+    return outlet_open(&log->outlet, STDERR_FILENO, RING_BYTES, format_dropped, options);
+}
+
+void log_close(struct log *log)
+{
+    outlet_close(log->outlet);
+    log->outlet = NULL;
+}
+
+uint64_t log_dropped(const struct log *log)
+{
+    return log->outlet ? outlet_dropped(log->outlet) : 0;
+}
+
+static void put_line(const struct log *log, const char *line, size_t bytes)
+{
+    if (log->outlet) {
+        outlet_put(log->outlet, line, bytes);
+    } else { /* nobody is left to tell when that fails */
+        ssize_t written = write(STDERR_FILENO, line, bytes);
+        (void)written;
+    }
+}
+
 void log_write(const struct log *log, enum log_level level, const char *event,
                const struct log_field *fields)
 {
@@ -73,12 +111,11 @@ void log_write(const struct log *log, enum log_level level, const char *event,
     text_puts(&t, end);
     size_t bytes;
     char *line = text_take(&t, &bytes);
-    if (!line) {
-        dprintf(STDERR_FILENO, "%s%s", head, end);
-        return;
+    if (line) {
+        put_line(log, line, bytes);
+    } else {
+        strcat(head, end); /* there is room for it */
+        put_line(log, head, strlen(head));
     }
-    /* Nobody is left to tell when standard error fails. */
-    ssize_t written = write(STDERR_FILENO, line, bytes);
-    (void)written;
     free(line);
 }

@@ -79,6 +79,7 @@ struct metrics {
     uint64_t model_loads[MODEL_LOAD_RESULTS];
     uint64_t connections_total;
     uint64_t connections_refused; /* beyond the limit of an address */
+    uint64_t log_lines_dropped;
     double last_step_timestamp_s;
     double start_time_s;
 

@@ -1,6 +1,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "server/cli/commands.h"
 #include "server/server.h"
@@ -8,6 +9,7 @@
 #include "server/system/resources.h"
 
 #define POOL 2 /* libuv's: one reads models while workers step, one makes renderings */
+#define OUT_BYTES 4096
 
 /* Have what the daemon needs, or say what is missing. */
 static int take_resources(struct server *server)
@@ -29,38 +31,40 @@ static int take_resources(struct server *server)
     return 0;
 }
 
-/* The kernel drops a signal without a handler that is for the first process of a container. Blocked
- * it waits until server_run() has handlers. */
-static void hold_signals_back(void)
+static int serve(struct server *server)
 {
-    sigset_t early;
-    sigemptyset(&early);
-    sigaddset(&early, SIGTERM);
-    sigaddset(&early, SIGINT);
-    sigaddset(&early, SIGHUP);
-    sigprocmask(SIG_BLOCK, &early, NULL);
+    char pool[16]; /* libuv reads it when the first work is queued */
+    snprintf(pool, sizeof pool, "%d", POOL);
+    if (setenv("UV_THREADPOOL_SIZE", pool, 1) != 0 ||
+        outlet_open(&server->out, STDOUT_FILENO, OUT_BYTES, NULL, NULL) != 0) {
+        log_event(&server->service.log, LOG_ERROR, "resources_failed",
+                  LOG_S("reason", "no memory, or no thread for standard output"));
+        return 1;
+    }
+    int status = take_resources(server) == 0 ? server_run(server) : 1;
+    outlet_close(server->out);
+    return status;
 }
 
 int cmd_serve(const struct options *options)
 {
-    hold_signals_back();
     struct processors processors;
     processors_read(&processors);
     struct server server = {
         .service.options = options,
-        .service.log = {.format = options->log_format},
         .service.life.state = LIFE_LOADING,
         .http_context.max_connections = (uint32_t)options->max_connections,
         .service.serving.n_workers =
             options->workers > 0 ? (uint32_t)options->workers : (uint32_t)processors.usable,
     };
-    char pool[16]; /* libuv reads it when the first work is queued */
-    snprintf(pool, sizeof pool, "%d", POOL);
-    if (setenv("UV_THREADPOOL_SIZE", pool, 1) != 0) {
+    signal(SIGPIPE, SIG_IGN);
+    int rc = log_open(&server.service.log, options);
+    if (rc != 0) {
         log_event(&server.service.log, LOG_ERROR, "resources_failed",
-                  LOG_S("reason", "out of memory"));
+                  LOG_S("reason", "no memory, or no thread for the log"));
         return 1;
     }
-    signal(SIGPIPE, SIG_IGN);
-    return take_resources(&server) == 0 ? server_run(&server) : 1;
+    int status = serve(&server);
+    log_close(&server.service.log);
+    return status;
 }

@@ -159,11 +159,11 @@ static void watch(struct shared *s)
     pthread_mutex_lock(&s->lock);
     while (s->threads_running > 0) {
         struct timespec until;
-        clock_gettime(CLOCK_REALTIME, &until);
+        clock_gettime(CLOCK_MONOTONIC, &until);
         until.tv_nsec += PROGRESS_INTERVAL_MS * 1000000L;
         until.tv_sec += until.tv_nsec / 1000000000L;
         until.tv_nsec %= 1000000000L;
-        pthread_cond_timedwait(&s->ended, &s->lock, &until);
+        pthread_cond_clockwait(&s->ended, &s->lock, CLOCK_MONOTONIC, &until);
         uint64_t steps_done = s->steps_done;
         pthread_mutex_unlock(&s->lock);
         progress_show(&progress, steps_done, (uint64_t)params->n_rows * params->steps,

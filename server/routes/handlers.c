@@ -279,6 +279,7 @@ static void handle_metrics(struct request *r)
     struct service *service = service_of(r);
     size_t bytes;
     service->metrics.ready = service->life.state == LIFE_READY;
+    service->metrics.log_lines_dropped = log_dropped(&service->log);
     char *body = metrics_text(&service->metrics,
                               service->serving.scheduler ? &service->serving.models : NULL, &bytes);
     request_reply(r, 200, "text/plain; version=0.0.4; charset=utf-8", body, bytes);

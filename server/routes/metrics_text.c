@@ -357,6 +357,8 @@ char *metrics_text(const struct metrics *m, const struct model_set *models, size
     put_cache(&t, m);
     put_jobs(&t, m);
     put_sampling(&t, m);
+    put_integer(&t, "log_lines_dropped_total", "counter", m->log_lines_dropped,
+                "Lines of the log that standard error did not take.");
     put_process(&t, m);
     return text_take(&t, bytes);
 }

@@ -1,7 +1,9 @@
 #include "server/scheduling/worker.h"
 
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <sys/prctl.h>
 
 #define WARM_SECONDS 0.3 /* for all models together */
 
@@ -127,8 +129,11 @@ static void worker_main(void *arg)
 {
     struct worker *w = arg;
     sigset_t all;
+    char name[16];
     sigfillset(&all);
     pthread_sigmask(SIG_BLOCK, &all, NULL); /* they are the loop thread's */
+    snprintf(name, sizeof name, "worker-%u", w->number);
+    prctl(PR_SET_NAME, name);
     uv_mutex_lock(&w->mutex);
     while (!w->is_closing) {
         if (!w->has_work) {

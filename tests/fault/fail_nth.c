@@ -414,7 +414,10 @@ ssize_t sendmsg(int fd, const struct msghdr *message, int flags)
 ssize_t writev(int fd, const struct iovec *parts, int n)
 {
     REAL(writev);
-    return fails(SEND, EPIPE) ? -1 : real_writev(fd, parts, n);
+    bool fail = fd == STDERR_FILENO   ? fails(WRITE, ENOSPC)
+                : fd == STDOUT_FILENO ? false /* the tests wait for its line */
+                                      : fails(SEND, EPIPE);
+    return fail ? -1 : real_writev(fd, parts, n);
 }
 
 ssize_t getrandom(void *out, size_t bytes, unsigned flags)

@@ -5,12 +5,14 @@
  *     HOLD_UNLINK=PIPE  nor is a file removed
  *     HOLD_DIGIT=PIPE   nor a digit drawn to its end: its worker hangs
  *     NO_SEEDS=1        the system has no random numbers when a seed is to be drawn
+ *     EARLY_SIGNAL=N    the process gets signal N while its libraries initialise
  *
  * Without these variables it changes nothing, and nothing waits for a pipe that is not there.
  */
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -89,4 +91,12 @@ EXPORTED ssize_t getrandom(void *out, size_t bytes, unsigned flags)
         return -1;
     }
     return next(out, bytes, flags);
+}
+
+__attribute__((constructor)) static void send_early_signal(void)
+{
+    const char *number = getenv("EARLY_SIGNAL");
+    if (number) {
+        kill(getpid(), atoi(number));
+    }
 }
