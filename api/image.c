@@ -10,6 +10,7 @@
 #include "api/document.h"
 #include "api/png.h"
 #include "api/text.h"
+#include "api/xmp.h"
 
 static void hex_sha256(char hex[2 * SHA256_DIGEST_SIZE + 1], const uint8_t *bytes, size_t n)
 {
@@ -44,6 +45,37 @@ struct cells {
     const uint8_t *frames; /* [frames-1,n_rows,H,W,C] of all rows, or NULL */
 };
 
+/* What a picture says of itself: where it came from, unless that is not wanted, and how it was
+ * drawn. The strings are its own. */
+struct sayings {
+    struct png_text texts[2];
+    size_t n;
+};
+
+static void sayings_free(struct sayings *s)
+{
+    for (size_t i = 0; i < s->n; i++) {
+        free((void *)(uintptr_t)s->texts[i].text);
+    }
+    s->n = 0;
+}
+
+/* Takes `about` over, which is NULL without memory. Returns 0 or DN_ENOMEM. */
+static int sayings_of(struct sayings *s, const struct sample_params *p, char *about)
+{
+    *s = (struct sayings){.n = 0};
+    if (p->xmp_version) {
+        s->texts[s->n++] =
+            (struct png_text){XMP_KEY, xmp_packet(dn_model_info(p->model), p->xmp_version)};
+    }
+    s->texts[s->n++] = (struct png_text){PROVENANCE_KEY, about};
+    if (!about || !s->texts[0].text) {
+        sayings_free(s);
+        return DN_ENOMEM;
+    }
+    return 0;
+}
+
 static void lay_out(uint8_t *sheet, const struct dn_model_info *info, const struct cells *cells,
                     const uint8_t *pixels)
 {
@@ -52,13 +84,13 @@ static void lay_out(uint8_t *sheet, const struct dn_model_info *info, const stru
 }
 
 static int write_film(struct image *image, const struct sample_params *p, const struct cells *cells,
-                      int height, int width, const uint8_t *picture, const struct png_text *text)
+                      int height, int width, const uint8_t *picture, const struct sayings *sayings)
 {
     const struct dn_model_info *info = dn_model_info(p->model);
     uint32_t last_ms = p->frame_ms > PARAMS_LAST_FRAME_MS ? p->frame_ms : PARAMS_LAST_FRAME_MS;
     struct apng film;
     int rc = apng_begin(&film, p->frames, picture, height, width, info->channels, (int)p->scale,
-                        text, 1);
+                        sayings->texts, sayings->n);
     uint8_t *frame = malloc((size_t)height * (size_t)width * (size_t)info->channels);
     rc = rc == 0 && !frame ? DN_ENOMEM : rc;
     for (uint32_t f = 0; rc == 0 && f < p->frames - 1; f++) {
@@ -76,26 +108,26 @@ static int write_film(struct image *image, const struct sample_params *p, const 
     return image->png ? 0 : DN_ENOMEM;
 }
 
-/* Encode `picture`, to which the cells are laid out. Frees `about`. */
+/* Encode `picture`, to which the cells are laid out. Takes `about` over. */
 static int write_picture(struct image *image, const struct sample_params *p,
                          const struct cells *cells, const uint8_t *picture, char *about)
 {
-    if (!about) {
+    struct sayings sayings;
+    if (sayings_of(&sayings, p, about) != 0) {
         return DN_ENOMEM;
     }
     const struct dn_model_info *info = dn_model_info(p->model);
-    struct png_text text = {.key = PROVENANCE_KEY, .text = about};
     size_t n_lines = (cells->n + cells->columns - 1) / cells->columns;
     int height = (int)n_lines * info->height, width = (int)cells->columns * info->width, rc;
     if (cells->frames) {
         image->mime = IMAGE_APNG;
-        rc = write_film(image, p, cells, height, width, picture, &text);
+        rc = write_film(image, p, cells, height, width, picture, &sayings);
     } else {
         image->mime = IMAGE_PNG;
         rc = png_encode(&image->png, &image->png_bytes, picture, height, width, info->channels,
-                        (int)p->scale, &text, 1);
+                        (int)p->scale, sayings.texts, sayings.n);
     }
-    free(about);
+    sayings_free(&sayings);
     return rc;
 }
 
@@ -114,8 +146,15 @@ int image_encode(struct image *image, const struct sample_params *p, size_t i,
 int image_encode_preview(struct image *image, const struct sample_params *p, const uint8_t *pixels)
 {
     const struct dn_model_info *info = dn_model_info(p->model);
-    return png_encode(&image->png, &image->png_bytes, pixels, info->height, info->width,
-                      info->channels, 1, NULL, 0);
+    char *packet = p->xmp_version ? xmp_packet(info, p->xmp_version) : NULL;
+    if (p->xmp_version && !packet) {
+        return DN_ENOMEM;
+    }
+    const struct png_text text = {XMP_KEY, packet};
+    int rc = png_encode(&image->png, &image->png_bytes, pixels, info->height, info->width,
+                        info->channels, 1, &text, packet ? 1 : 0);
+    free(packet);
+    return rc;
 }
 
 int image_encode_sheet(struct image *image, const struct sample_params *p, const uint8_t *pixels,
@@ -145,12 +184,16 @@ void image_free(struct image *image)
 int image_etag(char etag[IMAGE_ETAG_BYTES], const struct sample_params *p, const char *version)
 {
     char *about = document_image_text(p, 0, NULL);
-    if (!about) {
+    struct sayings sayings;
+    if (sayings_of(&sayings, p, about) != 0) {
         return DN_ENOMEM;
     }
     struct text t = TEXT_INIT;
-    text_printf(&t, "%s png %s", version, about);
-    free(about);
+    text_printf(&t, "%s png", version);
+    for (size_t i = 0; i < sayings.n; i++) {
+        text_printf(&t, " %s", sayings.texts[i].text);
+    }
+    sayings_free(&sayings);
     size_t bytes;
     char *all = text_take(&t, &bytes);
     if (!all) {

@@ -1,7 +1,8 @@
 /*
  * Finished images: their digest, their PNG file and what it says of itself, their ETag.
  *
- * Every PNG carries how to draw it again: an iTXt chunk "denoised" with JSON text. Any thread.
+ * Every PNG carries how to draw it again, an iTXt chunk "denoised" with JSON text, and unless it is
+ * switched off that a model drew it, an XMP packet (xmp.h). Any thread.
  */
 #ifndef API_IMAGE_H
 #define API_IMAGE_H
@@ -34,7 +35,8 @@ void image_digest(char digest[IMAGE_DIGEST_BYTES], const uint8_t *bytes, size_t 
 int image_encode(struct image *image, const struct sample_params *p, size_t i,
                  const uint8_t *pixels, const uint8_t *frames);
 
-/* PNG of an image that is not finished, of scale 1 and without a word on how to draw it. */
+/* PNG of an image that is not finished, of scale 1 and without a word on how to draw it;
+ * that a model drew it it says as well. */
 int image_encode_preview(struct image *image, const struct sample_params *p, const uint8_t *pixels);
 
 /* Digest and PNG of the request's sheet from the pixels of all its rows [n_rows,H,W,C]; the frames

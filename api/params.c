@@ -418,6 +418,7 @@ int params_from_fields(struct sample_params *p, struct fields *f, const struct a
     if (resolve_labels(p, f, context, problem) != 0) {
         return -1;
     }
+    p->xmp_version = context->xmp_version;
     p->has_seed = f->has[FIELD_SEED];
     read_integer(f, FIELD_SEED, 0, DN_SEED_MAX, &p->seed, problem);
     uint64_t timeout_ms = 0;

@@ -60,6 +60,7 @@ struct api_context {
     size_t n_aliases;
     const struct api_departed *departed; /* the last one first */
     size_t n_departed;
+    const char *xmp_version; /* as in sample_params */
     uint32_t max_rows_per_request;
     uint32_t max_queue_rows;
     uint32_t max_body_bytes;
@@ -95,6 +96,7 @@ struct sample_params {
     enum priority priority;
     uint32_t preview_every;           /* steps between two previews of an image; 0 is none */
     char job_id[PARAMS_JOB_ID_BYTES]; /* the client's own; "" without one */
+    const char *xmp_version; /* denoised's, for the pictures' XMP; static; NULL: they have none */
 };
 
 enum params_kind { PARAMS_SAMPLE, PARAMS_FILM, PARAMS_JOB };

@@ -305,6 +305,7 @@ static void on_loaded(uv_work_t *work, int status)
         return;
     }
     server->service.serving.api = (struct api_context){
+        .xmp_version = options->xmp ? DENOISED_VERSION : NULL,
         .max_rows_per_request = (uint32_t)options->max_rows_per_request,
         .max_queue_rows = (uint32_t)options->max_queue_rows,
         .max_body_bytes = (uint32_t)options->max_body_bytes,

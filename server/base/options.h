@@ -59,6 +59,7 @@ struct options {
     const char *trusted_proxies; /* networks and "unix" with commas between; NULL: nobody */
     enum log_format log_format;
     bool log_access;
+    bool xmp; /* pictures have XMP that says a model drew them; sample too */
 
     /* sample */
     const char *labels; /* --label: comma-separated labels, numbers or class names */

@@ -238,7 +238,7 @@ int cmd_sample(const struct options *o)
     struct dn_model *model;
     if (open_model(&model, o, &err) < 0)
         return fail(&err);
-    struct sample_params params = {.model = model};
+    struct sample_params params = {.model = model, .xmp_version = o->xmp ? DENOISED_VERSION : NULL};
     int status = read_labels(&params, o->labels);
     if (status == 0)
         status = read_sampling(&params, o);

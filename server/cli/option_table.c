@@ -99,6 +99,8 @@ const struct option_row option_table[] = {
      "how long the answer to a request with an Idempotency-Key is kept"},
     {"idempotency-max-bytes", 0, OPTION_INT, SERVE, FIELD(idempotency_max_bytes), 65536, 1073741824, "33554432", "BYTES", NULL,
      "memory for those answers; one that would take more than a quarter of it is not kept"},
+    {"provenance-xmp", 0, OPTION_ON_OFF, SERVE | SAMPLE, FIELD(xmp), 0, 0, "on", "on|off", NULL,
+     "pictures carry the IPTC's mark of generated media, 700 bytes of XMP"},
     {"cors-origin", 0, OPTION_ORIGINS, SERVE, FIELD(cors_origin), 0, 0, NULL, "*|ORIGIN[,ORIGIN...]", NULL,
      "origins, like https://example.org, whose pages may read answers (default: none)"},
     {"trusted-proxies", 0, OPTION_PROXIES, SERVE, FIELD(trusted_proxies), 0, 0, NULL, "ADDRESS[/BITS]|unix[,...]", NULL,

@@ -174,6 +174,13 @@ static void test_the_etag_follows_the_picture(void **state)
             assert_string_equal(again, etags[n]);
             assert_int_equal(image_etag(upgraded, &p, "2"), 0);
             assert_string_not_equal(upgraded, etags[n]);
+            char marked[IMAGE_ETAG_BYTES], marked_anew[IMAGE_ETAG_BYTES];
+            p.xmp_version = "1";
+            assert_int_equal(image_etag(marked, &p, "1"), 0);
+            assert_string_not_equal(marked, etags[n]);
+            p.xmp_version = "2";
+            assert_int_equal(image_etag(marked_anew, &p, "1"), 0);
+            assert_string_not_equal(marked_anew, marked);
             for (size_t j = 0; j < n; j++) {
                 assert_string_not_equal(etags[j], etags[n]);
             }
