@@ -60,7 +60,7 @@ def test_zero_bytes_are_no_cache(start_daemon):
 
 
 def test_the_one_asked_for_least_lately_makes_room(start_daemon):
-    daemon = start_daemon("--cache-bytes", 3600)  # two pictures of a good kilobyte each
+    daemon = start_daemon("--cache-bytes", 4800)  # two pictures of two kilobytes each
     picture(daemon, 1)
     picture(daemon, 2)
     assert daemon.metric("cache_entries") == 2
@@ -69,7 +69,7 @@ def test_the_one_asked_for_least_lately_makes_room(start_daemon):
     assert daemon.metric("cache_evictions_total") == 1
     assert status(picture(daemon, 1)) == "denoised; hit"
     assert status(picture(daemon, 2)) == "denoised; fwd=miss; stored"
-    assert daemon.metric("cache_bytes") <= 3600
+    assert daemon.metric("cache_bytes") <= 4800
     # Larger than all of it: sent, not kept, and nothing makes room for it.
     evictions = daemon.metric("cache_evictions_total")
     assert status(picture(daemon, 4, QUERY + "&scale=32")) == "denoised; fwd=miss"

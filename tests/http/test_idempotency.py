@@ -131,7 +131,7 @@ def test_answers_expire(start_daemon):
 def test_memory_is_bounded(start_daemon):
     most = 1 << 18
     daemon = start_daemon("--idempotency-max-bytes", most, "--log-access", "off")
-    body = {"label": 1, "n": 24, "steps": 1, "guidance_scale": 1}
+    body = {"label": 1, "n": 16, "steps": 1, "guidance_scale": 1}
 
     def post(key, body=body):
         return daemon.post(body, **with_key(key))
