@@ -10,9 +10,19 @@ export class Problem extends Error {
   }
 }
 
+// What fetch() and a stream's reader say when the network fails differs by browser and tells a person nothing.
+async function reach(promise, text) {
+  try {
+    return await promise;
+  } catch (error) {
+    throw error instanceof TypeError ? new Error(text) : error;
+  }
+}
+
 export async function request(path, { key, headers, ...options } = {}) {
   if (key) headers = { ...headers, Authorization: `Bearer ${key}` };
-  const answer = await fetch(path, { ...options, headers });
+  const answer = await reach(fetch(path, { ...options, headers }),
+                             "The server cannot be reached. Is it running? Try again in a moment.");
   if (!answer.ok) {
     throw new Problem(answer.status, await answer.json().catch(() => ({})));
   }
@@ -23,7 +33,7 @@ export async function request(path, { key, headers, ...options } = {}) {
 export async function* readEvents(stream) {
   const reader = stream.pipeThrough(new TextDecoderStream()).getReader();
   for (let text = "";;) {
-    const { done, value } = await reader.read();
+    const { done, value } = await reach(reader.read(), "The server hung up before it was done.");
     if (done) return;
     const blocks = (text + value).split("\n\n");
     text = blocks.pop();
@@ -61,6 +71,7 @@ export async function* draw(body, { key, signal }) {
 }
 
 // The URL that gives one picture again, whenever it is asked for.
+// The label is as it stands in a URL.
 export function pictureUrl({ label, index, seed }, { sampler, steps, guidance_scale, guidance_interval, eta, model }) {
   const query = new URLSearchParams({ seed, index, sampler, steps, guidance_scale });
   if (guidance_interval !== undefined) query.set("guidance_interval", guidance_interval);
@@ -72,8 +83,11 @@ export function pictureUrl({ label, index, seed }, { sampler, steps, guidance_sc
 
 // Fetch a file with the key, which a link cannot carry, and save it under this name.
 export async function save(url, name, key) {
-  const file = await (await request(url, { key })).blob();
-  const href = URL.createObjectURL(file);
+  saveBlob(await (await request(url, { key })).blob(), name);
+}
+
+export function saveBlob(blob, name) {
+  const href = URL.createObjectURL(blob);
   Object.assign(document.createElement("a"), { href, download: name }).click();
   setTimeout(() => URL.revokeObjectURL(href), 60000); // the browser has begun to read it by then
 }

@@ -34,6 +34,14 @@ export class Film {
     this.box.hidden = true;
   }
 
+  // Pictures that were on the stage before, as they ended.
+  show(pictures) {
+    this.clear();
+    this.#pictures = pictures;
+    this.#show(this.#last);
+    this.end();
+  }
+
   add(image) {
     const picture = { image, frames: [] };
     this.#pictures.push(picture);

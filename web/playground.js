@@ -1,10 +1,13 @@
-// The page: a form, a stage with the pictures that come out of the noise, and one picture up close.
+// The page: a form, a stage with the pictures that come out of the noise, examples, and what was drawn before.
 
-import { request, draw, save, pictureUrl, curlOf } from "./client.js";
+import { request, draw, save } from "./client.js";
 import { $, make } from "./dom.js";
-import { areDigits, parseLabels } from "./labels.js";
+import { areDigits, examplesOf, isUnderstood, parseLabels } from "./labels.js";
+import { readLink } from "./link.js";
 import { Film } from "./film.js";
+import { History } from "./history.js";
 import { Presets } from "./presets.js";
+import { planGrid, planList, saveSheet, saveZip, setStage } from "./stage.js";
 import { showStatus } from "./status.js";
 
 const PREVIEWS = 24;         // of each picture, at most
@@ -15,11 +18,14 @@ const STREAMS = 4;           // at once: a browser opens six connections to a se
 const form = $("form");
 const film = new Film({ box: $("film"), slider: $("frame"), button: $("play") });
 const presets = new Presets($("presets"), choosePreset);
+const past = new History($("history"), bringBack);
 const key = () => $("key").value;
 
 let models = [];
 let capabilities = null;
-let stop = null; // an AbortController while something is drawn
+let stop = null;  // an AbortController while something is drawn
+let running = Promise.resolve(); // that drawing
+let shown = null; // the drawing on the stage, when it is complete
 
 const model = () => models.find(({ id }) => id === $("model").value);
 const drawSeed = () => Math.floor(Math.random() * 1e6);
@@ -46,6 +52,22 @@ function fillKeys() {
     },
   })));
   $("labels-hint").textContent = digits ? "2026, or seven, or four sevens" : "Names, between commas";
+  const examples = examplesOf(classes);
+  if (!isUnderstood(form.labels.value, classes)) form.labels.value = examples[0].labels;
+  $("examples").hidden = false;
+  $("examples").querySelector("div").replaceChildren(...examples.map((example) => make("button", {
+    type: "button",
+    onclick: () => chooseExample(example),
+  }, make("b", { textContent: example.title }), make("small", { textContent: example.hint }))));
+}
+
+function chooseExample({ labels, layout, n }) {
+  if (stop) return;
+  form.labels.value = labels;
+  form.layout.value = layout;
+  form.n.value = n;
+  showLayout();
+  drawForm();
 }
 
 function fillModel() {
@@ -97,23 +119,37 @@ function showLayout() {
   $("n-label").textContent = form.layout.value === "grid" ? "Seeds" : "Of each";
 }
 
-// The form as it is drawn stands in the page's address, and comes from there.
-function remember() {
-  const fields = new URLSearchParams(new FormData(form));
-  history.replaceState(null, "", `#${fields}`);
-}
-
+// The form as it is drawn stands in the page's address, and comes from there. Returns what is wrong with that.
 function recall() {
-  const fields = new URLSearchParams(location.hash.slice(1));
-  if (models.some(({ id }) => id === fields.get("model"))) {
-    form.model.value = fields.get("model");
-    fillModel();
-  }
-  for (const [name, value] of fields) {
-    if (name !== "model" && form.elements[name]) form.elements[name].value = value;
-  }
+  const { model: named, values, faults } = readLink(location.hash.slice(1), models, capabilities);
+  form.model.value = named.id;
+  form.layout.value = "list";
+  form.n.value = 1;
+  form.eta.value = 0;
+  fillModel();
+  for (const [name, value] of Object.entries(values)) form.elements[name].value = value;
   showSampler();
   showLayout();
+  return faults;
+}
+
+// A link is drawn as it is meant or not at all.
+async function drawLink() {
+  while (stop) {
+    stop.abort();
+    await running;
+  }
+  forgive();
+  const faults = recall();
+  if (faults.length === 0) {
+    await drawForm();
+    return;
+  }
+  film.clear();
+  setStage(0);
+  showDrawing(null);
+  say(["The link to this page asks for what cannot be drawn here:", ...faults,
+       "The form has what is usual instead. Press Draw."].join("\n"), true);
 }
 
 // The browser shows the text at the field, until something in the form is changed.
@@ -128,7 +164,8 @@ function blame(name, text) {
 }
 
 function forgive() {
-  for (const field of form.querySelectorAll("[aria-invalid]")) {
+  for (const field of form.elements) {
+    if (!field.hasAttribute("aria-invalid")) continue;
     field.removeAttribute("aria-invalid");
     field.setCustomValidity("");
   }
@@ -145,45 +182,6 @@ function complain(error) {
   const details = (error.errors ?? []).map(({ pointer, detail }) => `${pointer.slice(1)}: ${detail}`);
   const name = error.status === 401 ? "key" : error.errors?.[0]?.pointer.split("/")[1];
   blame(name === "guidance_interval" ? "guidance_start" : name, [error.message, ...details].join("\n"));
-}
-
-// ---- the stage --------------------------------------------------------------------------------
-
-// One picture: its button opens it up close, its name is the link to its URL.
-function pictureOf({ label, index, seed }, params) {
-  const name = model().classes[label];
-  const url = pictureUrl({ label, index, seed }, params);
-  const image = make("img", { alt: "" });
-  const open = make("button", { type: "button", disabled: true, ariaLabel: `${name}, up close` }, image);
-  const link = make("a", { href: url, textContent: areDigits(model().classes) ? label : name,
-                           title: `Seed ${seed}, index ${index}` });
-  link.dataset.name = `${label}-${seed}.png`;
-  const picture = Object.assign(film.add(image), {
-    element: make("div", { className: "picture" }, open, link), open,
-  });
-  open.onclick = () => showPicture(picture, { name, label, seed, url });
-  return picture;
-}
-
-function showPicture({ frames, digest }, { name, label, seed, url }) {
-  $("picture-title").textContent = `${name}, seed ${seed}`;
-  $("picture-image").src = frames.at(-1);
-  $("picture-image").alt = `A drawn ${name}`;
-  $("picture-link").href = url;
-  $("picture-link").textContent = url;
-  $("picture-link").dataset.name = `${label}-${seed}.png`;
-  $("picture-film").href = url.replace(".png?", ".apng?");
-  $("picture-film").download = `${label}-${seed}.apng`;
-  $("picture-curl").textContent = curlOf(url, `${label}-${seed}`, key());
-  $("picture-digest").textContent = digest;
-  $("copy").textContent = "Copy";
-  $("picture").showModal();
-}
-
-function setStage(pictures, ...elements) {
-  const size = pictures <= 6 ? "large" : pictures <= 20 ? "medium" : pictures <= 100 ? "" : "small";
-  $("stage").dataset.size = size;
-  $("stage").replaceChildren(...elements);
 }
 
 // ---- drawing ----------------------------------------------------------------------------------
@@ -206,34 +204,7 @@ function readForm() {
   const params = readSettings();
   if (model().default) delete params.model;
   return { params, n: form.n.valueAsNumber, seed: form.seed.valueAsNumber,
-           labels: parseLabels(form.labels.value, model().classes) };
-}
-
-// A list is one request; the pictures are in the order of their indices.
-function planList({ labels, n, seed, params }) {
-  const pictures = labels.flatMap((label) => Array(n).fill(label))
-    .map((label, index) => pictureOf({ label, index, seed }, params));
-  setStage(pictures.length, ...pictures.map(({ element }) => element));
-  return [{ body: { labels, n, seed, ...params }, pictures }];
-}
-
-// A grid is a request for each seed, that is for each line.
-function planGrid({ labels, n, seed, params }) {
-  const columns = [...new Set(labels)];
-  const lines = Array.from({ length: n }, (_, i) => ({
-    body: { labels: columns, seed: seed + i, ...params },
-    pictures: columns.map((label, index) => pictureOf({ label, index, seed: seed + i }, params)),
-  }));
-  const heads = ["seed", ...columns.map((label) => model().classes[label])];
-  const table = make("table", {},
-    make("thead", {}, make("tr", {}, ...heads.map((text) => make("th", { scope: "col", textContent: text })))),
-    make("tbody", {}, ...lines.map(({ body, pictures }) => make("tr", {},
-      make("th", { scope: "row", textContent: body.seed }),
-      ...pictures.map(({ element }) => make("td", {}, element))))));
-  table.style.setProperty("--columns", columns.length);
-  setStage(n * columns.length, make("div", { className: "table", tabIndex: 0, role: "region",
-                                             ariaLabel: "Seeds and labels" }, table));
-  return lines;
+           labels: parseLabels(form.labels.value, model().classes, capabilities.limits.rows_per_request) };
 }
 
 // Returns how long the server took, in milliseconds.
@@ -278,16 +249,30 @@ async function drawAll(plan, signal) {
   return Math.max(...took);
 }
 
+// A button that is disabled, or hidden, while it has the focus loses it: Draw keeps it, and takes over that of Stop.
 function setBusy(busy) {
-  $("draw").disabled = busy;
+  $("draw").setAttribute("aria-disabled", busy);
+  if (!busy && document.activeElement === $("stop")) $("draw").focus();
   $("stop").hidden = !busy;
   $("progress").hidden = !busy;
   $("progress").value = 0;
-  $("stage").setAttribute("aria-busy", busy);
+  $("pictures").setAttribute("aria-busy", busy);
 }
 
-async function drawForm() {
-  if (stop) return;
+// What there is to save and to be marked among what was drawn before: null is nothing.
+function showDrawing(drawing) {
+  shown = drawing;
+  $("save").hidden = !drawing;
+  past.show(drawing);
+}
+
+// One drawing at a time. `follow`: on a phone the pictures come into sight.
+function drawForm(options) {
+  if (!stop) running = drawNow(options);
+  return running;
+}
+
+async function drawNow({ follow = false } = {}) {
   forgive();
   let wanted;
   try {
@@ -296,28 +281,52 @@ async function drawForm() {
     blame("labels", error.message);
     return;
   }
-  remember();
+  const hash = `#${new URLSearchParams(new FormData(form))}`;
+  history.replaceState(null, "", hash);
   film.clear();
-  const plan = form.layout.value === "grid" ? planGrid(wanted) : planList(wanted);
-  const pictures = plan.reduce((sum, line) => sum + line.pictures.length, 0);
+  showDrawing(null);
+  const means = { classes: model().classes, film, keyOf: key };
+  const grid = form.layout.value === "grid";
+  const plan = grid ? planGrid(wanted, means) : planList(wanted, means);
+  const pictures = plan.flatMap((line) => line.pictures);
+  const count = `${pictures.length} ${pictures.length === 1 ? "picture" : "pictures"}`;
   const abort = stop = new AbortController();
   setBusy(true);
-  const section = $("stage").parentElement;
-  if (section.getBoundingClientRect().top > innerHeight / 2) section.scrollIntoView({ block: "nearest" });
+  if (follow && $("pictures").getBoundingClientRect().top > innerHeight / 2) {
+    $("pictures").scrollIntoView({ block: "nearest" });
+  }
   const settings = readSettings();
+  const title = form.labels.value.trim() + (grid ? ` × ${wanted.n}` : "");
   const start = performance.now();
   try {
-    presets.tell(settings, pictures, await drawAll(plan, abort.signal));
-    say(`${pictures} ${pictures === 1 ? "picture" : "pictures"} in ${Math.round(performance.now() - start)} ms`);
+    presets.tell(settings, pictures.length, await drawAll(plan, abort.signal));
+    const message = `${count} in ${Math.round(performance.now() - start)} ms`;
+    say(message);
+    const drawing = { hash, title, hint: `seed ${wanted.seed}`, message, plan, pictures,
+                      nodes: [...$("stage").childNodes] };
+    past.add(drawing);
+    showDrawing(drawing);
   } catch (error) {
     abort.abort(); // the other lines of a grid are of no use
-    if (!plan.some((line) => line.pictures.some(({ frames }) => frames.length))) setStage(0);
+    if (!pictures.some(({ frames }) => frames.length)) setStage(0);
     complain(error);
   } finally {
     stop = null;
     setBusy(false);
     film.end();
   }
+}
+
+// What was drawn before is on the stage again, as it was, and the form says what it says.
+function bringBack(drawing) {
+  if (stop) return;
+  forgive();
+  history.replaceState(null, "", drawing.hash);
+  recall();
+  setStage(drawing.pictures.length, ...drawing.nodes);
+  film.show(drawing.pictures);
+  showDrawing(drawing);
+  say(drawing.message);
 }
 
 // With a key, what a link to a picture leads to is saved instead.
@@ -338,27 +347,31 @@ async function followWithKey(event) {
 
 // ---- events -----------------------------------------------------------------------------------
 
-form.addEventListener("input", () => {
+$("main").addEventListener("input", ({ target }) => {
+  if (target.form !== form) return;
   forgive();
   if (!capabilities) return;
   showGuidance();
   presets.show(readSettings());
 });
-form.addEventListener("invalid", ({ target }) => target.closest("details")?.setAttribute("open", ""), true);
+$("main").addEventListener("invalid", ({ target }) => target.closest("details")?.setAttribute("open", ""), true);
 form.addEventListener("submit", (event) => {
   event.preventDefault();
-  drawForm();
+  if (capabilities) drawForm({ follow: true });
 });
 form.model.addEventListener("change", fillModel);
 form.sampler.addEventListener("change", showSampler);
 $("layout").addEventListener("change", showLayout);
 $("dice").addEventListener("click", () => {
   form.seed.value = drawSeed();
-  drawForm();
+  if (capabilities) drawForm();
 });
 $("stop").addEventListener("click", () => stop?.abort());
+$("save-zip").addEventListener("click", () => saveZip(shown));
+$("save-sheet").addEventListener("click", () => saveSheet(shown).catch(complain));
 $("key").addEventListener("change", start);
 document.addEventListener("click", followWithKey);
+addEventListener("hashchange", () => capabilities && drawLink());
 $("copy").addEventListener("click", async () => {
   try {
     await navigator.clipboard.writeText($("picture-curl").textContent);
@@ -370,28 +383,32 @@ $("copy").addEventListener("click", async () => {
 
 async function start() {
   forgive();
+  let found;
   try {
     const get = async (path) => (await request(path, { key: key() })).json();
-    [{ data: models }, capabilities] = await Promise.all([get("v1/models"), get("v1/capabilities")]);
+    found = await Promise.all([get("v1/models"), get("v1/capabilities")]);
   } catch (error) {
     complain(error);
     return;
   }
+  [{ data: models }, capabilities] = found;
   form.model.replaceChildren(...models.map(({ id }) => make("option", { value: id, textContent: id })));
   form.n.max = capabilities.limits.rows_per_request;
   $("model-field").hidden = models.length === 1;
   form.seed.value = drawSeed();
   presets.fill(models);
-  fillModel();
-  recall();
+  $("draw").disabled = false;
   setBusy(false);
-  say("Press Draw.");
+  await drawLink();
 }
 
+let wasReady = true;
 showStatus(({ ready, queue, latency, rate }) => {
   $("status-ready").textContent = ready;
   $("status-queue").textContent = queue;
   $("status-rate").textContent = rate;
   if (latency) $("status-latency").textContent = latency;
+  if (ready === "ready" && !wasReady && !capabilities) start(); // it was not there when the page came
+  wasReady = ready === "ready";
 }, key);
 await start();

@@ -3,6 +3,7 @@
 import { request } from "./client.js";
 
 const PERIOD_MS = 2000;
+const PATIENCE_MS = 5000;
 
 // {name: sum over all its samples whose labels hold `only`} of a Prometheus exposition.
 function sums(text, only = {}) {
@@ -30,11 +31,13 @@ export function read(text) {
 const shown = (ms) => `${ms < 10 ? ms.toFixed(1) : Math.round(ms)} ms`;
 
 export function showStatus(show, keyOf) {
-  let last = null;
+  let last = null, looking = false;
   async function look() {
-    if (document.hidden) return;
+    if (document.hidden || looking) return;
+    looking = true;
     try {
-      const now = read(await (await request("metrics", { key: keyOf() })).text());
+      const answer = await request("metrics", { key: keyOf(), signal: AbortSignal.timeout(PATIENCE_MS) });
+      const now = read(await answer.text());
       now.at = performance.now();
       const since = last ?? { images: 0, requests: 0, seconds: 0, at: Infinity };
       const requests = now.requests - since.requests;
@@ -45,9 +48,12 @@ export function showStatus(show, keyOf) {
         rate: `${Math.round(1000 * Math.max(0, (now.images - since.images) / (now.at - since.at)))}/s`,
       });
       last = now;
-    } catch {
-      show({ ready: "not reached", queue: "–", rate: "–" });
+    } catch (error) {
+      const ready = error.status === 401 ? "wants a key" : error.status ? "not ready" : "not reached";
+      show({ ready, queue: "–", latency: "–", rate: "–" });
       last = null;
+    } finally {
+      looking = false;
     }
   }
   look();

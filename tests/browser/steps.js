@@ -3,9 +3,13 @@
 const assert = require("node:assert/strict");
 const { urls } = require("./world.js");
 
-// The page has begun: something is said on it.
+// Something is said on the page, and nothing is being drawn or moves.
 async function settled(page) {
-  await page.waitForFunction(() => document.querySelector("#message").textContent !== "");
+  await page.waitForFunction(() => {
+    const { value, max } = document.querySelector("#frame");
+    return document.querySelector("#message").textContent !== "" && document.querySelector("#progress").hidden &&
+           (document.querySelector("#film").hidden || value === max);
+  });
 }
 
 async function drawn(page, n) {

@@ -17,6 +17,7 @@ MODULES = pathlib.Path(os.environ.get("BROWSER_TEST_FOLDER", "build/browser")).r
 BASE = {"samplers": ["ddim", "dpmpp_2m"], "default": {"sampler": "dpmpp_2m", "steps": 20, "guidance_scale": 1.5},
         "presets": {"fast": {"sampler": "dpmpp_2m", "steps": 2, "guidance_scale": 1},
                     "balanced": {"sampler": "dpmpp_2m", "steps": 3, "guidance_scale": 2}}}
+CLOTHES = ["t-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot"]
 KEY = "ada-0123456789abcdef"
 SCENARIOS = [a or b for path in sorted((HERE / "scenarios").iterdir())
              for a, b in re.findall(r"^  (?:async (\w+)\(page\)|(\w+): Object\.assign)", path.read_text(), re.M)]
@@ -38,10 +39,12 @@ def results(request, tmp_path_factory):
     write_model(folder / "second.safetensors", FEW)
     write_model(folder / "few.safetensors", FEW)
     write_model(folder / "base.safetensors", BASE)
+    write_model(folder / "clothes.safetensors", {name: BASE[name] for name in ("samplers", "default")}, classes=CLOTHES)
     daemons = {"open": Daemon(tmp_path_factory.mktemp("daemon")),
                "keyed": Daemon(tmp_path_factory.mktemp("daemon"), "--api-keys-file", str(folder / "keys"),
                                "--model", str(folder / "second.safetensors")),
                "preset": Daemon(tmp_path_factory.mktemp("daemon"), "--model", str(folder / "few.safetensors"),
+                                "--model", str(folder / "clothes.safetensors"),
                                 model=str(folder / "base.safetensors"))}
     names = [item.callspec.params["name"] for item in request.session.items
              if getattr(item, "originalname", None) == "test_in_chromium"]

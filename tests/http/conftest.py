@@ -31,13 +31,13 @@ FEW = {"samplers": ["consistency"], "timesteps": {"1": [999], "2": [999, 399], "
 DEADLINE_S = 120
 
 
-def write_model(path, sampling):
-    """The shipped weights under another `sampling`."""
+def write_model(path, sampling, **changes):
+    """The shipped weights under another `sampling`, and other `changes` of the config."""
     raw = open(MODEL, "rb").read()
     length = int.from_bytes(raw[:8], "little")
     header = json.loads(raw[8:8 + length])
     config = json.loads(header["__metadata__"]["denoised.config"])
-    config["sampling"] = sampling
+    config.update(changes, sampling=sampling)
     header["__metadata__"]["denoised.config"] = json.dumps(config)
     text = json.dumps(header).encode()
     text += b" " * (-len(text) % 8)

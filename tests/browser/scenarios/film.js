@@ -51,7 +51,7 @@ module.exports = {
       ...others.map(({ b64 }) => ["preview", { index: 0, b64 }]),
       ["progress", { step: 20, steps: 20, eta_ms: 0 }],
       ["image", picture],
-      ["completed", { id: "smp_1" }],
+      ["completed", { id: "smp_1", timings: { queue_ms: 0, sample_ms: 1, encode_ms: 1 } }],
     ]),
   }),
 

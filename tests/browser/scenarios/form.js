@@ -15,6 +15,7 @@ module.exports = {
     await page.focus("#seed");
     await page.keyboard.press("Enter"); // a form is sent from any of its fields
     await drawn(page, 1);
+    await page.focus("#draw");
     for (let i = 0; i < 30; i++) {
       await page.keyboard.press("Tab");
       if (await page.evaluate(() => document.activeElement.matches("#stage .picture button"))) break;

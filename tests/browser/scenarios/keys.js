@@ -3,7 +3,7 @@
 const assert = require("node:assert/strict");
 const { readFileSync } = require("node:fs");
 const { urls, key } = require("../world.js");
-const { drawn, write } = require("../steps.js");
+const { drawn, settled, write } = require("../steps.js");
 
 module.exports = {
   withAKey: Object.assign(async (page) => {
@@ -13,7 +13,8 @@ module.exports = {
     await page.waitForFunction(() => document.querySelector("#key").ariaInvalid === "true");
     await page.fill("#key", key);
     await page.press("#key", "Tab");
-    await page.waitForFunction(() => document.querySelector("#message").textContent === "Press Draw.");
+    await settled(page);
+    await drawn(page, 4); // as soon as it may
     await page.click("#sampling summary");
     await page.selectOption("#model", "second");
     await page.click("#draw");
@@ -37,7 +38,8 @@ module.exports = {
   linksWithAKeySaveFiles: Object.assign(async (page) => {
     await page.fill("#key", key);
     await page.press("#key", "Tab");
-    await page.waitForFunction(() => document.querySelector("#message").textContent === "Press Draw.");
+    await settled(page);
+    await drawn(page, 4); // as soon as it may
     await page.fill("#seed", "42");
     await write(page, "7");
     await drawn(page, 1);

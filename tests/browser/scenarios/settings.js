@@ -2,7 +2,7 @@
 "use strict";
 const assert = require("node:assert/strict");
 const { urls } = require("../world.js");
-const { drawn, write } = require("../steps.js");
+const { drawn, settled, write } = require("../steps.js");
 
 module.exports = {
   presetsAreOneTap: Object.assign(async (page) => {
@@ -32,7 +32,7 @@ module.exports = {
     await page.click("#draw"); // the address has the settings, and so the preset
     await drawn(page, 4);
     await page.reload();
-    await page.waitForFunction(() => document.querySelector("#message").textContent !== "");
+    await settled(page);
     assert.deepEqual(await pressed(), ["false", "true", "false"]);
   }, { url: urls.preset }),
 
@@ -50,7 +50,7 @@ module.exports = {
     assert.equal(await page.textContent("#picture-digest"), answer.headers()["x-sample-digest"]);
     await page.keyboard.press("Escape");
     await page.reload(); // the address has it
-    await page.waitForFunction(() => document.querySelector("#message").textContent !== "");
+    await settled(page);
     await page.click("#sampling summary");
     assert.equal(await page.inputValue("#guidance_end"), "0.8");
     page.expectRefusal = true;
