@@ -41,6 +41,7 @@ struct options {
     int cache_bytes;                 /* of finished pictures; 0: none are kept */
     int request_timeout_s;           /* a client must have sent its whole request by then */
     int keepalive_timeout_s;
+    bool half_close;    /* who has closed the sending half may wait for an answer */
     int sse_ping_s;     /* a stream without news has a comment so often */
     int max_jobs;       /* stored at once */
     int max_jobs_bytes; /* of their images */

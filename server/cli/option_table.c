@@ -70,6 +70,9 @@ const struct option_row option_table[] = {
      "a client must have sent its whole request by then"},
     {"keepalive-timeout-s", 0, OPTION_INT, SERVE, FIELD(keepalive_timeout_s), 1, 3600, "75", "SECONDS", NULL,
      "an idle connection is closed after this"},
+    {"half-close", 0, OPTION_ON_OFF, SERVE, FIELD(half_close), 0, 0, "off", "on|off", NULL,
+     "a client that closes its sending half after a request gets its answer; off: it has hung up,\n"
+     "and its work is canceled"},
     {"sse-ping-s", 0, OPTION_INT, SERVE, FIELD(sse_ping_s), 1, 3600, "15", "SECONDS", NULL,
      "a stream of events without news has a comment so often"},
     {"max-jobs", 0, OPTION_INT, SERVE, FIELD(max_jobs), 1, 1000000, "1000", "N", NULL,

@@ -29,12 +29,22 @@ static bool has_ended(const struct connection *c)
     return recv(c->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0;
 }
 
+/* A process that was stopped for a while, or did not get its turn, is late itself: what its clients
+ * sent meanwhile is still to be read, and they get that time. Returns it. */
+static uint64_t own_delay_ns(struct connection_list *list, uint64_t now_ns)
+{
+    uint64_t elapsed_ns = now_ns - list->checked_ns;
+    list->checked_ns = now_ns;
+    return elapsed_ns > NS_PER_S ? elapsed_ns : 0;
+}
+
 static void on_check(uv_timer_t *timer)
 {
     struct connection_list *list = timer->data;
-    uint64_t now_ns = uv_hrtime();
+    uint64_t now_ns = uv_hrtime(), delay_ns = own_delay_ns(list, now_ns);
     for (struct connection *c = list->head; c; c = c->next) {
-        if (c->phase == PHASE_IDLE && !c->looked) {
+        c->deadline_ns += c->deadline_ns ? delay_ns : 0;
+        if (c->phase != PHASE_WORKING && c->phase != PHASE_SENDING && !c->looked) {
             c->looked = true;
             if (has_ended(c)) {
                 shutdown(c->fd, SHUT_RDWR);
@@ -220,6 +230,7 @@ static void refuse_unreadable(struct connection *c)
 
 void connection_received(struct connection *c, const void *bytes, size_t n)
 {
+    c->looked = false;
     framing_read(&c->framing, bytes, n);
     refuse_unreadable(c);
 }
@@ -254,6 +265,7 @@ struct connection *connection_add(struct connection_list *list, int fd, const st
     if (list->head) {
         list->head->prev = c;
     } else {
+        list->checked_ns = uv_hrtime();
         uv_timer_start(&list->timer, on_check, CHECK_INTERVAL_MS, CHECK_INTERVAL_MS);
     }
     list->head = c;
@@ -321,7 +333,9 @@ void connection_remote(const struct connection *c, char *out, size_t bytes)
 
 int connection_watch(struct connection *c, void (*gone)(struct request *request))
 {
-    struct epoll_event event = {.events = EPOLLRDHUP, .data.ptr = c};
+    /* An end of both halves is always told. */
+    bool may_go_on = c->list->context->options->half_close;
+    struct epoll_event event = {.events = may_go_on ? 0 : EPOLLRDHUP, .data.ptr = c};
     if (epoll_ctl(c->list->hangup_fd, EPOLL_CTL_ADD, c->fd, &event) != 0) {
         return -1;
     }

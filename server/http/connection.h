@@ -37,7 +37,7 @@ struct connection {
     enum connection_phase phase;
     uint64_t deadline_ns;   /* uv_hrtime, 0 is none */
     bool late;              /* shut down for lateness */
-    bool looked;            /* for an end of what the client sends, since it is in this phase */
+    bool looked;            /* for an end of what the client sends, since it last sent something */
     struct framing framing; /* of all that it has sent */
     uint64_t n_requests;    /* begun */
     struct request *request;
@@ -54,7 +54,8 @@ struct connection_list {
     size_t n_fds;
     size_t n_busy; /* receiving, working or sending */
     uv_timer_t timer;
-    uint64_t n_refused; /* since the last line in the log about it */
+    uint64_t checked_ns; /* when the timer last ran */
+    uint64_t n_refused;  /* since the last line in the log about it */
     uint64_t refusal_logged_ns;
     int hangup_fd; /* epoll */
     uv_poll_t hangups;
@@ -97,7 +98,8 @@ void connection_remote(const struct connection *c, char *out, size_t bytes);
 void connection_enter(struct connection *c, enum connection_phase phase, size_t bytes);
 
 /* Call `gone` once if the client hangs up, until connection_unwatch. A client that only closes its
- * sending half is taken for gone, as the two look alike. Returns 0 or -1. */
+ * sending half is taken for gone, as the two look alike, unless --half-close says that such clients
+ * wait for their answer. Returns 0 or -1. */
 int connection_watch(struct connection *c, void (*gone)(struct request *request));
 void connection_unwatch(struct connection *c);
 

@@ -51,6 +51,10 @@ static int listen_unix(struct listener *l, const char *path, char *error, size_t
         return -1;
     }
     memcpy(l->unix_path, path, strlen(path) + 1);
+    if (lstat(path, &st) == 0) {
+        l->unix_device = (uint64_t)st.st_dev;
+        l->unix_inode = (uint64_t)st.st_ino;
+    }
     if (listen(l->fd, BACKLOG) != 0) {
         snprintf(error, error_bytes, "%s", strerror(errno));
         return -1;
@@ -235,7 +239,11 @@ int listen_open(struct listener *l, const char *address, char *error, unsigned l
 void listen_close(struct listener *l)
 {
     if (l->unix_path[0]) {
-        unlink(l->unix_path);
+        struct stat st;
+        if (lstat(l->unix_path, &st) == 0 && (uint64_t)st.st_dev == l->unix_device &&
+            (uint64_t)st.st_ino == l->unix_inode) { /* else it is another daemon's by now */
+            unlink(l->unix_path);
+        }
         l->unix_path[0] = '\0';
     }
     if (l->fd >= 0) {

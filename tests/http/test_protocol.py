@@ -4,15 +4,17 @@ import http.client
 import json
 import os
 import select
+import signal
 import socket
 import stat
+import struct
 import time
 
 import pytest
 import requests
 
 from . import contract, wire
-from .conftest import DEADLINE_S, Daemon, Hold, preloaded, read_response, wait_for
+from .conftest import DEADLINE_S, ENDLESS, Daemon, Hold, preloaded, read_response, wait_for
 from .test_errors import check_problem
 
 JSON_ROUTES = ["/", "/v1/models", "/v1/models/mnist", "/v1/capabilities", "/livez", "/readyz",
@@ -246,6 +248,67 @@ def test_a_client_that_sends_no_more_is_let_go(start_daemon):
     wait_for(lambda: daemon.metric("http_connections") == 1, "the connections to be closed")
 
 
+@pytest.mark.parametrize("part", [
+    b"GET /li", b"GET /livez HTTP/1.1\r\nHo",
+    b"POST /v1/samples HTTP/1.1\r\nHost: localhost\r\nContent-Length: 50\r\n\r\n{",
+    b"POST /v1/samples HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhe"])
+def test_who_leaves_amid_a_request_holds_no_place(start_daemon, part):
+    """Its end comes with what it sent, and then makes no noise of its own."""
+    daemon = start_daemon("--request-timeout-s", 3600, "--workers", 1)
+    for _ in range(40):
+        client = daemon.connect()
+        client.sendall(part)
+        client.close()
+    for _ in range(3):  # and in two pieces
+        client = daemon.connect()
+        client.sendall(part[:4])
+        wait_for(lambda: daemon.metric("http_connections") >= 2, "the connection")
+        client.sendall(part[4:])
+        client.shutdown(socket.SHUT_WR)
+        assert client.recv(100) == b""
+        client.close()
+    wait_for(lambda: daemon.metric("http_connections") == 1, "the connections to be gone")
+
+
+def test_what_arrived_while_the_process_was_stopped_is_not_late(start_daemon):
+    daemon = start_daemon("--request-timeout-s", 2, "--workers", 1)
+    whole = b"GET /livez HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+    clients = [daemon.connect() for _ in range(3)]
+    clients[0].sendall(whole[:9])
+    wait_for(lambda: daemon.metric("http_connections") == 4, "the connections")
+    daemon.signal(signal.SIGSTOP)
+    end = time.monotonic() + 4
+    clients[0].sendall(whole[9:])
+    clients[1].sendall(whole)
+    wait_for(lambda: time.monotonic() > end, "twice the limit to pass")
+    daemon.signal(signal.SIGCONT)
+    for client in clients[:2]:
+        assert read_response(client.makefile("rb"))[0] == 200
+    clients[2].sendall(whole)
+    assert read_response(clients[2].makefile("rb"))[0] == 200
+    for client in clients:
+        client.close()
+
+
+@pytest.mark.parametrize("half_close", ["on", "off"])
+def test_a_client_that_closes_its_sending_half(start_daemon, half_close):
+    """As `nc -N` and some balancers do. By default it has hung up, and its work ends."""
+    daemon = start_daemon("--half-close", half_close, "--workers", 1)
+    client = daemon.send_post({**ENDLESS, "n": 1, "steps": 60} if half_close == "on" else ENDLESS)
+    client.shutdown(socket.SHUT_WR)
+    if half_close == "on":
+        status, _, answer = read_response(client.makefile("rb"))
+        assert status == 200 and len(json.loads(answer)["images"]) == 1
+    else:
+        assert client.recv(100) == b""
+    client.close()
+    gone = daemon.send_post(ENDLESS)
+    wait_for(lambda: daemon.metric("queue_jobs") == 1, "the job")
+    gone.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    gone.close()  # a reset is a hang-up for both
+    wait_for(lambda: daemon.metric("queue_jobs") == 0, "the hang-up to be seen")
+
+
 def test_connections_beyond_the_limit_wait_their_turn(start_daemon):
     daemon = start_daemon("--max-connections", 4)
     idle = [daemon.connect() for _ in range(4)]
@@ -302,6 +365,15 @@ def test_unix_socket(start_daemon, tmp_path):
     assert unix_get(path, "/livez")[0] == 200
     daemon.stop()
     assert not os.path.exists(path)
+
+
+def test_a_name_that_is_another_daemons_by_now_stays(start_daemon, tmp_path):
+    path = str(tmp_path / "d.sock")
+    first = start_daemon(listen="unix:" + path)
+    os.unlink(path)
+    start_daemon(listen="unix:" + path)
+    first.stop()
+    assert unix_get(path, "/livez")[0] == 200
 
 
 def test_a_unix_socket_goes_after_its_name(start_daemon, tmp_path):
