@@ -35,7 +35,7 @@ def address():
 def run(command, folder, text=None):
     done = subprocess.run(command, cwd=folder, input=text, capture_output=True, text=True,
                           timeout=DEADLINE_S)
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
 
@@ -46,20 +46,48 @@ def pngs(folder):
     return [path.name for path in found]
 
 
+# What a file begins with, and what an animated PNG has besides.
+KINDS = {".png": (b"\x89PNG\r\n\x1a\n", b"IEND"), ".apng": (b"\x89PNG\r\n\x1a\n", b"acTL"),
+         ".zip": (b"PK\x03\x04", b"manifest.json")}
+
+
+def shell(script, address, folder):
+    """Run it with a curl that fails where the server refuses, and look at every file that it writes."""
+    script = script.replace("localhost:8080", address)
+    run(["bash", "-euo", "pipefail", "-c", f'curl() {{ command curl --fail-with-body "$@"; }}\n{script}'], folder)
+    for name in re.findall(r"(?<= -o )\S+", script):
+        begin, inside = KINDS[pathlib.Path(name).suffix]
+        data = (folder / name).read_bytes()
+        assert data.startswith(begin) and inside in data, name
+
+
 def test_shell_examples(address, tmp_path):
     examples = blocks("sh")
     assert len(examples) == 9
     for example in examples:
-        out = run(["bash", "-euo", "pipefail", "-c", example.replace("localhost:8080", address)],
-                  tmp_path)
-        assert '"errors"' not in out
-    assert pngs(tmp_path) == ["grid.png", "seven.png", "sevens.png"]
+        shell(example, address, tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["digits.zip", "grid.png", "seven.apng", "seven.png",
+                                                                "sevens.png"]
+
+
+def test_a_refused_example_is_noticed(address, tmp_path):
+    with pytest.raises(AssertionError):
+        shell("curl -s 'localhost:8080/v1/samples/7.png?steps=0' -o seven.png", address, tmp_path)
 
 
 def test_the_first_curl(address, tmp_path):
     line = next(line for line in README.splitlines() if line.startswith("    curl -s '"))
-    run(["bash", "-c", line.replace("localhost:8080", address)], tmp_path)
-    assert pngs(tmp_path) == ["seven.png"]
+    shell(line, address, tmp_path)
+
+
+def test_the_command_line(address, tmp_path):
+    section = README.partition("## The command line")[2].partition("##")[0]
+    commands = [line.split("  ")[0] for line in re.findall(r"^    (denoised .*)", section, re.M)]
+    assert len(commands) >= 5
+    for command in commands:
+        if command != "denoised serve":
+            run([str(BINARY), *command.replace("localhost:8080", address).split()[1:]], tmp_path)
+    assert pngs(tmp_path) == ["digits.png"]
 
 
 def test_python_example(address, tmp_path):
