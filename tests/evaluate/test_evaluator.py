@@ -115,19 +115,19 @@ def small_reference(evaluator, small_digits):
 def test_reference_is_kept(evaluator, small_reference, monkeypatch):
     monkeypatch.setattr(evaluator, "forward", None)
     again = reference.load(evaluator)
-    assert again.floor == small_reference.floor > 0
+    np.testing.assert_array_equal(again.train.mean, small_reference.train.mean)
     assert again.test_accuracy == small_reference.test_accuracy
     assert (again.train.n, again.test.n) == (50, 50)
-    np.testing.assert_array_equal(again.scale, small_reference.scale)
+    np.testing.assert_array_equal(again.standard.scale, small_reference.standard.scale)
     # Standardised: each feature that fires has unit variance (of 50, not 49) in the training set.
-    variance = np.diag(again.train.covariance) * 49 / 50
-    assert np.all(np.isclose(variance, 1, atol=1e-6) | (variance == 0))
+    np.testing.assert_allclose(np.diag(again.train.covariance) * 49 / 50, 1, atol=1e-6)
 
 
 def test_judge(evaluator, small_reference, drawn):
     images, labels = drawn
     found = reference.judge(evaluator, small_reference, images[1::2], labels[1::2])
-    assert found["rfd"] == pytest.approx(1, rel=1e-9), "the test set against the floor"
+    floor = frechet_distance(small_reference.test, small_reference.train)
+    assert found["fd_train"] == pytest.approx(floor, rel=1e-9) and floor > 0
     assert found["fd_test"] == pytest.approx(0, abs=1e-6)
     assert found["ca"] == small_reference.test_accuracy
     assert set(found["ca_by_label"]) == set("0123456789")

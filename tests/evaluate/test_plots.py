@@ -18,7 +18,7 @@ REAL = {"ca": 0.996, "fd_train": 1.1}
 
 
 def result(sampler, steps, fd, ca, eta=0.0, seeds=1, interval=None):
-    each = [{"fd_train": fd + i, "rfd": fd + i, "ca": ca, "count": 100, "ca_half_width_95": 0.01} for i in range(seeds)]
+    each = [{"fd_train": fd + i, "ca": ca, "count": 100, "ca_half_width_95": 0.01} for i in range(seeds)]
     return Result(f"m: {sampler}", list(range(seeds)), each, each[0], 2 * steps,
                   {"model": "m", "sampler": sampler, "guidance_scale": 1.5, "eta": eta,
                    "guidance_interval": interval})
@@ -63,8 +63,8 @@ def test_a_start_belongs_to_every_line(drawn_axes):
     points = [("EMA 0.9", 2.0, result("ddim", 5, 2.5, 0.99)),
               (None, 1.0, result("ddim", 5, 3.0, 0.98)),
               ("EMA 0.99", 2.0, result("ddim", 5, 2.0, 0.995))]
-    rfd, ca = drawn_axes(plots.training(points, REAL))
-    assert rfd == {"EMA 0.9": [(1.0, 3.0), (2.0, 2.5)], "EMA 0.99": [(1.0, 3.0), (2.0, 2.0)]}
+    fd, ca = drawn_axes(plots.training(points, REAL))
+    assert fd == {"EMA 0.9": [(1.0, 3.0), (2.0, 2.5)], "EMA 0.99": [(1.0, 3.0), (2.0, 2.0)]}
     assert ca["EMA 0.9"] == [(1.0, 0.98), (2.0, 0.99)]
 
 
@@ -93,8 +93,8 @@ def test_history_of_a_run(small_digits, tmp_path, monkeypatch, capsys, drawn_axe
     assert [line.split(" | ")[1] for line in out.splitlines()[4:-1]] == [
         "40", "40", "44", "44", "44", "44"]
     assert out.count("guidance 2") == 4
-    rfd, _ = drawn_axes((tmp_path / "a.png").read_bytes())
-    assert {name: [round(x, 2) for x, _ in line][1:] for name, line in rfd.items()} == {
+    fd, _ = drawn_axes((tmp_path / "a.png").read_bytes())
+    assert {name: [round(x, 2) for x, _ in line][1:] for name, line in fd.items()} == {
         "EMA 0.9995": [2.0, 2.2], "EMA 0.9999": [2.2]}
 
 

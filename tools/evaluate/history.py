@@ -40,7 +40,7 @@ def parse(argv=None):
     p.add_argument("--binary", default=DEFAULT_BINARY, help="default: %(default)s")
     p.add_argument("--threads", type=in_range(1, 256), help="of the sampling")
     p.add_argument("--plot", type=pathlib.Path, metavar="FILE.png",
-                   help="draw rFD and CA of the first settings against hours")
+                   help="draw FD and CA of the first settings against hours")
     p.add_argument("--markdown", type=pathlib.Path, metavar="FILE", help="write the table")
     args = p.parse_args(argv)
     if args.count % 10:
@@ -60,15 +60,15 @@ def models(run, start):
 
 
 def table(rows, real):
-    lines = ["| model | epochs | hours | sampling | CA % | rFD | density | coverage |",
+    lines = ["| model | epochs | hours | sampling | CA % | FD train | density | coverage |",
              "|---|--:|--:|---|--:|--:|--:|--:|"]
     for path, training, result in rows:
         ca = number(100 * result.mean("ca"), 2, 100 * result.together["ca_half_width_95"])
         lines.append(f"| {path.stem} | {training['epochs']:g} | {training['hours']:.2f} | "
-                     f"{result.name.partition(': ')[2]} | {ca} | {result.mean('rfd'):.3f} | "
+                     f"{result.name.partition(': ')[2]} | {ca} | {result.mean('fd_train'):.3f} | "
                      f"{result.mean('density'):.3f} | {result.mean('coverage'):.3f} |")
-    lines.append(f"| real test digits | | | | {100 * real['ca']:.2f} | 1 | {real['density']:.3f} | "
-                 f"{real['coverage']:.3f} |")
+    lines.append(f"| real test digits | | | | {100 * real['ca']:.2f} | {real['fd_train']:.3f} | "
+                 f"{real['density']:.3f} | {real['coverage']:.3f} |")
     return "\n".join(lines) + "\n"
 
 

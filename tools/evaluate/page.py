@@ -1,6 +1,7 @@
 """The report: Markdown for a model card, and one HTML page with its pictures inside."""
 
 import base64
+import functools
 import html
 import io
 
@@ -9,25 +10,28 @@ from PIL import Image
 
 from tools.evaluate.protocol import FIGURES
 
-DIGITS = {"ca": 2, "ca_mlp": 2, "fd_train": 3, "fd_test": 3, "rfd": 2, "kid": 2, "density": 3,
-          "coverage": 3, "memory_pixels": 3, "memory_features": 3}
+DIGITS = {"ca": 2, "ca_mlp": 2, "fd_train": 3, "fd_test": 3, "kid": 2, "density": 3, "coverage": 3,
+          "memory_pixels": 3, "memory_features": 3, "near": 1}
 
 MEANING = {
-    "CA": "share of the images that the evaluator (cnn) reads as the digit asked for; \u00b1: of "
-          "one seed half the 95 % interval, of several the standard deviation over the seeds, as in "
-          "every column",
+    "CA": "share of the images that the evaluator (cnn) reads as the digit asked for; \u00b1, as "
+          "in every column: of several seeds the standard deviation over them, of one (CA and KID) "
+          "half the 95 % interval. It does not see that images are all alike",
     "CA mlp": "the same by a second evaluator of another architecture, which makes other mistakes",
     "FD": "Fr\u00e9chet distance of the cnn's features, standardised by the training set, to the "
-          "60,000 training and to the 10,000 test digits; it grows as the images of a seed become "
-          "fewer, in the real row too",
-    "rFD": "FD train over that of all real test digits: 1 is as near as other real digits are",
+          "60,000 training and to the 10,000 test digits; features that fire on less than 1 % of "
+          "the training digits are left out. It grows as the images of a seed become fewer, in the "
+          "real row too, whose FD test is that of training digits. It sees no labels, no copies",
     "KID": "unbiased squared maximum mean discrepancy to the training digits, cubic kernel, mean "
-           "of 100 subsets of 1,000",
+           "of 100 subsets of 1,000; the real row says what is no difference",
     "density, coverage": "how many of the balls around real digits (to the 5th neighbour) hold a "
                          "generated one: over 5 on average, and the share that holds one at all; "
                          "as many real digits as the images of a seed, in the real row too",
     "MEM": "median distance to the nearest training image, in pixels and in features, over the "
-           "same of the real test digits: well below 1 is a sign of copies, or of digits all alike",
+           "same of the real test digits: well below 1 is a sign of copies (in features also of "
+           "copies moved by a pixel), or of digits all alike",
+    "near": "share of the images that are nearer to a training image, in pixels, than 99 % of the "
+            "real test digits are: what is above 1 % may be copies, too few for MEM to show",
     "CAS": "what a network that learned from generated digits alone reads of the real test digits",
 }
 
@@ -40,7 +44,7 @@ def number(value, digits, spread=None):
 def _cells(figures, mean, spread):
     for figure in figures:
         digits = DIGITS[figure]
-        scale = 100 if figure.startswith("ca") else 1
+        scale = 100 if FIGURES[figure].endswith("%") else 1
         s = spread(figure)
         yield number(scale * mean(figure), digits, None if s is None else scale * s)
 
@@ -54,12 +58,13 @@ def _cas(scores):
 
 def table(results, real):
     """Header, and a list of cells for each result, the real digits last."""
+    def of_one(found, figure):
+        if figure == "kid":
+            return 1.96 * found["kid_standard_error"]
+        return found.get("ca_half_width_95") if figure == "ca" else None
+
     def spread_of(r):
-        def spread(figure):
-            if figure == "ca" and len(r.each) == 1:
-                return r.together["ca_half_width_95"]
-            return r.spread(figure)
-        return spread
+        return r.spread if len(r.each) > 1 else functools.partial(of_one, r.each[0])
 
     figures = results[0].figures()
     header = ["images by", "evaluations", "images", *(FIGURES[f] for f in figures),
@@ -69,7 +74,8 @@ def table(results, real):
              number(r.together["fd_train"], 3) if len(r.each) > 1 else "", _cas(r.cas)]
             for r in results]
     rows.append(["real test digits", "", f"1 x {real['count']}",
-                 *_cells(figures, real.__getitem__, lambda _: None), "", _cas([real["ca"]])])
+                 *_cells(figures, real.__getitem__, functools.partial(of_one, real)), "",
+             _cas([real["ca"]])])
     used = [i for i in range(len(header)) if i < 3 + len(figures) or any(r[i] for r in rows[:-1])]
     return [header[i] for i in used], [[r[i] for i in used] for r in rows]
 

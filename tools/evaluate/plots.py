@@ -97,17 +97,17 @@ def evaluations(results, real):
 
 
 def training(points, real):
-    """rFD, and CA below it, against hours of training. points: (line, hours, Result); a line of
+    """FD, and CA below it, against hours of training. points: (line, hours, Result); a line of
     None belongs to all of them."""
     names = list(dict.fromkeys(line for line, *_ in points if line is not None)) or [None]
     fig, axes = _axes(7, 2, 3)
     for i, name in enumerate(names):
         line = sorted((p for p in points if p[0] in (name, None)), key=lambda p: p[1])
-        for axis, figure in zip(axes, ("rfd", "ca")):
+        for axis, figure in zip(axes, ("fd_train", "ca")):
             axis.errorbar([hours for _, hours, _ in line], [r.mean(figure) for *_, r in line],
                           [_bar(r, figure) for *_, r in line], marker=MARKS[i % len(MARKS)],
                           ms=4.5, lw=1.2, capsize=2, label=name)
-    axes[0].set_ylabel("rFD")
+    axes[0].set_ylabel("FD to the training digits")
     _scale_ca(axes[1], [r.mean("ca") for *_, r in points] + [real["ca"]])
     axes[1].axhline(real["ca"], color="0.4", ls="--", lw=0.9, label="real test digits")
     axes[1].set_xlabel("hours of training")

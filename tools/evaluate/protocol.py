@@ -1,7 +1,9 @@
 """The whole protocol: every figure of generated images, and what real digits score at the same.
 
-The real row is the 10,000 test digits in the place of generated ones: a generator cannot be asked
-for more than that.
+The real row is the 10,000 test digits in the place of generated ones, for FD test as many training
+digits: a generator cannot be asked for more than that. FD is not divided by the real row's, which
+is nearly nothing, and in good part what FD finds between any two samples of one distribution: the
+ratio would tell of the number of images.
 """
 
 import dataclasses
@@ -17,15 +19,16 @@ from tools.evaluate.network import SHIPPED, SHIPPED_MLP, Evaluator
 from tools.evaluate.pieces import digest, keep, keep_json
 
 BALLS = 5  # the k of density and coverage
+NEAR = 0.01  # of the real test digits are nearer to a training digit than what counts as near
 MOST = 10000  # images of one piece: as many as there are real test digits
 
 # What a result has one number of for each seed, and how a table heads it.
 FIGURES = {
-    "ca": "CA %", "ca_mlp": "CA mlp %", "fd_train": "FD train", "fd_test": "FD test", "rfd": "rFD",
+    "ca": "CA %", "ca_mlp": "CA mlp %", "fd_train": "FD train", "fd_test": "FD test",
     "kid": "KID x1000", "density": "density", "coverage": "coverage",
-    "memory_pixels": "MEM pixels", "memory_features": "MEM features",
+    "memory_pixels": "MEM pixels", "memory_features": "MEM features", "near": "near %",
 }
-QUICK = ("ca", "fd_train", "fd_test", "rfd", "density", "coverage")
+QUICK = ("ca", "fd_train", "fd_test", "density", "coverage")
 
 
 class Protocol:
@@ -36,7 +39,11 @@ class Protocol:
         self.reference = reference.load(self.cnn)
         self.train_images, self.train_labels = mnist.load("train")
         self.test_images, self.test_labels = mnist.load("t10k")
-        self._train_digest = digest(self.train_images)
+        # What the figures depend on of the evaluator and of the real digits.
+        self._real = {"features": digest(self.reference.train_features),
+                      "train": digest(self.train_images), "test": digest(self.test_images)}
+        self._asked = {**self._real, "evaluators": [e.sha256 for e in (self.cnn, self.mlp)],
+                       "quick": quick}
 
     def _sample(self, features, count):
         """`count` of the real features, always the same."""
@@ -45,8 +52,7 @@ class Protocol:
         return features[np.random.default_rng(1).permutation(len(features))[:count]]
 
     def _density_coverage(self, features):
-        key = {"evaluator": self.cnn.sha256, "train": self._train_digest, "k": BALLS,
-               "count": len(features)}
+        key = {"features": self._real["features"], "k": BALLS, "count": len(features)}
         real = self._sample(self.reference.train_features, len(features))
         r = keep("radii", key, lambda: {"r": neighbours.radii(real, BALLS, progress=tqdm)})["r"]
         return neighbours.density_coverage(real, r, features, BALLS, progress=tqdm)
@@ -58,44 +64,47 @@ class Protocol:
             index, far = neighbours.nearest(*flat, progress=tqdm)
             return {"index": index, "far": far / 255}
 
-        found = keep("nearest", {"train": self._train_digest, "images": digest(images)}, make)
+        found = keep("nearest", {"train": self._real["train"], "images": digest(images)}, make)
         return found["index"], found["far"]
 
     def _far(self, images, features):
-        """Median distance to the nearest training image: in pixels, in features."""
-        _, near = neighbours.nearest(features, self.reference.train_features, progress=tqdm)
-        return np.array([np.median(self.nearest_training(images)[1]), np.median(near)])
+        """Distances [N] to the nearest training image: in pixels, in features."""
+        _, far = neighbours.nearest(features, self.reference.train_features, progress=tqdm)
+        return self.nearest_training(images)[1], far
 
     @functools.cached_property
     def real_far(self):
-        key = {"evaluator": self.cnn.sha256, "train": self._train_digest,
-               "test": digest(self.test_images)}
-        return keep("real-far", key, lambda: {"far": self._far(
-            self.test_images, self.reference.test_features)})["far"]
+        """Of the real test digits the median distances in pixels and in features, and the distance
+        in pixels below which NEAR of them are."""
+        def make():
+            pixels, features = self._far(self.test_images, self.reference.test_features)
+            return {"far": [np.median(pixels), np.median(features), np.quantile(pixels, NEAR)]}
+
+        return keep("real-far", {**self._real, "near": NEAR}, make)["far"]
 
     def _slow_figures(self, images, labels, features):
         kid, kid_error = kernel_distance(features, self.reference.train_features)
-        far = self._far(images, features)
-        ratio = far / self.real_far
+        pixels, far = self._far(images, features)
+        medians = np.array([np.median(pixels), np.median(far)])
+        ratio = medians / self.real_far[:2]
         return {"ca_mlp": accuracy(reference.seen(self.mlp, images)[1], labels),
                 "kid": 1000 * kid, "kid_standard_error": 1000 * kid_error,
-                "far_pixels": float(far[0]), "far_features": float(far[1]),
-                "memory_pixels": float(ratio[0]), "memory_features": float(ratio[1])}
+                "far_pixels": float(medians[0]), "far_features": float(medians[1]),
+                "memory_pixels": float(ratio[0]), "memory_features": float(ratio[1]),
+                "near": float((pixels < self.real_far[2]).mean())}
 
     def figures(self, images, labels):
         """Every figure of FIGURES of up to MOST images, CA by label, and CA's interval."""
         def make():
             raw, predicted = reference.seen(self.cnn, images)
-            features = raw * self.reference.scale
+            features = self.reference.standard(raw)
             density, coverage = self._density_coverage(features)
             return {**reference.agreement(predicted, labels),
                     **reference.distances(features, self.reference),
                     "density": density, "coverage": coverage,
                     **({} if self.quick else self._slow_figures(images, labels, features))}
 
-        key = {"evaluators": [e.sha256 for e in (self.cnn, self.mlp)], "quick": self.quick,
-               "train": self._train_digest, "test": digest(self.test_images),
-               "images": digest(images), "labels": digest(labels)}
+        key = {**self._asked, "images": digest(images), "labels": digest(labels)}
         return keep_json("figures", key, make)
 
     def real(self, count):
@@ -105,17 +114,17 @@ class Protocol:
             test = self.reference.test_features
             some = test if count == len(test) else self._sample(test, count)
             density, coverage = self._density_coverage(some)
+            other = self._sample(self.reference.train_features, count)  # test to test is 0
             found = {"count": count, "ca": self.reference.test_accuracy,
-                     **reference.distances(some, self.reference),
+                     "fd_train": reference.distances(some, self.reference)["fd_train"],
+                     "fd_test": reference.distances(other, self.reference)["fd_test"],
                      "density": density, "coverage": coverage,
                      "expected_coverage": expected_coverage(count, count, BALLS)}
             if not self.quick:
                 found |= self._slow_figures(self.test_images, self.test_labels, test)
             return found
 
-        key = {"evaluators": [e.sha256 for e in (self.cnn, self.mlp)], "quick": self.quick,
-               "train": self._train_digest, "test": digest(self.test_images), "count": count}
-        return keep_json("real", key, make)
+        return keep_json("real", {**self._asked, "count": count}, make)
 
     def together(self, pieces):
         """CA and FD of the images of all seeds as one set: [(images, labels), ...]."""
@@ -126,7 +135,7 @@ class Protocol:
             predicted.append(p)
         return {**reference.agreement(np.concatenate(predicted),
                                       np.concatenate([labels for _, labels in pieces])),
-                **reference.distances(np.concatenate(features) * self.reference.scale,
+                **reference.distances(self.reference.standard(np.concatenate(features)),
                                       self.reference)}
 
 

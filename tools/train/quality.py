@@ -8,7 +8,7 @@ from tools.evaluate.network import Evaluator
 from tools.train import diffusion
 from tools.train.run import to_uint8
 
-HEADER = "step,seconds,sampler,evaluations,timesteps,count,ca,fd_train,rfd"
+HEADER = "step,seconds,sampler,evaluations,timesteps,count,ca,fd_train"
 BLOCK = 100
 
 
@@ -30,7 +30,7 @@ class Judge:
             blocks.append(to_uint8(draw(noise, label.to(self.device), g)))
         images = np.concatenate(blocks)
         found = real.judge(self.evaluator, self.reference, images, self.label.numpy())
-        return [len(images)] + [f"{found[name]:.5f}" for name in ("ca", "fd_train", "rfd")], images
+        return [len(images)] + [f"{found[name]:.5f}" for name in ("ca", "fd_train")], images
 
     def student(self, net, ks):
         """CSV fields from `sampler` on, and the images."""
