@@ -20,7 +20,7 @@ function watch(page, url) {
   });
   page.on("pageerror", (error) => troubles.push(String(error)));
   page.on("request", (request) => {
-    const own = request.url().startsWith(url) || /^(data|blob):/.test(request.url());
+    const own = page.expectOthers || request.url().startsWith(url) || /^(data|blob):/.test(request.url());
     if (!own) troubles.push(`asked for ${request.url()}`);
   });
   page.on("requestfailed", (request) => {

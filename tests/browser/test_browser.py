@@ -41,6 +41,8 @@ def results(request, tmp_path_factory):
     write_model(folder / "base.safetensors", BASE)
     write_model(folder / "clothes.safetensors", {name: BASE[name] for name in ("samplers", "default")}, classes=CLOTHES)
     daemons = {"open": Daemon(tmp_path_factory.mktemp("daemon")),
+               "cors": Daemon(tmp_path_factory.mktemp("daemon"), "--cors-origin", "*", "--api-keys-file",
+                              str(folder / "keys")),
                "keyed": Daemon(tmp_path_factory.mktemp("daemon"), "--api-keys-file", str(folder / "keys"),
                                "--model", str(folder / "second.safetensors")),
                "preset": Daemon(tmp_path_factory.mktemp("daemon"), "--model", str(folder / "few.safetensors"),
@@ -49,6 +51,7 @@ def results(request, tmp_path_factory):
     names = [item.callspec.params["name"] for item in request.session.items
              if getattr(item, "originalname", None) == "test_in_chromium"]
     world = {"urls": {name: daemon.url for name, daemon in daemons.items()}, "key": KEY, "names": names,
+             "openai": str(MODULES.parent.parent / "openai/node_modules/openai"),
              "folder": os.environ.get("BROWSER_TEST_SCREENSHOTS")}
     try:
         return json.loads(node(str(HERE / "play.js"), json.dumps(world)))
