@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "api/unicode.h"
+
 #define FIRST_CAPACITY 256
 
 static bool text_reserve(struct text *t, size_t more)
@@ -73,25 +75,56 @@ void text_printf(struct text *t, const char *format, ...)
     }
 }
 
-void text_json_string(struct text *t, const char *s)
+/* Bytes of the next character, and its code; U+FFFD, the sign for what is none, for a byte of none.
+ */
+static size_t next_character(uint32_t *code, const char *s, size_t bytes)
 {
-    text_append(t, "\"", 1);
-    const char *plain = s; /* start of what needs no escape */
-    for (; *s; s++) {
-        unsigned char c = (unsigned char)*s;
-        if (c >= 0x20 && c != '"' && c != '\\' && c != 0x7f) {
+    size_t n = unicode_length(s, bytes);
+    *code = n > 0 ? unicode_code(s, n) : 0xfffd;
+    return n > 0 ? n : 1;
+}
+
+/* With controls and what is not UTF-8 as \uXXXX, and a backslash before what `also` has. */
+static void put_escaped(struct text *t, const char *s, const char *also)
+{
+    const char *plain = s, *end = s + strlen(s); /* plain: start of what needs no escape */
+    for (size_t n; s < end; s += n) {
+        uint32_t code;
+        n = next_character(&code, s, (size_t)(end - s));
+        bool is_special = code < 0x80 && strchr(also, (char)code);
+        if (code != 0xfffd && !is_special && !unicode_is_control(code)) {
             continue;
         }
         text_append(t, plain, (size_t)(s - plain));
-        if (c == '"' || c == '\\') {
-            text_printf(t, "\\%c", c);
-        } else {
-            text_printf(t, "\\u%04x", c);
-        }
-        plain = s + 1;
+        text_printf(t, is_special ? "\\%c" : "\\u%04x", (unsigned)code);
+        plain = s + n;
     }
     text_append(t, plain, (size_t)(s - plain));
+}
+
+void text_json_string(struct text *t, const char *s)
+{
     text_append(t, "\"", 1);
+    put_escaped(t, s, "\"\\");
+    text_append(t, "\"", 1);
+}
+
+void text_shown(struct text *t, const char *s)
+{
+    put_escaped(t, s, "");
+}
+
+bool text_is_plain(const char *s)
+{
+    size_t bytes = strlen(s);
+    for (size_t n; bytes > 0; s += n, bytes -= n) {
+        uint32_t code;
+        n = next_character(&code, s, bytes);
+        if (code == 0xfffd || unicode_is_control(code)) {
+            return false;
+        }
+    }
+    return true;
 }
 
 void text_json_number(struct text *t, double number)

@@ -32,8 +32,15 @@ void text_puts(struct text *t, const char *s);
 /* Append formatted text. */
 __attribute__((format(printf, 2, 3))) void text_printf(struct text *t, const char *format, ...);
 
-/* Append `s` (UTF-8) as a JSON string with its quotes. */
+/* Append `s` as a JSON string with its quotes. What unicode_is_control() finds is escaped, and a
+ * byte that is not UTF-8 becomes U+FFFD. */
 void text_json_string(struct text *t, const char *s);
+
+/* The same for people: no quotes, and quotes and backslashes stay as they are. */
+void text_shown(struct text *t, const char *s);
+
+/* Is `s` UTF-8 without anything that text_shown() escapes? */
+bool text_is_plain(const char *s);
 
 /* Append the shortest decimal that reads back as the same finite number. */
 void text_json_number(struct text *t, double number);

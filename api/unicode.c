@@ -36,6 +36,23 @@ size_t unicode_length(const char *s, size_t bytes)
     return n;
 }
 
+uint32_t unicode_code(const char *s, size_t n)
+{
+    static const uint8_t first_bits[] = {0, 0x7f, 0x1f, 0x0f, 0x07};
+    uint32_t code = (uint8_t)s[0] & first_bits[n];
+    for (size_t i = 1; i < n; i++) {
+        code = code << 6 | ((uint8_t)s[i] & 0x3f);
+    }
+    return code;
+}
+
+bool unicode_is_control(uint32_t code)
+{
+    return code < 0x20 || (code >= 0x7f && code <= 0x9f) || code == 0x61c || code == 0x200e ||
+           code == 0x200f || (code >= 0x2028 && code <= 0x202e) ||
+           (code >= 0x2066 && code <= 0x2069);
+}
+
 bool unicode_valid(const char *s, size_t bytes)
 {
     while (bytes > 0) {

@@ -161,12 +161,29 @@ static void on_signal(uv_signal_t *handle, int signum)
 
 /* ---- what SIGHUP reads again ---------------------------------------------------------------- */
 
+/* Whoever writes the file lets himself in; whoever reads it may have found keys. */
+static void log_exposed_keys(const struct server *server)
+{
+    mode_t mode = server->service.clients.file_mode;
+    const char *who = mode & (S_IWGRP | S_IWOTH) ? "others than its owner may write it"
+                      : mode & S_IROTH           ? "everybody on this machine may read it"
+                                                 : NULL;
+    if (who) {
+        char octal[8];
+        snprintf(octal, sizeof octal, "%04o", (unsigned)mode);
+        log_event(&server->service.log, LOG_WARN, "api_keys_exposed",
+                  LOG_S("file", server->service.options->api_keys_file), LOG_S("mode", octal),
+                  LOG_S("reason", who));
+    }
+}
+
 static void log_keys(const struct server *server)
 {
     if (clients_are_known(&server->service.clients)) {
         log_event(&server->service.log, LOG_INFO, "api_keys",
                   LOG_S("file", server->service.options->api_keys_file),
                   LOG_I("keys", server->service.clients.ring.n_keys));
+        log_exposed_keys(server);
     } else if (!server->listener.is_local) {
         log_event(&server->service.log, LOG_WARN, "no_api_keys",
                   LOG_S("reason", "other machines can connect, and whoever does may draw: see "

@@ -33,7 +33,7 @@ static void format_head(char *out, enum log_format format, enum log_level level,
  */
 static void put_string(struct text *t, enum log_format format, const char *s)
 {
-    if (format == LOG_TEXT && *s && !strpbrk(s, " =\"\\\t\r\n\v\f")) {
+    if (format == LOG_TEXT && *s && !strpbrk(s, " =\"\\") && text_is_plain(s)) {
         text_puts(t, s);
     } else {
         text_json_string(t, s);

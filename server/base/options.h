@@ -15,6 +15,7 @@
 
 enum command { COMMAND_SERVE, COMMAND_SAMPLE, COMMAND_BENCH, COMMAND_INFO, COMMAND_HEALTH };
 enum log_format { LOG_TEXT, LOG_JSON };
+enum log_access { LOG_ACCESS_OFF, LOG_ACCESS_ON, LOG_ACCESS_NO_PROBES };
 
 struct options {
     enum command command;
@@ -59,8 +60,8 @@ struct options {
     const char *cors_origin;     /* "*", or origins with commas between; NULL: none */
     const char *trusted_proxies; /* networks and "unix" with commas between; NULL: nobody */
     enum log_format log_format;
-    bool log_access;
     bool xmp; /* pictures have XMP that says a model drew them; sample too */
+    enum log_access log_access;
 
     /* sample */
     const char *labels; /* --label: comma-separated labels, numbers or class names */

@@ -376,8 +376,11 @@ static bool is_of_tools(const char *name)
     return false;
 }
 
+/* An empty one is as good as none: there is no other way to take one back in files of variables. */
 static int take_variable(struct parser *p, const char *name, const char *value)
 {
+    if (value[0] == '\0')
+        return 0;
     bool is_known = is_of_tools(name) || is_from_kubernetes(name);
     for (size_t i = 0; i < option_table_rows; i++) {
         const struct option_row *row = &option_table[i];

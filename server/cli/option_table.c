@@ -22,6 +22,15 @@ static int log_format_by_name(const char *name)
     return strcmp(name, "json") == 0 ? LOG_JSON : -1;
 }
 
+static int log_access_by_name(const char *name)
+{
+    if (strcmp(name, "no-probes") == 0)
+        return LOG_ACCESS_NO_PROBES;
+    if (strcmp(name, "on") == 0)
+        return LOG_ACCESS_ON;
+    return strcmp(name, "off") == 0 ? LOG_ACCESS_OFF : -1;
+}
+
 /* clang-format off */
 const struct option_row option_table[] = {
     /* name, letter, type, commands, field, min, max, preset, value, by_name, help */
@@ -110,8 +119,8 @@ const struct option_row option_table[] = {
      "whose X-Forwarded-For says who a client is (default: nobody's)"},
     {"log-format", 0, OPTION_NAME, SERVE, FIELD(log_format), 0, 0, "text", "text|json", log_format_by_name,
      "form of the log on standard error"},
-    {"log-access", 0, OPTION_ON_OFF, SERVE, FIELD(log_access), 0, 0, "on", "on|off", NULL,
-     "one line for each request"},
+    {"log-access", 0, OPTION_NAME, SERVE, FIELD(log_access), 0, 0, "on", "on|off|no-probes", log_access_by_name,
+     "one line for each request; no-probes: but for /livez, /readyz and /metrics that did not fail"},
 
     {"label", 0, OPTION_TEXT, SAMPLE, FIELD(labels), 0, 0, NULL, "LABEL[,LABEL...]|all", NULL,
      "what to draw: numbers or class names of the model (required)"},

@@ -164,8 +164,8 @@ static void text_free(char *text, size_t bytes)
     free(text);
 }
 
-/* The whole file. Returns 0, the caller frees; or -1 with a message. */
-static int read_file(const char *path, char **text, size_t *bytes, char *error)
+/* The whole file, and its permissions. Returns 0, the caller frees; or -1 with a message. */
+static int read_file(const char *path, char **text, size_t *bytes, mode_t *mode, char *error)
 {
     int rc = -1;
     struct stat st;
@@ -194,6 +194,7 @@ static int read_file(const char *path, char **text, size_t *bytes, char *error)
             goto out;
         }
     }
+    *mode = st.st_mode & 07777;
     rc = 0;
 out:
     if (fd >= 0) {
@@ -236,7 +237,8 @@ int clients_load(struct clients *c, const struct options *options, char error[CL
     }
     char *text = NULL, fault[KEYRING_ERROR_BYTES] = "";
     size_t bytes;
-    if (read_file(options->api_keys_file, &text, &bytes, error) != 0) {
+    mode_t mode;
+    if (read_file(options->api_keys_file, &text, &bytes, &mode, error) != 0) {
         return -1;
     }
     struct keyring ring = {.n_keys = 0};
@@ -266,6 +268,7 @@ int clients_load(struct clients *c, const struct options *options, char error[CL
     clients_free(c);
     c->ring = ring;
     c->table = table;
+    c->file_mode = mode;
     rc = 0;
 out:
     if (rc != 0) {

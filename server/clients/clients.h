@@ -12,6 +12,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include <sys/types.h>
+
 #include "api/keyring.h"
 #include "api/problem.h"
 #include "server/base/options.h"
@@ -35,6 +37,7 @@ struct clients {
     const struct options *options;
     struct keyring ring;
     struct client **table; /* owned, [ring.n_keys], in the ring's order */
+    mode_t file_mode;      /* the permissions of the file */
 };
 
 /* Read the file, if there is one. Returns 0, or -1 with a message; then nothing has changed. What a

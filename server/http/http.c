@@ -58,6 +58,22 @@ static const char *shown(const char *text)
     return !text || unicode_valid(text, strlen(text)) ? text : "(not UTF-8)";
 }
 
+/* One that fails is logged always: it may be what somebody looks for. */
+static bool is_logged(const struct request *r)
+{
+    bool is_probe =
+        r->route.id == ROUTE_LIVEZ || r->route.id == ROUTE_READYZ || r->route.id == ROUTE_METRICS;
+    switch (r->context->options->log_access) {
+    case LOG_ACCESS_OFF:
+        return false;
+    case LOG_ACCESS_NO_PROBES:
+        return !is_probe || r->status >= 400;
+    case LOG_ACCESS_ON:
+        break;
+    }
+    return true;
+}
+
 static void log_access(const struct request *r, const char *peer, bool aborted, double seconds)
 {
     log_event(r->context->log, LOG_INFO, "request", LOG_S("request_id", r->id),
@@ -85,7 +101,7 @@ static void request_end(struct request *r, bool aborted)
     }
     double seconds = 1e-9 * (double)(uv_hrtime() - r->started_ns);
     metrics_count_request(r->context->metrics, r->route.id, r->method, (int)r->status, seconds);
-    if (r->context->options->log_access) {
+    if (is_logged(r)) {
         char peer[64];
         connection_remote(c, peer, sizeof peer);
         log_access(r, peer, aborted, seconds);

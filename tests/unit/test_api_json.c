@@ -265,6 +265,42 @@ static void test_strings_are_escaped(void **state)
     free(s);
 }
 
+/* Controls of a terminal and of writing direction, separators, and bytes that are no UTF-8. */
+static void test_what_is_not_seen_is_escaped(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *in, *out;
+    } cases[] = {
+        {"\x1b[31m", "\\u001b[31m"},
+        {"a\xc2\x9b"
+         "b",
+         "a\\u009bb"},
+        {"\xc2\x80\xc2\x9f\xc2\xa0", "\\u0080\\u009f\xc2\xa0"},
+        {"\xe2\x80\x8d\xe2\x80\x8e\xe2\x80\x8f\xe2\x80\x90",
+         "\xe2\x80\x8d\\u200e\\u200f\xe2\x80\x90"},
+        {"\xe2\x80\xa7\xe2\x80\xa8\xe2\x80\xae\xe2\x80\xaf",
+         "\xe2\x80\xa7\\u2028\\u202e\xe2\x80\xaf"},
+        {"\xe2\x81\xa6\xe2\x81\xa9\xe2\x81\xaa", "\\u2066\\u2069\xe2\x81\xaa"},
+        {"\xd8\x9c\xd8\xa7", "\\u061c\xd8\xa7"},
+        {"x\xff\xc3", "x\\ufffd\\ufffd"},
+        {"\xed\xa0\x80", "\\ufffd\\ufffd\\ufffd"},
+        {"\xf0\x9f\x99\x82", "\xf0\x9f\x99\x82"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct text quoted = TEXT_INIT, shown = TEXT_INIT;
+        char expected[64];
+        snprintf(expected, sizeof expected, "\"%s\"", cases[i].out);
+        text_json_string(&quoted, cases[i].in);
+        text_shown(&shown, cases[i].in);
+        assert_string_equal(quoted.bytes, expected);
+        assert_string_equal(shown.bytes, cases[i].out);
+        assert_int_equal(text_is_plain(cases[i].in), strcmp(cases[i].in, cases[i].out) == 0);
+        text_free(&quoted);
+        text_free(&shown);
+    }
+}
+
 static void test_problem_document(void **state)
 {
     (void)state;
@@ -302,6 +338,7 @@ int main(void)
         cmocka_unit_test(test_numbers_read_back),
         cmocka_unit_test(test_printed_text_grows),
         cmocka_unit_test(test_strings_are_escaped),
+        cmocka_unit_test(test_what_is_not_seen_is_escaped),
         cmocka_unit_test(test_problem_document),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
