@@ -13,6 +13,7 @@
 #   make lint            formatting, static analysis, include directions
 #   make overload        three times as many requests as can be served (2 minutes)
 #   make soak            mixed load with a model reload every minute (MINUTES=30)
+#   make bench-auto      is `auto` the fastest profile of this machine? (half a minute)
 #   make bench           the comparison with PyTorch, ONNX Runtime and oneDNN (ARGS="--help")
 #   make train, train-fast               the models' origin (ARGS="--help")
 #   make evaluate, evaluate-samplers, evaluate-history   their figures (ARGS="--help")
@@ -353,6 +354,10 @@ $(BUILD)/bench/node_modules/.package-lock.json: tools/bench/package-lock.json | 
 bench: all bench-deps $(BENCH_BIN) $(BUILD)/bench/node_modules/.package-lock.json
 	$(PYTHON) -m tools.bench $(ARGS)
 
+# Is what `auto` takes the fastest on this machine? Exit status 1 where another choice is faster.
+bench-auto: all
+	$(Q)$(PYTHON) -m tools.bench.auto $(ARGS)
+
 # The load generator, and what it says of a daemon of its own; docs/performance.md has the figures.
 $(BUILD)/load: $(patsubst %.c,$(BUILD)/%.o,$(wildcard tools/bench/load/*.c))
 	@echo "  LINK  $@"
@@ -418,4 +423,4 @@ clean:
 -include $(CROSS_OBJ:.o=.d)
 -include $(CORE_OBJ:.o=.d) $(API_OBJ:.o=.d) $(SERVER_OBJ:.o=.d) $(TEST_BIN:%=%.d) $(TEST_LIB_OBJ:.o=.d)
 
-.PHONY: all deps test-deps train-deps fuzz-deps cross-deps bench-deps lint-deps run bench bench-load train train-fast golden evaluate evaluate-samplers evaluate-history test test-unit test-python test-fuzz-corpus test-cross test-random test-race fuzz fuzz-run lint install-program install uninstall clean FORCE
+.PHONY: all deps test-deps train-deps fuzz-deps cross-deps bench-deps lint-deps run bench bench-auto bench-load train train-fast golden evaluate evaluate-samplers evaluate-history test test-unit test-python test-fuzz-corpus test-cross test-random test-race fuzz fuzz-run lint install-program install uninstall clean FORCE

@@ -69,6 +69,8 @@ int dn_isa_by_name(const char *name);
 const char *dn_isa_name(enum dn_isa isa);
 int dn_precision_by_name(const char *name);
 const char *dn_precision_name(enum dn_precision precision);
+/* Why precision AUTO is with `isa` on this processor what it is, for a person. */
+const char *dn_precision_reason(enum dn_isa isa);
 
 /* Can this processor and build run `isa`? */
 bool dn_isa_available(enum dn_isa isa);

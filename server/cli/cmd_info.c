@@ -69,7 +69,7 @@ static void print_presets(const struct dn_model_info *info)
     printf("%s", info->n_presets > 0 ? "\n" : "");
 }
 
-static void print_model(const char *path, const struct dn_model_info *info)
+static void print_model(const char *path, const struct dn_model_info *info, const struct options *o)
 {
     printf("\nmodel       %s, %s\n", info->name, path);
     printf("digest      %s, %zu bytes\n", info->digest, info->file_bytes);
@@ -97,8 +97,9 @@ static void print_model(const char *path, const struct dn_model_info *info)
                info->default_guidance_interval.end);
     printf("\n");
     print_presets(info);
-    printf("kernels     %s (isa %s, precision %s)\n", info->kernels, dn_isa_name(info->isa),
+    printf("kernels     %s (isa %s, precision %s", info->kernels, dn_isa_name(info->isa),
            dn_precision_name(info->precision));
+    printf(o->precision == DN_PRECISION_AUTO ? ": %s)\n" : ")\n", dn_precision_reason(o->isa));
     printf("config      %s\n", info->config);
 }
 
@@ -178,7 +179,8 @@ static void put_program(struct text *t, const struct options *o)
     text_puts(t, "}");
 }
 
-static void put_model(struct text *t, const char *path, const struct dn_model_info *info)
+static void put_model(struct text *t, const char *path, const struct dn_model_info *info,
+                      const struct options *o)
 {
     const char *samplers[DN_SAMPLER_COUNT];
     size_t n_samplers = 0;
@@ -216,6 +218,9 @@ static void put_model(struct text *t, const char *path, const struct dn_model_in
     text_puts(t, ",");
     put_string(t, "precision", dn_precision_name(info->precision));
     text_puts(t, ",");
+    put_string(t, "precision_reason",
+               o->precision == DN_PRECISION_AUTO ? dn_precision_reason(o->isa) : NULL);
+    text_puts(t, ",");
     put_string(t, "kernels", info->kernels);
     text_puts(t, ",\"config\":");
     text_puts(t, info->config); /* JSON as it stands in the file, and parsed when it was opened */
@@ -244,9 +249,9 @@ int cmd_info(const struct options *o)
         }
         text_puts(&json, i > 0 && o->json ? "," : "");
         if (o->json)
-            put_model(&json, o->models[i], dn_model_info(model));
+            put_model(&json, o->models[i], dn_model_info(model), o);
         else
-            print_model(o->models[i], dn_model_info(model));
+            print_model(o->models[i], dn_model_info(model), o);
         dn_model_free(model);
     }
     if (o->n_models == 0 && !o->json)

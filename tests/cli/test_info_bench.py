@@ -39,7 +39,12 @@ def test_info_json(run):
     assert model["default"] == {"guidance_interval": [0, 1], **default}
     assert 85e6 < model["macs"] < 92e6, "design: 89 M multiply-adds"
     assert model["isa"] in told["isas"] and model["precision"] in ("fp32", "bf16")
+    has_amx = "amx" in told["isas"]
+    assert model["precision"] == ("bf16" if has_amx else "fp32")
+    assert ("AMX" in model["precision_reason"]) or "no bf16 kernels" in model["precision_reason"]
+    assert f"precision {model['precision']}: {model['precision_reason']})" in run("info").stdout
     plain = info(run, "--precision", "fp32")["models"][0]
+    assert plain["precision_reason"] is None
     assert plain["precision"] == "fp32" and plain["kernels"].startswith("fp32-")
 
 

@@ -563,6 +563,21 @@ static void names_resolve(void **state)
     assert_true(strlen(tiny) < sizeof tiny);
 }
 
+/* Whatever else multiplies in bf16 was measured to be slower than fp32, or was not measured. */
+static void bf16_is_for_amx_alone(void **state)
+{
+    (void)state;
+    for (int isa = DN_ISA_AUTO; isa <= DN_ISA_NEON; isa++) {
+        const struct dn_kernels *k = dn_kernels_for((enum dn_isa)isa, DN_PRECISION_AUTO);
+        if (k)
+            assert_int_equal(k->precision,
+                             k->isa == DN_ISA_AMX ? DN_PRECISION_BF16 : DN_PRECISION_FP32);
+    }
+    const struct dn_kernels *amx = dn_kernels_for(DN_ISA_AMX, DN_PRECISION_BF16);
+    assert_ptr_equal(dn_kernels_for(DN_ISA_AUTO, DN_PRECISION_AUTO),
+                     amx ? amx : dn_kernels_for(DN_ISA_AUTO, DN_PRECISION_FP32));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -576,6 +591,7 @@ int main(void)
         cmocka_unit_test(bf16_attention),
         cmocka_unit_test(pointwise),
         cmocka_unit_test(names_resolve),
+        cmocka_unit_test(bf16_is_for_amx_alone),
         cmocka_unit_test(a_changed_bit_and_a_touched_guard_are_seen),
     };
     if (!dn_openblas_use_one_thread())
