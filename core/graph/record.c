@@ -1,4 +1,5 @@
 /* Recording: shapes are inferred and checked here, weights are looked up and checked by name. */
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -41,18 +42,71 @@ static struct dn_node *node_at(struct dn_graph *g, int value)
     return &g->nodes[value];
 }
 
-static int fail(struct dn_graph *g, const char *name, const char *what)
+/* The first error, of the value or operation `name`. */
+static int __attribute__((format(printf, 3, 4)))
+fail(struct dn_graph *g, const char *name, const char *format, ...)
 {
+    char what[200];
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(what, sizeof what, format, arguments);
+    va_end(arguments);
     if (g->rc == 0)
-        g->rc = dn_fail(g->err, DN_EFORMAT, "%s: %s", name, what);
+        g->rc = dn_fail(g->err, DN_EFORMAT, "%.100s: %s", name, what);
     return -1;
+}
+
+/* A value as a message says it: its name, or its weights', and its shape. */
+static const char *describe(struct dn_graph *g, int value, char text[96])
+{
+    const struct dn_node *n = node_at(g, value);
+    const char *name = n->name ? n->name : n->weights ? n->weights : "a value";
+    if (n->is_vector)
+        snprintf(text, 96, "%.60s [%d]", name, n->c);
+    else
+        snprintf(text, 96, "%.60s [%d,%d,%d]", name, n->h, n->w, n->c);
+    return text;
+}
+
+static bool is_known(struct dn_graph *g, const char *name, int value)
+{
+    if (g->rc == 0 && (value < 0 || value >= g->n_nodes))
+        fail(g, name, "there is no value %d to read", value);
+    return g->rc == 0;
+}
+
+/* May a value have that shape? Kernels keep rows of a map's channels on the stack. */
+static bool is_shape(struct dn_graph *g, const char *name, const struct dn_node *n)
+{
+    enum { MAX_SIDE = 4096, MAX_WIDTH = 4096 };
+    int most = n->is_vector ? MAX_WIDTH : DN_MAX_CHANNELS;
+    if (n->c < 1 || n->c > most)
+        fail(g, name, "%d channels: 1 to %d expected", n->c, most);
+    else if (n->h < 1 || n->w < 1 || n->h > MAX_SIDE || n->w > MAX_SIDE)
+        fail(g, name, "%d x %d pixels: sides of 1 to %d expected", n->h, n->w, MAX_SIDE);
+    return g->rc == 0;
+}
+
+/* Kernels of maps alone have no way with a vector, nor tables with a map. */
+static bool is_map(struct dn_graph *g, const char *name, const struct dn_node *n)
+{
+    if (n->is_vector)
+        fail(g, name, "a map expected, a vector found");
+    return g->rc == 0;
+}
+
+static bool is_of(struct dn_graph *g, const char *name, int value, enum dn_op op, const char *what)
+{
+    if (is_known(g, name, value) && node_at(g, value)->op != op)
+        fail(g, name, "%s expected", what);
+    return g->rc == 0;
 }
 
 /* A new node of the shape of `like` (NULL: a vector of one); NULL after an error. */
 static struct dn_node *record(struct dn_graph *g, enum dn_op op, int like, int *value)
 {
     *value = -1;
-    if (g->rc)
+    if (g->rc || (op > DN_OP_LABEL && !is_known(g, "input", like)))
         return NULL;
     if (g->n_nodes == g->capacity) {
         int capacity = g->capacity ? 2 * g->capacity : 64;
@@ -136,6 +190,9 @@ static const float *weight_2d(struct dn_graph *g, const char *prefix, const char
 int dn_graph_image(struct dn_graph *g, int h, int w, int c)
 {
     int value;
+    for (int i = 0; i < g->n_nodes; i++)
+        if (g->nodes[i].op == DN_OP_IMAGE)
+            return fail(g, "image", "a network has one");
     struct dn_node *n = record(g, DN_OP_IMAGE, -1, &value);
     if (n) {
         n->domain = DN_PER_IMAGE;
@@ -143,6 +200,8 @@ int dn_graph_image(struct dn_graph *g, int h, int w, int c)
         n->h = h;
         n->w = w;
         n->c = c;
+        if (!is_shape(g, "image", n))
+            return -1;
     }
     return value;
 }
@@ -152,6 +211,8 @@ int dn_graph_timestep(struct dn_graph *g, struct dn_time_input time)
     int value;
     struct dn_node *n = record(g, DN_OP_TIMESTEP, -1, &value);
     if (n) {
+        if (time.timesteps < 1 || !(time.divisor > 0))
+            return fail(g, "timestep", "a number of timesteps and a divisor above 0 expected");
         n->domain = DN_PER_TIMESTEP;
         n->time = time;
     }
@@ -163,6 +224,8 @@ int dn_graph_label(struct dn_graph *g, int labels)
     int value;
     struct dn_node *n = record(g, DN_OP_LABEL, -1, &value);
     if (n) {
+        if (labels < 1)
+            return fail(g, "label", "%d labels: 1 or more expected", labels);
         n->domain = DN_PER_LABEL;
         n->kernel = labels; /* the number of instances */
     }
@@ -172,9 +235,13 @@ int dn_graph_label(struct dn_graph *g, int labels)
 int dn_graph_embedding(struct dn_graph *g, const char *name, int label, int width)
 {
     int value;
+    if (!is_of(g, name, label, DN_OP_LABEL, "a label"))
+        return -1;
     struct dn_node *n = record_weighted(g, DN_OP_EMBEDDING, name, label, &value);
     if (n) {
         n->c = width;
+        if (!is_shape(g, name, n))
+            return -1;
         n->weight = weight_2d(g, name, ".weight", node_at(g, label)->kernel, width);
     }
     return value;
@@ -183,9 +250,13 @@ int dn_graph_embedding(struct dn_graph *g, const char *name, int label, int widt
 int dn_graph_fourier(struct dn_graph *g, const char *name, int t, int c)
 {
     int value;
+    if (!is_of(g, name, t, DN_OP_TIMESTEP, "a timestep"))
+        return -1;
     struct dn_node *n = record_weighted(g, DN_OP_FOURIER, name, t, &value);
     if (n) {
         n->c = c;
+        if (!is_shape(g, name, n))
+            return -1;
         if (c % 2 != 0)
             return fail(g, name, "an even number of features expected");
         n->weight = weight_1d(g, name, ".W", c / 2);
@@ -198,10 +269,13 @@ int dn_graph_linear(struct dn_graph *g, const char *name, int x, int out_c, bool
     int value;
     struct dn_node *n = record_weighted(g, DN_OP_CONV, name, x, &value);
     if (n) {
+        int in_c = n->c;
         n->kernel = 1;
         n->stride = 1;
-        n->weight = weight_2d(g, name, ".weight", out_c, n->c);
         n->c = out_c;
+        if (!is_shape(g, name, n))
+            return -1;
+        n->weight = weight_2d(g, name, ".weight", out_c, in_c);
         n->bias = bias ? weight_1d(g, name, ".bias", out_c) : NULL;
     }
     return value;
@@ -214,17 +288,21 @@ int dn_graph_conv(struct dn_graph *g, const char *name, int x, int out_c, int k,
     struct dn_node *n = record_weighted(g, DN_OP_CONV, name, x, &value);
     if (n) {
         const int64_t shape[] = {out_c, n->c, k, k};
-        if (n->is_vector || (k != 1 && k != 3) || stride < 1 || stride > 2)
-            return fail(g, name, "no such convolution");
+        if (!is_map(g, name, n))
+            return -1;
+        if ((k != 1 && k != 3) || stride < 1 || stride > 2)
+            return fail(g, name, "no convolution of %d x %d with a stride of %d", k, k, stride);
         if (n->h % stride != 0 || n->w % stride != 0)
             return fail(g, name, "a stride of 2 needs even height and width");
         n->kernel = k;
         n->stride = stride;
-        n->weight = weight(g, name, ".weight", shape, 4);
-        n->bias = bias ? weight_1d(g, name, ".bias", out_c) : NULL;
         n->h /= stride;
         n->w /= stride;
         n->c = out_c;
+        if (!is_shape(g, name, n))
+            return -1;
+        n->weight = weight(g, name, ".weight", shape, 4);
+        n->bias = bias ? weight_1d(g, name, ".bias", out_c) : NULL;
     }
     return value;
 }
@@ -235,10 +313,14 @@ int dn_graph_conv_transpose(struct dn_graph *g, const char *name, int x, int out
     struct dn_node *n = record_weighted(g, DN_OP_CONV_TRANSPOSE, name, x, &value);
     if (n) {
         const int64_t shape[] = {n->c, out_c, 3, 3};
-        n->weight = weight(g, name, ".weight", shape, 4);
+        if (!is_map(g, name, n))
+            return -1;
         n->h *= 2;
         n->w *= 2;
         n->c = out_c;
+        if (!is_shape(g, name, n))
+            return -1;
+        n->weight = weight(g, name, ".weight", shape, 4);
     }
     return value;
 }
@@ -248,8 +330,10 @@ int dn_graph_group_norm(struct dn_graph *g, const char *name, int x, int groups)
     int value;
     struct dn_node *n = record_weighted(g, DN_OP_GROUP_NORM, name, x, &value);
     if (n) {
+        if (!is_map(g, name, n))
+            return -1;
         if (groups < 1 || n->c % groups != 0)
-            return fail(g, name, "the groups do not divide the channels");
+            return fail(g, name, "%d groups do not divide %d channels", groups, n->c);
         n->groups = groups;
         n->weight = weight_1d(g, name, ".weight", n->c);
         n->bias = weight_1d(g, name, ".bias", n->c);
@@ -262,19 +346,37 @@ int dn_graph_layer_norm(struct dn_graph *g, const char *name, int x)
     int value;
     struct dn_node *n = record_weighted(g, DN_OP_LAYER_NORM, name, x, &value);
     if (n) {
+        if (!is_map(g, name, n))
+            return -1;
         n->weight = weight_1d(g, name, ".weight", n->c);
         n->bias = weight_1d(g, name, ".bias", n->c);
     }
     return value;
 }
 
+static bool same_shape(const struct dn_node *x, const struct dn_node *y)
+{
+    return x->is_vector == y->is_vector && x->h == y->h && x->w == y->w && x->c == y->c;
+}
+
 int dn_graph_attention(struct dn_graph *g, int q, int k, int v, int heads)
 {
     int value;
+    char asked[96], other[96];
+    if (!is_known(g, "attention", q) || !is_known(g, "attention", k) ||
+        !is_known(g, "attention", v))
+        return -1;
     struct dn_node *n = record(g, DN_OP_ATTENTION, q, &value);
     if (n) {
+        const int all[] = {q, k, v};
+        for (int i = 0; i < 3; i++)
+            if (node_at(g, all[i])->is_vector || !same_shape(node_at(g, all[i]), node_at(g, q)))
+                return fail(g, "attention", "maps of one shape expected: queries %s, %s %s",
+                            describe(g, q, asked), i == 2 ? "values" : "keys",
+                            describe(g, all[i == 2 ? 2 : 1], other));
         if (heads < 1 || n->c % heads != 0)
-            return fail(g, "attention", "the heads do not divide the channels");
+            return fail(g, describe(g, q, asked), "%d heads do not divide %d channels", heads,
+                        n->c);
         n->in[1] = k;
         n->in[2] = v;
         n->heads = heads;
@@ -285,14 +387,18 @@ int dn_graph_attention(struct dn_graph *g, int q, int k, int v, int heads)
 int dn_graph_add(struct dn_graph *g, int a, int b)
 {
     int value;
+    char left[96], right[96];
+    if (!is_known(g, "add", a) || !is_known(g, "add", b))
+        return -1;
     struct dn_node *n = record(g, DN_OP_ADD, a, &value);
     if (n) {
         const struct dn_node *x = node_at(g, a), *y = node_at(g, b);
-        bool same = x->h == y->h && x->w == y->w && x->c == y->c;
-        if (!same && !(y->is_vector && x->c == y->c))
-            return fail(g, "add", "the shapes do not match");
+        if (!same_shape(x, y) && !(!x->is_vector && y->is_vector && x->c == y->c))
+            return fail(g, "add", "the shapes do not match: %s, %s", describe(g, a, left),
+                        describe(g, b, right));
         if (n->domain != y->domain && n->domain != DN_PER_IMAGE)
-            return fail(g, "add", "a timestep's vector and a label's have no common table");
+            return fail(g, "add", "a timestep's vector and a label's have no common table: %s, %s",
+                        describe(g, a, left), describe(g, b, right));
         n->in[1] = b;
     }
     return value;
@@ -302,6 +408,8 @@ int dn_graph_act(struct dn_graph *g, enum dn_act act, int x)
 {
     int value;
     struct dn_node *n = record(g, DN_OP_ACT, x, &value);
+    if (n && act != DN_ACT_RELU && act != DN_ACT_SILU)
+        return fail(g, "activation", "ReLU or SiLU expected");
     if (n)
         n->act = act;
     return value;
@@ -310,13 +418,21 @@ int dn_graph_act(struct dn_graph *g, enum dn_act act, int x)
 int dn_graph_concat(struct dn_graph *g, int a, int b)
 {
     int value;
+    char left[96], right[96];
+    if (!is_known(g, "concat", a) || !is_known(g, "concat", b))
+        return -1;
     struct dn_node *n = record(g, DN_OP_CONCAT, a, &value);
     if (n) {
         const struct dn_node *x = node_at(g, a), *y = node_at(g, b);
-        if (x->h != y->h || x->w != y->w || a == b)
-            return fail(g, "concat", "the shapes do not match");
+        if (x->is_vector || y->is_vector || x->h != y->h || x->w != y->w)
+            return fail(g, "concat", "maps of one size expected: %s, %s", describe(g, a, left),
+                        describe(g, b, right));
+        if (a == b)
+            return fail(g, "concat", "%s with itself", describe(g, a, left));
         n->in[1] = b;
         n->c = x->c + y->c;
+        if (!is_shape(g, describe(g, b, right), n))
+            return -1;
     }
     return value;
 }
@@ -331,12 +447,21 @@ void dn_graph_require(struct dn_graph *g, const char *name, int64_t rows, int64_
 
 void dn_graph_name(struct dn_graph *g, int value, const char *name)
 {
-    if (g->rc)
+    if (!is_known(g, name, value))
         return;
+    free(g->nodes[value].name);
     g->nodes[value].name = copy_text(g, name);
 }
 
 void dn_graph_output(struct dn_graph *g, int value)
 {
-    g->output = value;
+    char text[96];
+    if (!is_known(g, "output", value))
+        return;
+    for (int i = 0; i < g->n_nodes; i++)
+        if (g->nodes[i].op == DN_OP_IMAGE && same_shape(&g->nodes[i], node_at(g, value)) &&
+            node_at(g, value)->domain == DN_PER_IMAGE)
+            g->output = value;
+    if (g->output != value)
+        fail(g, "output", "%s has not the image's shape", describe(g, value, text));
 }
