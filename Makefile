@@ -43,7 +43,7 @@ PACKAGES := gcc libc6-dev pkg-config python3-yaml libmicrohttpd-dev libcjson-dev
 PKG_CONFIG_NAMES := libmicrohttpd libcjson libpng zlib openblas libuv nettle
 TEST_PACKAGES := libcmocka-dev python3-pytest python3-requests python3-numpy python3-pil \
                  python3-jsonschema python3-tqdm curl chromium openssl systemd \
-                 libpcre2-8-0 libssl3 libimage-exiftool-perl
+                 libpcre2-8-0 libssl3 libimage-exiftool-perl wrk
 TRAIN_PACKAGES := python3-torch python3-numpy python3-matplotlib python3-tqdm python3-pil
 BENCH_PACKAGES := python3-torch python3-numpy python3-matplotlib python3-tqdm libdnnl-dev
 LINT_PACKAGES := clang-format clang-tidy clang

@@ -1,25 +1,25 @@
 """The figures of a daemon under load: what wrk and perf say, and the tables that come of it."""
 
+import http.server
 import os
+import threading
+import types
 
 import pytest
 
 from tools.bench.load import one_step, processor_time
-from tools.bench.load.daemon import BINARY, wrk_result
+from tools.bench.load.daemon import BINARY, Daemon, wrk_result
 
+# wrk's own lines are for people: above a second a value is "1.02s " with a space behind it.
 WRK = """Running 4s test @ http://127.0.0.1:1
   1 threads and 64 connections
   Thread Stats   Avg      Stdev     Max   +/- Stdev
-    Latency    17.03ms    3.25ms  31.00ms   80.42%
+    Latency   470.03ms    3.25ms   1.02s    80.42%
     Req/Sec     3.77k   224.36     4.11k    72.50%
-  Latency Distribution
-     50%  931.00us
-     75%   17.62ms
-     90%   20.10ms
-     99%    1.02s
   15023 requests in 4.01s, 19.27MB read
 Requests/sec:   3748.47
 Transfer/sec:      4.81MB
+{"requests":15023,"duration_us":4000000,"errors":0,"latency_us":{"p50":931,"p75":17620,"p90":20100,"p99":1020000}}
 """
 
 KNOWN = [(0x1000, "core/step.c"), (0x2000, "api/text.c"), (0x3000, "api/json.c"),
@@ -36,8 +36,48 @@ def own(address):
 
 
 def test_what_wrk_says():
-    assert wrk_result(WRK) == {"per_s": 3748.47, "requests": 15023, "p50_ms": pytest.approx(0.931),
+    assert wrk_result(WRK) == {"per_s": 3755.75, "requests": 15023, "p50_ms": pytest.approx(0.931),
                                "p75_ms": 17.62, "p90_ms": 20.1, "p99_ms": 1020}
+
+
+@pytest.mark.parametrize("part, instead", [('"errors":0', '"errors":3'), ('"requests":15023', '"requests":0')])
+def test_wrk_without_answers_is_an_error(part, instead):
+    with pytest.raises(RuntimeError, match="wrk: "):
+        wrk_result(WRK.replace(part, instead))
+
+
+@pytest.mark.parametrize("status", [200, 503])
+def test_wrk_of_this_machine(status):
+    """one.lua speaks as wrk_result() hears, and what is refused is an error."""
+    class Answers(http.server.BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_POST(self):
+            self.rfile.read(int(self.headers["Content-Length"]))
+            self.send_response(status)
+            self.send_header("Content-Length", "2")
+            self.end_headers()
+            self.wfile.write(b"ok")
+
+        def log_message(self, *_):
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Answers)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        asked = types.SimpleNamespace(port=server.server_port)
+        if status == 200:
+            found = Daemon.wrk(asked, {"label": 7}, 1, connections=1)
+            assert found["requests"] >= 1 and found["per_s"] > 0
+            assert 0 < found["p50_ms"] <= found["p75_ms"] <= found["p90_ms"] <= found["p99_ms"]
+        else:
+            with pytest.raises(RuntimeError, match="wrk: "):
+                Daemon.wrk(asked, {"label": 7}, 1, connections=1)
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
 
 
 @pytest.mark.parametrize("frames, name", [
