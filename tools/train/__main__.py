@@ -12,7 +12,7 @@ recipe of each change.
 """
 
 import argparse
-import contextlib
+import copy
 import csv
 import math
 import os
@@ -23,7 +23,7 @@ import torch
 from tqdm import tqdm
 
 from tools import mnist
-from tools.train import diffusion, plots
+from tools.train import diffusion, plots, precision
 from tools.train.export import export
 from tools.train.recipes import RECIPES
 from tools.train.run import commit_id, open_log, save, to_uint8, update_average
@@ -54,7 +54,7 @@ def parse():
                    help="of the loss over noise levels (default: %(default)s)")
     p.add_argument("--label-drop", type=float, default=0.1)
     p.add_argument("--seed", type=int, default=1)
-    p.add_argument("--fp32", action="store_true", help="no bf16 autocast")
+    precision.add_option(p)
     p.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     p.add_argument("--max-steps", type=int, default=None, help="stop early after this many steps")
     p.add_argument("--snapshot-every", type=int, default=0, metavar="EPOCHS",
@@ -123,6 +123,19 @@ def main():
     per_epoch = len(pictures.images) // args.batch
     total = args.epochs * per_epoch
     last = min(total, args.max_steps or total)
+
+    def trial(autocast):
+        """A step on a copy, without the optimizer's part, which is the same in both precisions."""
+        index = torch.arange(args.batch, device=device)
+        g = torch.Generator().manual_seed(args.seed)
+        x0, label = pictures.batch(index, g)
+        k = index % diffusion.T
+        model.process.v_loss(trained, x0, label, k, torch.zeros_like(x0), autocast, args.weighting).backward()
+
+    trained = copy.deepcopy(net).train()
+    args.precision = precision.choose(args.precision, recipes, device, trial)
+    del trained
+    autocast = precision.autocast(device, args.precision)
     recipe = {k: v for k, v in vars(args).items() if k not in NOT_RECIPE}
     if not recipes or recipes[-1]["recipe"] != recipe:
         recipes.append({"from_step": step, "recipe": recipe})
@@ -146,7 +159,6 @@ def main():
 
     bar = tqdm(total=last, initial=step, unit="step", smoothing=0.02, mininterval=1)
     window, order, saved_at = [], None, time.monotonic()
-    autocast = contextlib.nullcontext() if args.fp32 else torch.autocast(device.type, torch.bfloat16)
     while step < last:
         began = time.monotonic()
         epoch, i = divmod(step, per_epoch)

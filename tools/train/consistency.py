@@ -26,7 +26,7 @@ import torch
 from tqdm import tqdm
 
 from tools import mnist
-from tools.train import diffusion, plots, quality, trajectories
+from tools.train import diffusion, plots, precision, quality, trajectories
 from tools.train.export import consistency_config, export
 from tools.train.recipes import Digits
 from tools.train.run import commit_id, open_log, save, update_average
@@ -68,7 +68,7 @@ def parse(argv=None):
     p.add_argument("--quality-every", type=int, default=2000, help="steps")
     p.add_argument("--quality-count", type=int, default=2000, help="images a setting")
     p.add_argument("--seed", type=int, default=1)
-    p.add_argument("--fp32", action="store_true", help="no bf16 autocast")
+    precision.add_option(p)
     p.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     p.add_argument("--max-steps", type=int, default=None, help="stop early after this many steps")
     p.add_argument("--export", type=pathlib.Path, metavar="FILE",
@@ -106,9 +106,23 @@ def make_teacher(state, device, autocast):
 
 
 def train(args, device):
-    autocast = torch.autocast(device.type, torch.bfloat16, enabled=not args.fp32)
     digits = Digits(device)
     base = torch.load(args.base, map_location=device)
+    state = torch.load(args.run / "checkpoint.pt", map_location=device) if args.resume else {"recipes": []}
+
+    def trial(autocast):
+        """A step on a copy of the base, without the optimizer's part."""
+        label = torch.arange(args.batch, device=device) % 10
+        with autocast:
+            estimate = diffusion.MNIST.denoised(trained, digits.images[:1].expand(args.batch, -1, -1, -1),
+                                                torch.full((args.batch,), LEVELS[0]), label)
+        huber(estimate.float()).backward()
+
+    trained = UNet().to(device).train()
+    trained.load_state_dict(base["ema"])
+    args.precision = precision.choose(args.precision, state["recipes"], device, trial)
+    del trained
+    autocast = precision.autocast(device, args.precision)
     teacher = make_teacher(base, device, autocast)
 
     def make(number):
@@ -125,7 +139,6 @@ def train(args, device):
     checkpoint = args.run / "checkpoint.pt"
     step, seconds, recipes = 0, 0.0, []
     if args.resume:
-        state = torch.load(checkpoint, map_location=device)
         net.load_state_dict(state["model"])
         ema.load_state_dict(state["ema"])
         optimizer.load_state_dict(state["optimizer"])
