@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from tools.bench import page
+from tools.bench import engines, figures, page
 
 
 def test_every_table_of_a_run(run):
@@ -13,6 +13,17 @@ def test_every_table_of_a_run(run):
                  "AVX-512: 50%", "| 200 GFLOP/s | 0.020 ms |", "| none |", "3 of 255, 51 dB",
                  "cannot: something.", "3 rounds"):
         assert part in text, part
+
+
+def test_unlike_precisions_are_marked(run):
+    text = page.ratios(run)
+    assert "| the torch / the bf16 (unlike: fp32 / bf16) |" in text
+    assert "| the ort / the bf16 (unlike: fp32 / bf16) |" in text and "| the torch_bf16 / the bf16 |" in text
+    assert text.count("unlike") == 2
+
+
+def test_every_engine_has_a_precision():
+    assert set(figures.PRECISION) == set(engines.KEYS) - {"onednn"}
 
 
 def test_a_run_of_little(run):

@@ -34,6 +34,8 @@ DRAWN_ROWS, DRAWN_STEPS = [(7, 42, 0), (2, 43, 0), (5, 44, 0)], 20
 
 # Between outputs of order 1 that were computed in other orders of summation.
 OUTPUT_DIFFERENCE_MAX = 1e-3
+# The same in bf16: 8 bits of each factor, some thirty layers.
+BF16_DIFFERENCE_MAX = 0.2
 # Of 255: a value on the edge between two steps may fall to either side.
 PIXEL_DIFFERENCE_MAX = 1
 # bf16 has 8 bits of mantissa; below this it would be another network.
@@ -96,6 +98,8 @@ def open_engines(o):
     torch.ask("prepare", into=str(WORK))
     if "torch" in o.engines:
         engines.append(torch)
+    if "torch_bf16" in o.engines:
+        engines.append(contestants.torch_peer_in_bf16())
     if "ort" in o.engines:
         engines.append(contestants.onnx_peer(WORK))
     if "ort_avx2" in o.engines:
@@ -119,7 +123,8 @@ def check_peers(engines, torch):
                    for e in engines if isinstance(e, contestants.Peer)
                    for variant in e.told["variants"]}
     for name, difference in differences.items():
-        if not difference <= OUTPUT_DIFFERENCE_MAX:
+        is_bf16 = name.startswith("PyTorch in bf16")
+        if not difference <= (BF16_DIFFERENCE_MAX if is_bf16 else OUTPUT_DIFFERENCE_MAX):
             raise RuntimeError(f"{name}: its output is {difference:g} from PyTorch's")
     return differences
 

@@ -146,6 +146,10 @@ def torch_peer():
     return Peer("torch", "PyTorch", [sys.executable, "-m", "tools.bench.torch_peer"])
 
 
+def torch_peer_in_bf16():
+    return Peer("torch_bf16", "PyTorch in bf16", [sys.executable, "-m", "tools.bench.torch_peer", "bf16"])
+
+
 def onnx_peer(folder):
     return Peer("ort", "ONNX Runtime", ["node", "tools/bench/onnx_peer.js", folder])
 
@@ -168,7 +172,7 @@ OURS = (
 )
 
 
-KEYS = [row[0] for row in OURS] + ["torch", "ort", "ort_avx2", "onednn"]
+KEYS = [row[0] for row in OURS] + ["torch", "torch_bf16", "ort", "ort_avx2", "onednn"]
 
 
 def ours(keys):

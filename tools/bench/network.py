@@ -7,8 +7,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from tests.golden.generate import MODEL, read_model
-from tools.train.diffusion import T, network_time
+from tests.golden.generate import read_model
+from tools.train import diffusion
 
 
 class FoldedUpsampling(nn.Module):
@@ -39,7 +39,7 @@ def transposed(module):
 
 def load(upsampling=FoldedUpsampling):
     """The network with the shipped weights and that form of its upsampling."""
-    net, _digest = read_model(MODEL)
+    net, _config, _digest = read_model("mnist")
     for level in net.decoder:
         level.upsampling = upsampling(level.upsampling)
     return net.eval().requires_grad_(False)
@@ -49,7 +49,7 @@ def inputs(batch, seed=1):
     """x [N,1,28,28], t [N] and label [N]: each row its own, the null label among them."""
     g = torch.Generator().manual_seed(seed)
     x = torch.randn(batch, 1, 28, 28, generator=g)
-    t = network_time(torch.randint(0, T, (batch,), generator=g))
+    t = diffusion.MNIST.network_time(torch.randint(0, diffusion.T, (batch,), generator=g))
     label = torch.arange(batch) % 11
     return x, t, label
 

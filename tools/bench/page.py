@@ -71,8 +71,15 @@ def two_threads(run):
 
 
 # Who is compared with whom.
-PAIRS = (("torch", "fp32"), ("ort", "fp32"), ("torch", "bf16"), ("ort", "bf16"),
-         ("ort_avx2", "avx2"))
+PAIRS = (("torch", "fp32"), ("ort", "fp32"), ("ort_avx2", "avx2"), ("torch_bf16", "bf16"),
+         ("torch", "bf16"), ("ort", "bf16"))
+
+
+def compared(run, peer, ours):
+    """Both by name, and their precisions where these are not the same."""
+    name = f"{run['titles'][peer]} / {run['titles'][ours]}"
+    precisions = figures.PRECISION[peer], figures.PRECISION[ours]
+    return name if len(set(precisions)) == 1 else f"{name} (unlike: {' / '.join(precisions)})"
 
 
 def peers_over_ours(run, threads, sizes):
@@ -83,8 +90,7 @@ def peers_over_ours(run, threads, sizes):
             cells = [t.cell(ours, n, threads) for n in sizes]
             found = [figures.ratio(t.cell(peer, n, threads), c) for n, c in zip(sizes, cells)]
             found += [figures.ratio(t.best(peer, threads), c) for c in cells]
-            rows.append([f"{run['titles'][peer]} / {run['titles'][ours]}"]
-                        + [spread(f) for f in found])
+            rows.append([compared(run, peer, ours)] + [spread(f) for f in found])
     head = [f"{threads} thread{'s' if threads > 1 else ''}"]
     head += [f"{n} image{'s' if n > 1 else ''}" for n in sizes]
     return table(head + [f"its best / our {n}" for n in sizes], rows) if rows else ""

@@ -1,4 +1,5 @@
-"""PyTorch as a peer: a process that does what it is asked, a JSON object a line.
+"""PyTorch as a peer: a process that does what it is asked, a JSON object a line. With the argument bf16
+it computes under bf16 autocast.
 
     {"do": "variants"}                        -> {"variants": [...], "version": ...}
     {"do": "measure", "variant", "batch", "threads", "seconds"}
@@ -22,7 +23,7 @@ import warnings
 import numpy as np
 import torch
 
-from tests.golden.generate import trajectory
+from tests.golden.generate import read_model, trajectory
 from tools.bench import network
 
 WARM_UP_CALLS = 3
@@ -35,6 +36,11 @@ VARIANTS = {
     "TorchScript": (True, False),
     "TorchScript, channels last": (True, True),
 }
+
+
+def precision():
+    # Without the cache of cast weights, which a trace would keep as they were.
+    return torch.autocast("cpu", torch.bfloat16, enabled=sys.argv[1:] == ["bf16"], cache_enabled=False)
 
 
 @functools.lru_cache(maxsize=None)
@@ -76,7 +82,7 @@ def variants():
 
 def evaluate(variant, batch, into):
     net, arguments = model(variant, batch)
-    net(*arguments).contiguous().numpy().tofile(into)
+    net(*arguments).float().contiguous().numpy().tofile(into)
     return {}
 
 
@@ -94,15 +100,15 @@ def prepare(into):
 
 
 def sample(rows, steps):
-    net = network.load()
-    pixels = [trajectory(net, "ddim", steps, 1, 0.0, *row).flatten() for row in rows]
-    return {"pixels": [((p + 1) * 127.5).round().int().tolist() for p in pixels]}
+    net, (_net, config, _digest) = network.load(), read_model("mnist")
+    pixels = [trajectory(net, config, "ddim", steps, 1, (0, 1), 0.0, *row).flatten() for row in rows]
+    return {"pixels": [((p.clamp(-1, 1) + 1) * 127.5).round().int().tolist() for p in pixels]}
 
 
 def main():
     warnings.simplefilter("ignore")  # the ONNX exporter's, on what it does not fold
     deeds = {f.__name__: f for f in (variants, measure, evaluate, prepare, sample)}
-    with torch.no_grad():
+    with torch.no_grad(), precision():
         for line in sys.stdin:
             request = json.loads(line)
             print(json.dumps(deeds[request.pop("do")](**request)), flush=True)
