@@ -18,6 +18,7 @@
     X(PROBLEM_UNAUTHORIZED, 401, "unauthorized", "An API key is required")                         \
     X(PROBLEM_PRIORITY, 403, "priority-not-allowed", "Not with this priority")                     \
     X(PROBLEM_NOT_FOR_BROWSERS, 403, "not-for-browsers", "Not for pages of browsers")              \
+    X(PROBLEM_FOREIGN_ORIGIN, 403, "foreign-origin", "Not for pages of other origins")             \
     X(PROBLEM_NOT_FOUND, 404, "not-found", "No such resource")                                     \
     X(PROBLEM_MODEL_NOT_FOUND, 404, "model-not-found", "No such model")                            \
     X(PROBLEM_JOB_NOT_FOUND, 404, "job-not-found", "No such job")                                  \
@@ -39,6 +40,7 @@
     X(PROBLEM_URI_TOO_LONG, 414, "uri-too-long", "URI too long")                                   \
     X(PROBLEM_UNSUPPORTED_MEDIA_TYPE, 415, "unsupported-media-type", "Unsupported media type")     \
     X(PROBLEM_EXPECTATION_FAILED, 417, "expectation-failed", "Expectation failed")                 \
+    X(PROBLEM_MISDIRECTED, 421, "misdirected-request", "Not a host of this server")                \
     X(PROBLEM_IDEMPOTENCY_MISMATCH, 422, "idempotency-mismatch", "Another request had this key")   \
     X(PROBLEM_QUOTA_EXCEEDED, 429, "quota-exceeded", "Quota exceeded")                             \
     X(PROBLEM_INTERNAL, 500, "internal-error", "Internal error")                                   \

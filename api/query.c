@@ -6,11 +6,30 @@
 
 #include "api/unicode.h"
 
+static size_t scheme_length(const char *target)
+{
+    return strncasecmp(target, "http://", 7) == 0    ? 7
+           : strncasecmp(target, "https://", 8) == 0 ? 8
+                                                     : 0;
+}
+
+size_t query_target_authority(const char *target, const char **authority)
+{
+    size_t scheme_bytes = scheme_length(target);
+    size_t bytes = scheme_bytes ? strcspn(target + scheme_bytes, "/?") : 0;
+    const char *start = target + scheme_bytes;
+    for (size_t i = 0; i < bytes; i++) { /* who the user is, is before the last @ */
+        if (target[scheme_bytes + i] == '@') {
+            start = target + scheme_bytes + i + 1;
+        }
+    }
+    *authority = start;
+    return (size_t)(target + scheme_bytes + bytes - start);
+}
+
 char *query_split_target(char *target)
 {
-    size_t scheme_bytes = strncasecmp(target, "http://", 7) == 0    ? 7
-                          : strncasecmp(target, "https://", 8) == 0 ? 8
-                                                                    : 0;
+    size_t scheme_bytes = scheme_length(target);
     size_t authority_bytes = scheme_bytes ? strcspn(target + scheme_bytes, "/?") : 0;
     if (authority_bytes > 0) { /* without one it is no URL of HTTP (RFC 9110, 4.2.1) */
         char *rest = target + scheme_bytes + authority_bytes;

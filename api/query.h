@@ -28,6 +28,9 @@ char *query_split_target(char *target);
  * 2.3): /%6civez is /livez. Others stay, as do malformed ones. */
 void query_normalise_path(char *path);
 
+/* The host and port of a target in absolute form, by their length; 0 of another. */
+size_t query_target_authority(const char *target, const char **authority);
+
 /* Read "a=1&b=2" (NULL or "" is an empty query). Each key occurs once. The caller frees with
  * query_free, after an error as well. Returns 0, or -1 with *problem filled. */
 int query_parse(struct query *q, const char *raw, struct problem *problem);

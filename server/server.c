@@ -474,6 +474,7 @@ static void server_join_parts(struct server *server)
         .options = s->options,
         .proxies = &server->proxies,
         .max_connections = server->http_context.max_connections,
+        .is_loopback = server->listener.is_local && strncmp(server->listener.url, "unix:", 5) != 0,
         .handlers = &route_handlers,
         .service = s,
     };

@@ -58,6 +58,7 @@ struct options {
     int idempotency_ttl_s;
     int idempotency_max_bytes;
     const char *cors_origin;     /* "*", or origins with commas between; NULL: none */
+    const char *allowed_hosts;   /* with commas between; NULL: see http/origin.c */
     const char *trusted_proxies; /* networks and "unix" with commas between; NULL: nobody */
     enum log_format log_format;
     bool xmp; /* pictures have XMP that says a model drew them; sample too */

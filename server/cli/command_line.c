@@ -14,6 +14,7 @@
 #include "server/cli/option_table.h"
 #include "server/clients/proxies.h"
 #include "server/http/cors.h"
+#include "server/http/origin.h"
 #include "server/models/models.h"
 
 #define MAX_ROWS 64
@@ -200,6 +201,12 @@ static int set_field(struct parser *p, const char *source, const struct option_r
     case OPTION_ORIGINS:
         if (!cors_list_is_valid(text))
             return refuse(source, "'%s': * or a list of scheme://host[:port] expected", text);
+        memcpy(field, &text, sizeof text);
+        return 0;
+    case OPTION_HOSTS:
+        if (!allowed_hosts_are_valid(text))
+            return refuse(
+                source, "'%s': * or a list of hosts without ports and of *.SUFFIX expected", text);
         memcpy(field, &text, sizeof text);
         return 0;
     case OPTION_ALIASES:

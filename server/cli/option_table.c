@@ -115,6 +115,9 @@ const struct option_row option_table[] = {
      "pictures carry the IPTC's mark of generated media, 700 bytes of XMP"},
     {"cors-origin", 0, OPTION_ORIGINS, SERVE, FIELD(cors_origin), 0, 0, NULL, "*|ORIGIN[,ORIGIN...]", NULL,
      "origins, like https://example.org, whose pages may read answers (default: none)"},
+    {"allowed-hosts", 0, OPTION_HOSTS, SERVE, FIELD(allowed_hosts), 0, 0, NULL, "*|HOST[,*.SUFFIX...]", NULL,
+     "what a request's Host may be, besides localhost, 127.0.0.1, [::1] and the listener's own;\n"
+     "others get 421 (default: any, but at a port of loopback none)"},
     {"trusted-proxies", 0, OPTION_PROXIES, SERVE, FIELD(trusted_proxies), 0, 0, NULL, "ADDRESS[/BITS]|unix[,...]", NULL,
      "whose X-Forwarded-For says who a client is (default: nobody's)"},
     {"log-format", 0, OPTION_NAME, SERVE, FIELD(log_format), 0, 0, "text", "text|json", log_format_by_name,

@@ -15,6 +15,7 @@ enum option_type {
     OPTION_TEXT,     /* const char * */
     OPTION_LISTEN,   /* const char *: HOST:PORT or unix:PATH */
     OPTION_ORIGINS,  /* const char *: "*", or origins with commas between */
+    OPTION_HOSTS,    /* const char *: hosts, *.SUFFIX and * with commas between */
     OPTION_ALIASES,  /* const char *: NAME=MODEL with commas between */
     OPTION_PROXIES,  /* const char *: addresses, networks and "unix" with commas between */
     OPTION_MODELS,   /* options.models; may be repeated up to `max` times */

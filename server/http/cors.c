@@ -63,6 +63,12 @@ static const char *allowed_origin(const struct request *r)
     return list_has(list, origin) ? origin : NULL;
 }
 
+bool cors_allows(const struct request *r)
+{
+    const char *list = r->is_admin ? NULL : r->context->options->cors_origin;
+    return list && (strcmp(list, "*") == 0 || allowed_origin(r));
+}
+
 void cors_add_headers(struct request *r)
 {
     const char *list = r->is_admin ? NULL : r->context->options->cors_origin;

@@ -13,6 +13,9 @@
  * browsers write them. */
 bool cors_list_is_valid(const char *list);
 
+/* May the page that sent this request, if one did, read answers? */
+bool cors_allows(const struct request *r);
+
 /* Tell the request's origin, if it is one of ours, that its page may read the answer. */
 void cors_add_headers(struct request *r);
 

@@ -48,6 +48,7 @@ static void request_free(struct request *r)
     client_drop(r->client);
     request_free_lists(r);
     free(r->path);
+    free(r->authority);
     free(r->body);
     free(r);
 }
@@ -132,6 +133,13 @@ static struct request *request_new(struct http *http, struct MHD_Connection *mhd
     r->connection = c;
     r->started_ns = uv_hrtime();
     r->route.id = -1;
+    const char *authority;
+    size_t authority_bytes = query_target_authority(uri, &authority);
+    if (authority_bytes > 0 && !(r->authority = strndup(authority, authority_bytes))) {
+        free(r->path);
+        free(r);
+        return NULL;
+    }
     r->query = query_split_target(r->path);
     query_normalise_path(r->path);
     return r;

@@ -5,6 +5,7 @@
 #ifndef SERVER_HTTP_HTTP_CONTEXT_H
 #define SERVER_HTTP_HTTP_CONTEXT_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <uv.h>
@@ -46,6 +47,8 @@ struct http_context {
     const struct options *options;
     const struct proxies *proxies;
     uint32_t max_connections;
+    bool is_loopback; /* the listener that is no admin's is a port that only this machine can reach
+                       */
     const struct http_handlers *handlers;
     void *service; /* what the handlers serve with */
 };

@@ -40,6 +40,7 @@ struct request {
     struct trace_context trace;          /* ids are "" unless the request came with one */
     char method[16];
     char *path;        /* owned: the raw path, its query cut off */
+    char *authority;   /* owned: host and port that the target itself names, or NULL */
     const char *query; /* raw, points behind it; NULL without */
     struct route_match route;
     int media; /* index of the accepted type in the route's */

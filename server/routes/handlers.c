@@ -14,6 +14,7 @@
 #include "server/http/authorization.h"
 #include "server/http/cors.h"
 #include "server/http/idempotency.h"
+#include "server/http/origin.h"
 #include "server/http/precondition.h"
 #include "server/routes/admin.h"
 #include "server/routes/images.h"
@@ -157,10 +158,15 @@ static bool route_takes_idempotency_key(const struct request *r)
 
 static int handlers_check(struct request *r, struct problem *problem)
 {
-    if ((r->is_admin && check_no_browser(r, problem) != 0) || check_route(r, problem) != 0) {
+    if (origin_check_host(r, problem) != 0 || (r->is_admin && check_no_browser(r, problem) != 0) ||
+        check_route(r, problem) != 0) {
         return -1;
     }
     if (route_needs_key(r) && authorization_check(r, &service_of(r)->clients, problem) != 0) {
+        return -1;
+    }
+    if (!r->is_admin && !clients_are_known(&service_of(r)->clients) &&
+        origin_check_page(r, problem) != 0) {
         return -1;
     }
     if (check_body(r, problem) != 0) {

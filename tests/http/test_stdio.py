@@ -46,7 +46,7 @@ def ask(path, target):
             client.connect(path)
         except ConnectionRefusedError:
             return (0,)
-        client.sendall(b"GET %s HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n" % target.encode())
+        client.sendall(b"GET %s HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n" % target.encode())
         return read_response(client.makefile("rb"))
 
 

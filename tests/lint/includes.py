@@ -74,7 +74,7 @@ ONLY = {
     ("nets", "model"): {"core/model/config.h"},
     ("server/clients", "server/scheduling"): {"server/scheduling/fair_queue.h"},
     ("server/http", "server/system"): {"server/system/listen.h"},
-    ("server/cli", "server/http"): {"server/http/cors.h"},
+    ("server/cli", "server/http"): {"server/http/cors.h", "server/http/origin.h"},
     ("server/cli", "server/models"): {"server/models/models.h"},
     ("server/cli", "server/clients"): {"server/clients/proxies.h"},
 }
