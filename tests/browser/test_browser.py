@@ -25,7 +25,7 @@ SCENARIOS = [a or b for path in sorted((HERE / "scenarios").iterdir())
 
 def node(*arguments):
     done = subprocess.run(["node", *arguments], env={**os.environ, "NODE_PATH": str(MODULES)}, text=True,
-                          capture_output=True, timeout=5 * DEADLINE_S)
+                          capture_output=True, timeout=10 * DEADLINE_S)
     assert done.returncode == 0, done.stderr
     return done.stdout
 

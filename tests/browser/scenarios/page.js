@@ -41,7 +41,9 @@ module.exports = {
     await page.click("#sampling summary");
     await page.locator("#guidance_end").scrollIntoViewIfNeeded();
     await page.evaluate(() => scrollTo(0, document.body.scrollHeight));
-    for (const box of await Promise.all((await page.locator("#stage img").all()).map((image) => image.boundingBox()))) {
+    const images = await page.locator("#stage img").all();
+    assert.equal(images.length, 4);
+    for (const box of await Promise.all(images.map((image) => image.boundingBox()))) {
       assert.ok(box.y >= 0 && box.y + box.height <= 768, JSON.stringify(box));
     }
   }, { context: { viewport: { width: 1366, height: 768 } } }),
