@@ -344,7 +344,8 @@ static void on_loaded(uv_work_t *work, int status)
 static void server_enter_sandbox(struct server *server)
 {
     bool has_unix = *server->listener.unix_path || *server->admin_listener.unix_path;
-    int rc = server->service.options->seccomp ? sandbox_enter(has_unix) : 0;
+    enum seccomp mode = server->service.options->seccomp;
+    int rc = mode != SECCOMP_OFF ? sandbox_enter(has_unix, mode == SECCOMP_KILL) : 0;
     if (rc != 0) {
         log_event(&server->service.log, LOG_WARN, "seccomp_failed", LOG_S("reason", strerror(-rc)));
     }
@@ -574,6 +575,9 @@ int server_run(struct server *server)
         return 1;
     }
     log_keys(server);
+    if (s->options->seccomp != SECCOMP_OFF) {
+        (void)sandbox_refuse_rings(); /* where this fails, the rest will, and is logged */
+    }
     if (uv_loop_init(&server->loop) != 0) {
         clients_free(&s->clients);
         listen_close(&server->listener);

@@ -16,6 +16,7 @@
 enum command { COMMAND_SERVE, COMMAND_SAMPLE, COMMAND_BENCH, COMMAND_INFO, COMMAND_HEALTH };
 enum log_format { LOG_TEXT, LOG_JSON };
 enum log_access { LOG_ACCESS_OFF, LOG_ACCESS_ON, LOG_ACCESS_NO_PROBES };
+enum seccomp { SECCOMP_OFF, SECCOMP_ON, SECCOMP_KILL };
 
 struct options {
     enum command command;
@@ -49,7 +50,7 @@ struct options {
     int job_ttl_s;      /* how long a finished one is kept, and then its id */
     int drain_delay_s;  /* after the signal, until new work is refused */
     int drain_timeout_s;
-    bool seccomp;              /* give up the system calls that are not needed */
+    enum seccomp seccomp;      /* give up the system calls that are not needed */
     const char *api_keys_file; /* NULL: everybody may ask */
     int rows_per_minute;       /* of a key; 0: no limit */
     int burst_rows;            /* 0: as rows_per_minute */

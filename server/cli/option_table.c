@@ -31,6 +31,17 @@ static int log_access_by_name(const char *name)
     return strcmp(name, "off") == 0 ? LOG_ACCESS_OFF : -1;
 }
 
+static int seccomp_by_name(const char *name)
+{
+    static const char *const names[] = {
+        [SECCOMP_OFF] = "off", [SECCOMP_ON] = "on", [SECCOMP_KILL] = "kill"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        if (strcmp(name, names[i]) == 0)
+            return (int)i;
+    }
+    return -1;
+}
+
 /* clang-format off */
 const struct option_row option_table[] = {
     /* name, letter, type, commands, field, min, max, preset, value, by_name, help */
@@ -94,8 +105,9 @@ const struct option_row option_table[] = {
      "after SIGTERM, serve on for so long while /readyz says no"},
     {"drain-timeout-s", 0, OPTION_INT, SERVE, FIELD(drain_timeout_s), 0, 3600, "25", "SECONDS", NULL,
      "after that, finish what runs within this"},
-    {"seccomp", 0, OPTION_ON_OFF, SERVE, FIELD(seccomp), 0, 0, "on", "on|off", NULL,
-     "give up the system calls that serving does not need"},
+    {"seccomp", 0, OPTION_NAME, SERVE, FIELD(seccomp), 0, 0, "on", "on|off|kill", seccomp_by_name,
+     "give up the system calls that serving does not need: one of them fails, or with kill\n"
+     "ends the daemon at once"},
     {"api-keys-file", 0, OPTION_TEXT, SERVE, FIELD(api_keys_file), 0, 0, NULL, "FILE", NULL,
      "clients that may ask, a line each: NAME KEY or NAME sha256:HEX, then limits;\n"
      "read again on SIGHUP (default: everybody may)"},

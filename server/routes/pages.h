@@ -10,7 +10,7 @@
 /* The playground. */
 void pages_playground(struct request *r);
 
-/* The API reference, or 404 in a program that was built without its renderer. */
+/* The API reference. */
 void pages_docs(struct request *r);
 
 /* /assets/{name} */

@@ -32,9 +32,15 @@
 
 #ifndef ARCH
 
-int sandbox_enter(bool may_unlink)
+int sandbox_refuse_rings(void)
+{
+    return -ENOSYS;
+}
+
+int sandbox_enter(bool may_unlink, bool may_kill)
 {
     (void)may_unlink;
+    (void)may_kill;
     return -ENOSYS;
 }
 
@@ -212,14 +218,39 @@ static void emit_rule(struct program *p, const struct rule *rule)
     emit_load(p, CALL_OFFSET);
 }
 
-int sandbox_enter(bool may_unlink)
+static void emit_start(struct program *p)
+{
+    emit_load(p, offsetof(struct seccomp_data, arch));
+    emit(p, BPF_JMP | BPF_JEQ | BPF_K, ARCH, 1, 0);
+    emit(p, BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS, 0, 0);
+    emit_load(p, CALL_OFFSET);
+}
+
+static int program_set(struct program *p)
+{
+    const struct sock_fprog program = {.len = p->length, .filter = p->code};
+    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) {
+        return -errno;
+    }
+    long rc = syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_TSYNC, &program);
+    /* A positive number is a thread that could not be taken along. */
+    return rc == 0 ? 0 : rc < 0 ? -errno : -EBUSY;
+}
+
+int sandbox_refuse_rings(void)
+{
+    struct program p = {.length = 0};
+    emit_start(&p);
+    emit_return_if(&p, BPF_JEQ, SYS_io_uring_setup, FAIL_WITH(ENOSYS));
+    emit(&p, BPF_RET | BPF_K, SECCOMP_RET_ALLOW, 0, 0);
+    return program_set(&p);
+}
+
+int sandbox_enter(bool may_unlink, bool may_kill)
 {
     struct program p = {.length = 0};
     const struct rule own_signals = ALLOW_IF(tgkill, 0, WHOLE, (uint32_t)getpid()); /* abort() */
-    emit_load(&p, offsetof(struct seccomp_data, arch));
-    emit(&p, BPF_JMP | BPF_JEQ | BPF_K, ARCH, 1, 0);
-    emit(&p, BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS, 0, 0);
-    emit_load(&p, CALL_OFFSET);
+    emit_start(&p);
     for (size_t i = 0; i < N_RULES; i++) {
         emit_rule(&p, &rules[i]);
     }
@@ -229,15 +260,8 @@ int sandbox_enter(bool may_unlink)
     }
     emit_return_if(&p, BPF_JEQ, SYS_clone3, FAIL_WITH(ENOSYS)); /* the C library takes clone() */
     emit_return_if(&p, BPF_JGT, NEWEST, FAIL_WITH(ENOSYS));
-    emit(&p, BPF_RET | BPF_K, FAIL_WITH(EPERM), 0, 0);
-
-    const struct sock_fprog program = {.len = p.length, .filter = p.code};
-    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) {
-        return -errno;
-    }
-    long rc = syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_TSYNC, &program);
-    /* A positive number is a thread that could not be taken along. */
-    return rc == 0 ? 0 : rc < 0 ? -errno : -EBUSY;
+    emit(&p, BPF_RET | BPF_K, may_kill ? SECCOMP_RET_KILL_PROCESS : FAIL_WITH(EPERM), 0, 0);
+    return program_set(&p);
 }
 
 #endif

@@ -20,6 +20,7 @@
 #include <unistd.h>
 
 #include <cmocka.h>
+#include <uv.h>
 
 #include "server/system/sandbox.h"
 
@@ -109,7 +110,7 @@ static int run_in_child(bool may_unlink, int (*check)(void))
     pid_t child = fork();
     assert_true(child >= 0);
     if (child == 0) {
-        int rc = sandbox_enter(may_unlink);
+        int rc = sandbox_enter(may_unlink, false);
         _exit(rc == -ENOSYS ? BUILT_WITHOUT : rc != 0 ? 101 : check());
     }
     int status;
@@ -150,12 +151,74 @@ static void test_files_are_removed_only_for_a_unix_socket(void **state)
     assert_int_equal(run_in_child(true, check_unlink), 0);
 }
 
+static void test_a_call_can_end_the_process(void **state)
+{
+    (void)state;
+    pid_t child = fork();
+    assert_true(child >= 0);
+    if (child == 0) {
+        int rc = sandbox_enter(false, true);
+        if (rc == 0)
+            socket(AF_INET, SOCK_STREAM, 0);
+        _exit(rc == -ENOSYS ? BUILT_WITHOUT : 22);
+    }
+    int status;
+    assert_int_equal(waitpid(child, &status, 0), child);
+    if (WIFEXITED(status) && WEXITSTATUS(status) == BUILT_WITHOUT)
+        skip();
+    assert_true(WIFSIGNALED(status));
+    assert_int_equal(WTERMSIG(status), SIGSYS);
+}
+
+/* What libuv does for a loop: where it gets no ring it must go on, and work under the filter. */
+static void on_timer(uv_timer_t *timer)
+{
+    *(bool *)timer->data = true;
+}
+
+static int run_a_loop(void)
+{
+    uv_loop_t loop;
+    uv_timer_t timer;
+    uv_async_t async;
+    bool fired = false;
+    if (sandbox_refuse_rings() != 0 || syscall(SYS_io_uring_setup, 1, NULL) != -1 ||
+        errno != ENOSYS)
+        return 30;
+    if (uv_loop_init(&loop) != 0 || sandbox_enter(false, true) != 0)
+        return 31;
+    uv_timer_init(&loop, &timer);
+    timer.data = &fired;
+    uv_async_init(&loop, &async, NULL); /* a descriptor for the loop to watch */
+    uv_unref((uv_handle_t *)&async);
+    uv_timer_start(&timer, on_timer, 1, 0);
+    uv_run(&loop, UV_RUN_DEFAULT);
+    return fired ? 0 : 32;
+}
+
+static void test_a_loop_runs_without_rings(void **state)
+{
+    (void)state;
+    pid_t child = fork();
+    assert_true(child >= 0);
+    if (child == 0)
+        _exit(sandbox_refuse_rings() == -ENOSYS ? BUILT_WITHOUT : run_a_loop());
+    int status;
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_true(WIFEXITED(status));
+    if (WEXITSTATUS(status) == BUILT_WITHOUT)
+        skip();
+    assert_int_equal(WEXITSTATUS(status), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_what_is_needed_goes_through),
         cmocka_unit_test(test_the_rest_does_not),
         cmocka_unit_test(test_files_are_removed_only_for_a_unix_socket),
+        cmocka_unit_test(test_a_call_can_end_the_process),
+        cmocka_unit_test(test_a_loop_runs_without_rings),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
