@@ -5,8 +5,8 @@
     make bench ARGS="--add"                         more rounds into the last run's file
     make bench ARGS="--render"                      tables, plots and page from that file, no timing
 
-Writes docs/performance/bench.json and from it the plots beside it and the tables of
-docs/performance.md. The machine should do nothing else meanwhile.
+Writes bench.json and from it the plots beside it into build/results/performance; with --write-docs
+into docs/performance, and the tables of docs/performance.md. The machine should do nothing else meanwhile.
 """
 
 import argparse
@@ -22,6 +22,7 @@ import sys
 import numpy as np
 from tqdm import tqdm
 
+from tools import results
 from tools.bench import engines as contestants
 from tools.bench import page, plots
 from tools.bench.engines import ROOT, program
@@ -61,12 +62,13 @@ def parse(argv=None):
     p.add_argument("--rounds", type=int, default=5, help="default: %(default)s")
     p.add_argument("--seconds", type=float, default=0.3,
                    help="to time one engine once, after its warm-up (default: %(default)s)")
-    p.add_argument("--out", type=pathlib.Path, default=RESULTS / "bench.json",
-                   help="default: docs/performance/bench.json")
+    p.add_argument("--out", type=pathlib.Path, help="default: build/results/performance/bench.json")
+    results.add_flag(p)
     p.add_argument("--add", action="store_true", help="add rounds to --out, if the machine and "
                                                       "the revision are the same")
     p.add_argument("--render", action="store_true", help="time nothing, render --out")
     o = p.parse_args(argv)
+    o.out = o.out or results.folder(o.write_docs, "performance") / "bench.json"
     if o.rounds < 1 or o.seconds <= 0:
         p.error("--rounds from 1 and --seconds above 0 expected")
     if not set(o.engines) <= set(contestants.KEYS):

@@ -7,7 +7,7 @@
 Clients draw with both shipped models, stream, follow and cancel jobs, verify, err and leave; each
 minute the file of the first is replaced by one of another digest and SIGHUP sent. Pictures of the same model, label and seed must
 have the same pixels throughout. Resident memory and descriptors are read from /proc each second.
-Writes docs/reliability/soak.json and soak.png; exit status 1 for an error, or where the last fifth of
+Writes soak.json and soak.png into build/results/reliability, with --write-docs into docs/reliability; exit status 1 for an error, or where the last fifth of
 the time has more memory or descriptors than the middle one (ten reloads go by until each thread's
 arena has had a model).
 """
@@ -27,11 +27,11 @@ import time
 
 from tqdm import tqdm
 
+from tools import results
 from tools.bench.engines import ROOT
 from tools.bench.load.daemon import Daemon
 from tools.soak.clients import Client, Unexpected
 
-RESULTS = ROOT / "docs" / "reliability"
 MODEL, FAST = ROOT / "models" / "mnist.safetensors", ROOT / "models" / "mnist-fast.safetensors"
 MEMORY_GROWTH, DESCRIPTORS_MORE = 1.1, 8
 
@@ -131,7 +131,8 @@ def main():
     parser.add_argument("--minutes", type=float, default=30)
     parser.add_argument("--clients", type=int, default=6)
     parser.add_argument("--reload-s", type=int, default=60, help="between two reloads (default: 60)")
-    parser.add_argument("--out", type=pathlib.Path, default=RESULTS)
+    parser.add_argument("--out", type=pathlib.Path, help="another folder")
+    results.add_flag(parser)
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         soak = Soak(pathlib.Path(folder), arguments.clients)
@@ -148,9 +149,10 @@ def main():
                               "most": max(s[1] for s in soak.samples)},
            "descriptors": {"middle_fifth": descriptors[0], "last_fifth": descriptors[1],
                            "most": max(s[2] for s in soak.samples)}}
-    arguments.out.mkdir(parents=True, exist_ok=True)
-    (arguments.out / "soak.json").write_text(json.dumps(run, indent=1) + "\n")
-    draw(soak.samples, arguments.out / "soak.png")
+    out = arguments.out or results.folder(arguments.write_docs, "reliability")
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "soak.json").write_text(json.dumps(run, indent=1) + "\n")
+    draw(soak.samples, out / "soak.png")
     print(json.dumps(run, indent=1))
     found = soak.errors[:20]
     if reloads != soak.reloads:

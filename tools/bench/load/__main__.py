@@ -7,8 +7,8 @@
     make bench-load ARGS="--only memory"                100,000 requests and what they leave behind
     make bench-load ARGS="--render"                     plot and tables from the file, no timing
 
-Writes docs/performance/served.json, from it served.png beside it and the tables of the section
-"Served" of docs/performance.md. The machine should do nothing else meanwhile.
+Writes served.json and from it served.png into build/results/performance; with --write-docs into
+docs/performance, and the tables of the section "Served" of docs/performance.md. The machine should do nothing else meanwhile.
 """
 
 import argparse
@@ -20,11 +20,10 @@ import re
 
 from tqdm import tqdm
 
-from tools.bench.engines import ROOT
+from tools import results
 from tools.bench.load import measure, one_step, plots, processor_time
 from tools.bench.page import PAGE, compact_json, table
 
-RESULTS = ROOT / "docs" / "performance"
 MARKED = re.compile(r"(<!-- served: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 SHARES = (0.1, 0.2, 0.35, 0.5, 0.65, 0.8, 0.9, 1.0, 1.1)
 LONG_SHARE = 0.01  # of the requests of the mixed sweep; two thirds of the work for 20 and 1000 steps
@@ -101,16 +100,17 @@ def render_tables(run):
     return tables
 
 
-def render(run):
+def render(run, folder, write_docs):
     tables = render_tables(run)
     if "sweep" in run:
         mixed = run["sweep_mixed"]
         plots.draw([("20 steps", run["sweep"]),
                     ("20 steps, 1 % have 1000", [r for r in mixed if r["class"] == "guided"]),
                     ("1000 steps among them", [r for r in mixed if r["class"] == "long"])],
-                   RESULTS / "served.png")
-    text = PAGE.read_text()
-    PAGE.write_text(MARKED.sub(lambda m: m[1] + tables.get(m[2], "") + m[3], text))
+                   folder / "served.png")
+    if write_docs:
+        text = PAGE.read_text()
+        PAGE.write_text(MARKED.sub(lambda m: m[1] + tables.get(m[2], "") + m[3], text))
     for name, lines in tables.items():
         print(f"{name}\n\n{lines}")
 
@@ -125,11 +125,13 @@ def main():
     parser.add_argument("--fast-model", type=pathlib.Path, default=one_step.FAST_MODEL,
                         help="of the parts one-step and processor")
     parser.add_argument("--render", action="store_true", help="no timing")
+    results.add_flag(parser)
     arguments = parser.parse_args()
     parts = arguments.only.split(",") if arguments.only else PARTS[:-2]
     if set(parts) - set(PARTS):
         parser.error(f"--only knows {', '.join(PARTS)}")
-    path = RESULTS / "served.json"
+    folder = results.folder(arguments.write_docs, "performance")
+    path = folder / "served.json"
     run = json.loads(path.read_text()) if path.exists() else {}
     if not arguments.render:
         seconds = arguments.seconds
@@ -148,9 +150,8 @@ def main():
             run["processor"] = processor_time.measure(arguments.fast_model, seconds)
         if "memory" in parts:
             part_memory(run, arguments.requests)
-        RESULTS.mkdir(parents=True, exist_ok=True)
         path.write_text(compact_json(run))
-    render(run)
+    render(run, folder, arguments.write_docs)
     if "memory" in parts and not arguments.render:
         most = max(r["bytes"] for r in run["memory"])
         if most > MEMORY_LIMIT or run["memory"][-1]["bytes"] > 1.05 * run["memory"][1]["bytes"]:

@@ -6,7 +6,7 @@
 Requests of one image arrive open loop, with a deadline each. What is looked for: the work that is
 done stays what it was without the surplus; whoever is refused gets 503 and is told when to come
 back, rightly within a factor of two; whoever is let in keeps the deadline; memory stays flat. Writes
-docs/reliability/overload.json; exit status 1 where it is not so. Nothing else should run meanwhile.
+build/results/reliability/overload.json, with --write-docs docs/reliability/overload.json; exit status 1 where it is not so. Nothing else should run meanwhile.
 """
 
 import argparse
@@ -17,10 +17,9 @@ import pathlib
 import statistics
 import threading
 
-from tools.bench.engines import ROOT
+from tools import results
 from tools.bench.load.daemon import Daemon
 
-RESULT = ROOT / "docs" / "reliability" / "overload.json"
 QUEUE_S = 2.5  # what the queue holds, in seconds of work
 TIMEOUT_MS = 10000
 LIMITS = {"goodput": 0.9, "retry_after": 2.0, "memory": 1.1}
@@ -108,13 +107,12 @@ def main():
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--times", type=float, default=3, help="of the capacity (default: 3)")
-    parser.add_argument("--keep", action="store_true", help="write no file")
+    results.add_flag(parser)
     arguments = parser.parse_args()
     run = measure(arguments.seconds, arguments.times)
     print(json.dumps(run, indent=1))
-    if not arguments.keep:
-        RESULT.parent.mkdir(parents=True, exist_ok=True)
-        RESULT.write_text(json.dumps(run, indent=1) + "\n")
+    path = results.folder(arguments.write_docs, "reliability") / "overload.json"
+    path.write_text(json.dumps(run, indent=1) + "\n")
     found = list(breaches(run))
     raise SystemExit("\n".join(f"overload: {line}" for line in found) if found else 0)
 
