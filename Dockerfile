@@ -1,31 +1,28 @@
 # One image for every x86-64 processor since 2009 (x86-64-v2), and for AArch64: the kernels are chosen
 # when it starts. It holds the program, its model, its libraries and no shell, no package manager, no curl.
 #
-#   docker build -t denoised --build-arg REVISION="$(git describe --always --dirty)" .
-#   docker run --read-only --cap-drop ALL --security-opt no-new-privileges -p 8080:8080 denoised
+#   docker build -t denoised:0.1.0 --build-arg REVISION="$(git describe --always --dirty)" .
+#   docker run --read-only --cap-drop ALL --security-opt no-new-privileges -p 8080:8080 denoised:0.1.0
 
-FROM debian:bookworm-slim AS build
+FROM debian:trixie-slim AS build
 WORKDIR /src
-# npm fetches the renderer of /docs, and wants to know whom to trust.
-RUN apt-get update && apt-get install -y --no-install-recommends ca-certificates make npm
+RUN apt-get update && apt-get install -y --no-install-recommends make
 # The packages are a layer of their own: a change of the sources does not install them again.
 COPY Makefile ./
 COPY tools ./tools
 RUN make deps
 COPY . .
 ARG REVISION=unknown
-# An image without /docs is not one that anybody asked for: no renderer is an error here.
 RUN make -j"$(nproc)" REVISION="$REVISION" DESTDIR=/out PREFIX=/usr install-program \
         CFLAGS="$(if [ "$(uname -m)" = x86_64 ]; then echo -march=x86-64-v2; fi)" \
- && strip /out/usr/bin/denoised \
- && test -f /out/usr/share/denoised/licenses/swagger-ui/LICENSE
+ && strip /out/usr/bin/denoised
 
 # The packages that the program needs, and of them the files that it needs.
-FROM debian:bookworm-slim AS runtime
+FROM debian:trixie-slim AS runtime
 # The serial OpenBLAS: the daemon's workers are the parallelism.
 RUN apt-get update \
- && apt-get install -y --no-install-recommends libmicrohttpd12 libcjson1 libpng16-16 \
-        libopenblas0-serial libuv1 libnettle8
+ && apt-get install -y --no-install-recommends libmicrohttpd12t64 libcjson1 libpng16-16t64 \
+        libopenblas0-serial libuv1t64 libnettle8t64
 COPY tools/image-root.sh /
 COPY --from=build /out/usr/bin/denoised /usr/bin/denoised
 COPY --from=build /out/usr/share/denoised /root-of-image/usr/share/denoised
@@ -40,7 +37,7 @@ LABEL org.opencontainers.image.title="denoised" \
       org.opencontainers.image.version="0.1.0" \
       org.opencontainers.image.revision="$REVISION" \
       org.opencontainers.image.licenses="MIT" \
-      org.opencontainers.image.base.name="docker.io/library/debian:bookworm-slim"
+      org.opencontainers.image.base.name="docker.io/library/debian:trixie-slim"
 
 ENV DENOISED_LISTEN=0.0.0.0:8080 \
     DENOISED_LOG_FORMAT=json

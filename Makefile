@@ -1,29 +1,45 @@
 # denoised: `make run` installs what is missing, builds and serves; `make test` installs, builds, tests.
 #
-#   make                 build/denoised
+#   make                 build/denoised, on all processors (-j1: on one)
+#   make help            this list
 #   make run             ... and serve on localhost:8080      (ARGS="--listen ..." for more)
-#   make test            every test that belongs to each change
-#   make test-cross      the part of them that runs on other processors, emulated
+#   make test            every test that belongs to each change (PYTEST_ARGS="-k ..." for a part)
+#   make test-unit       the C tests alone
+#   make test-python     the Python tests alone
+#   make test-fuzz-corpus   the fuzz targets on their corpora
+#   make test-cross      the part of the tests that runs on other processors, emulated
 #   make test-faults     every call of the daemon fails once, in turn (5 minutes)
 #   make test-drain      daemons stopped and replaced under load, 100 times each (5 minutes)
 #   make test-random     10,000 random requests    (REQUESTS= SEED=)
 #   make test-race       a mixed load, for SAN=thread  (SECONDS=60)
 #   make test-container  the Dockerfile's image, built and run without Docker (root, 3 to 5 minutes)
+#   make test-fresh      make run and make test in fresh Debian systems (root, an hour; RELEASES= USERS= KEEP=)
 #   make fuzz            coverage-guided fuzzing (FUZZ_SECONDS=60 a target)
 #   make lint            formatting, static analysis, include directions
 #   make overload        three times as many requests as can be served (2 minutes)
 #   make soak            mixed load with a model reload every minute (MINUTES=30)
 #   make bench-auto      is `auto` the fastest profile of this machine? (half a minute)
 #   make bench           the comparison with PyTorch, ONNX Runtime and oneDNN (ARGS="--help")
-#   make train, train-fast               the models' origin (ARGS="--help")
-#   make evaluate, evaluate-samplers, evaluate-history   their figures (ARGS="--help")
+#   make bench-load      throughput and latency of a daemon of its own (ARGS="--help")
+#   make train           the models' origin (ARGS="--help")
+#   make train-fast      the fast model's
+#   make evaluate        the models' figures (ARGS="--help")
+#   make evaluate-samplers   every sampler at several numbers of steps
+#   make evaluate-history    the figures over the training
+#   make golden          golden values from PyTorch for the tests
 #   make install         DESTDIR= PREFIX=/usr/local
+#   make uninstall       takes it away again
+#   make clean           removes the build folders
 #   SAN=address,undefined | SAN=thread   builds and tests with sanitizers, in build-SAN/
 #   CC=clang             any C17 compiler
 #   V=1                  show commands
 
 SHELL := /bin/bash
 MAKEFLAGS += -rR
+# All processors, unless the command line says -j; a make started by another one is told by that.
+ifeq ($(MAKELEVEL),0)
+MAKEFLAGS += -j$(shell nproc)
+endif
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := all
 
@@ -41,12 +57,13 @@ REVISION := $(shell git describe --always --dirty 2>/dev/null || echo unknown)
 PACKAGES := gcc libc6-dev pkg-config python3-yaml libmicrohttpd-dev libcjson-dev libpng-dev \
             libopenblas-dev libuv1-dev nettle-dev
 PKG_CONFIG_NAMES := libmicrohttpd libcjson libpng zlib openblas libuv nettle
+LINT_PACKAGES := clang-format clang-tidy clang
 TEST_PACKAGES := libcmocka-dev python3-pytest python3-requests python3-numpy python3-pil \
-                 python3-jsonschema python3-tqdm curl chromium openssl systemd \
-                 libpcre2-8-0 libssl3 libimage-exiftool-perl wrk
+                 python3-jsonschema python3-tqdm python3-matplotlib python3-torch \
+                 curl chromium openssl systemd libpcre2-8-0 git libimage-exiftool-perl wrk \
+                 $(LINT_PACKAGES)
 TRAIN_PACKAGES := python3-torch python3-numpy python3-matplotlib python3-tqdm python3-pil
 BENCH_PACKAGES := python3-torch python3-numpy python3-matplotlib python3-tqdm libdnnl-dev
-LINT_PACKAGES := clang-format clang-tidy clang
 CONTAINER_PACKAGES := debootstrap buildah podman runc qemu-user python3-pytest python3-requests
 CROSS_PACKAGES := gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user
 
@@ -97,6 +114,9 @@ LIBS_ALL = $(PKG_LIBS) -lm -lpthread
 
 all: $(BUILD)/denoised
 
+help:
+	@sed -n 's/^#   //p; /^$$/q' Makefile
+
 $(BUILD)/libdenoise.a: $(CORE_OBJ)
 $(BUILD)/libapi.a: $(API_OBJ)
 $(BUILD)/libserver.a: $(filter-out %/main.o,$(SERVER_OBJ))
@@ -138,25 +158,15 @@ $(BUILD)/gen/openapi_json.h: $(BUILD)/openapi.json
 $(SERVER_OBJ): CFLAGS_ALL += -I$(BUILD)/gen
 $(SERVER_OBJ): | $(BUILD)/gen/openapi_json.h
 
-# The pages are in the program too. The API reference's renderer comes from npm; where that is not to
-# be had the program is built without, /docs says so, and the next make tries again.
-WEB_FILES := $(filter %.html %.css %.js %.svg,$(wildcard web/*))
-RENDERER := $(BUILD)/web/node_modules/swagger-ui-dist
-NPM_CI := npm ci --silent --ignore-scripts --no-audit --no-fund
-$(BUILD)/web/renderer: web/package.json web/package-lock.json $(BUILD)/.npm
-	@echo "  NPM   $(RENDERER)"
-	$(Q)mkdir -p $(@D) && rm -rf $(@D)/node_modules && cp web/package*.json $(@D)/
-	$(Q)if command -v npm >/dev/null && (cd $(@D) && $(NPM_CI)); then touch $@; else touch -d @0 $@; \
-	    echo "No npm, or no network for it: /docs is left out."; fi
-$(BUILD)/gen/web_assets.c: tools/embed.py $(WEB_FILES) $(BUILD)/web/renderer | deps
+# The pages are in the program too, and so is the API reference's renderer.
+RENDERER := web/vendor/swagger-ui
+WEB_FILES := $(wildcard web/*.html web/*.css web/*.js web/*.svg $(RENDERER)/*.gz)
+$(BUILD)/gen/web_assets.c: tools/embed.py $(WEB_FILES) | deps
 	@mkdir -p $(@D)
-	$(Q)$(PYTHON) $< $@ $(WEB_FILES) $$(ls $(RENDERER)/swagger-ui{-bundle.js,.css} 2>/dev/null)
+	$(Q)$(PYTHON) $< $@ $(WEB_FILES)
 $(BUILD)/gen/%.o: $(BUILD)/gen/%.c $(BUILD)/.flags
 	@echo "  CC    $<"
 	$(Q)$(CC) $(CFLAGS_ALL) -MMD -MP -c -o $@ $<
-$(BUILD)/.npm: FORCE
-	@mkdir -p $(BUILD); command -v npm | cmp -s - $@ || command -v npm > $@ || true
-
 # A change of compiler or flags rebuilds everything.
 FLAGS_NOW = $(CC) $(OPT) $(SAN) $(CFLAGS) $(LDFLAGS) $(shell cksum < Makefile)
 $(BUILD)/.flags: FORCE
@@ -180,7 +190,7 @@ train-deps:
 bench-deps:
 	@tools/install-packages.sh $(BENCH_PACKAGES) $(NPM_PACKAGE)
 fuzz-deps:
-	@tools/install-packages.sh $(PACKAGES) clang libclang-rt-14-dev
+	@tools/install-packages.sh $(PACKAGES) clang libclang-rt-dev
 cross-deps:
 	@tools/install-packages.sh $(CROSS_PACKAGES) python3-pytest python3-numpy
 container-deps:
@@ -200,9 +210,11 @@ $(BUILD)/tests/%: $(BUILD)/tests/%.o $(TEST_LIB_OBJ) $(BUILD)/libserver.a $(BUIL
 .SECONDARY:
 .PRECIOUS: $(BUILD)/tests/%.o $(BUILD)/api/%.o
 
+# Built at once, run one after the other: they wait for deadlines, and their output is to be read.
+TEST_PARTS := test-unit test-fuzz-corpus test-python $(if $(SAN),,$(if $(filter x86_64,$(ARCH)),test-cross))
 test: test-deps
-	+$(Q)$(MAKE) --no-print-directory test-unit test-fuzz-corpus test-python \
-	    $(if $(SAN),,$(if $(filter x86_64,$(ARCH)),test-cross))
+	+$(Q)$(MAKE) --no-print-directory all $(TEST_BIN) $(REPLAY_BIN)
+	+$(Q)set -e; for part in $(TEST_PARTS); do $(MAKE) --no-print-directory $$part; done
 
 test-unit: $(TEST_BIN)
 	$(Q)set -e; for t in $(TEST_BIN); do echo "  TEST  $$t"; $$t; done
@@ -247,10 +259,8 @@ $(BUILD)/tests/fuzz/fuzz_%: $(BUILD)/tests/fuzz/fuzz_%.o $(FUZZ_LIBS)
 
 # Packages for tests: each folder's of its own, in the build folder.
 TEST_MODULES := $(patsubst %,$(BUILD)/%/node_modules/.package-lock.json,browser openai openapi kubernetes)
-$(TEST_MODULES): $(BUILD)/%/node_modules/.package-lock.json: tests/%/package-lock.json | test-deps
-	@mkdir -p $(BUILD)/$*
-	cp tests/$*/package.json tests/$*/package-lock.json $(BUILD)/$*/
-	cd $(BUILD)/$* && $(NPM_CI) && touch node_modules/.package-lock.json
+$(TEST_MODULES): $(BUILD)/%/node_modules/.package-lock.json: tests/%/package-lock.json tools/npm-ci.sh | test-deps
+	$(Q)tools/npm-ci.sh $(BUILD)/$* tests/$*
 
 # What fails the calls of a daemon under test, or makes it wait. A sanitizer's runtime stays behind it.
 PRELOADS := $(BUILD)/tests/fault/fail_nth.so $(BUILD)/tests/http/preload.so
@@ -259,27 +269,21 @@ $(PRELOADS): $(BUILD)/%.so: %.c $(BUILD)/.flags | test-deps
 	$(Q)mkdir -p $(@D)
 	$(Q)$(CC) $(filter-out -fsanitize%,$(CFLAGS_ALL)) -shared -fPIC -o $@ $< -ldl
 
-# nginx is only looked at, so where it is not installed it is not made to be: Debian would start it.
-NGINX := $(if $(shell PATH=$$PATH:/usr/sbin command -v nginx),,$(BUILD)/nginx/usr/sbin/nginx)
-$(BUILD)/nginx/usr/sbin/nginx: tools/unpack-package.sh | test-deps
-	tools/unpack-package.sh $(BUILD)/nginx nginx && touch $@
+# What tests run or read and nobody should have to install, for Debian would start it; one that is
+# installed is not used, so that tests are the same everywhere. Of Docker's compose only the schema is
+# wanted, which is in another package in Debian 13.
+UNPACKED := $(patsubst %,$(BUILD)/%/.unpacked,nginx prometheus compose)
+$(BUILD)/compose/.unpacked: ALTERNATIVES := golang-github-compose-spec-compose-go-dev docker-compose
+$(UNPACKED): $(BUILD)/%/.unpacked: tools/unpack-package.sh | test-deps
+	@echo "  APT   $*"
+	$(Q)tools/unpack-package.sh $(@D) $(or $(ALTERNATIVES),$*) && touch $@
 
-# So are Prometheus and its promtool.
-PROMETHEUS := $(if $(shell command -v prometheus),,$(BUILD)/prometheus/usr/bin/prometheus)
-$(BUILD)/prometheus/usr/bin/prometheus: tools/unpack-package.sh | test-deps
-	tools/unpack-package.sh $(BUILD)/prometheus prometheus && touch $@
-
-# Of docker-compose only the schema of its files is wanted.
-COMPOSE_SPEC := $(BUILD)/docker-compose/usr/lib/python3/dist-packages/compose/config/compose_spec.json
-$(COMPOSE_SPEC): tools/unpack-package.sh | test-deps
-	tools/unpack-package.sh $(BUILD)/docker-compose docker-compose && touch $@
-
-test-python: $(BUILD)/denoised $(BUILD)/load $(PRELOADS) $(NGINX) $(PROMETHEUS) $(COMPOSE_SPEC) \
+test-python: $(BUILD)/denoised $(BUILD)/load $(PRELOADS) $(UNPACKED) \
              $(BUILD)/openapi.json $(TEST_MODULES)
 	$(Q)PATH=$(CURDIR)/$(BUILD)/nginx/usr/sbin:$(CURDIR)/$(BUILD)/prometheus/usr/bin:$$PATH:/usr/sbin \
 	    BROWSER_TEST_FOLDER=$(BUILD)/browser \
 	    DENOISED_BINARY=$(BUILD)/denoised DENOISED_OPENAPI=$(BUILD)/openapi.json \
-	    $(PYTHON) -m pytest -q -p no:cacheprovider $(PYTEST_ARGS) tests
+	    $(PYTHON) -m pytest -q -rs -p no:cacheprovider $(PYTEST_ARGS) tests
 
 # Daemons that are stopped, and replaced, under load; `make test` does a few of each. 100 take about 5
 # minutes on two processors.
@@ -316,6 +320,10 @@ test-container: $(BUILD)/denoised | container-deps
 	$(Q)DENOISED_BINARY=$(BUILD)/denoised $(PYTHON) -m pytest -q -s -p no:cacheprovider $(PYTEST_ARGS) \
 	    tests/container/check_image.py
 
+# make run and make test in systems of their own: tests/fresh/run.sh says what it takes.
+test-fresh:
+	$(Q)RELEASES="$(RELEASES)" USERS="$(USERS)" KEEP="$(KEEP)" MAKE_TEST="$(MAKE_TEST)" tests/fresh/run.sh
+
 # Where the shipped models come from (hours) and how they are judged (minutes); models/*.md say with
 # which ARGS.
 train: train-deps
@@ -327,9 +335,10 @@ evaluate: all train-deps
 # Values of the shipped models by PyTorch, for tests/golden: after a new model, in seconds.
 golden: train-deps
 	$(PYTHON) -m tests.golden.generate
-# Every sampler at several numbers of steps, two guidance intervals, and the student: models/mnist.md has the plot.
+# Every sampler at several numbers of steps, two guidance intervals, and the student: models/mnist.md has the plot
+# (PLOT=models/mnist-evaluations.png).
 evaluate-samplers: all train-deps
-	$(PYTHON) -m tools.evaluate --quick --count 2000 --plot models/mnist-evaluations.png \
+	$(PYTHON) -m tools.evaluate --quick --count 2000 --plot $(or $(PLOT),$(BUILD)/mnist-evaluations.png) \
 	    'sampler=dpmpp_2m,unipc,ipndm steps=4,5,6,8,10,15,20' 'sampler=heun steps=5,7,9,11,15' \
 	    'sampler=ddim steps=5,10,20,50' 'sampler=ddpm steps=10,20,50,100' \
 	    'sampler=ipndm steps=14 guidance_scale=1.6 guidance_interval=0.4:0.8' \
@@ -347,10 +356,8 @@ $(BUILD)/tools/bench/onednn_convs.o: | bench-deps
 $(BUILD)/tools/bench/hide_avx512.so: tools/bench/hide_avx512.c $(BUILD)/.flags
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CFLAGS_ALL) -shared -fPIC -o $@ $< -ldl
-$(BUILD)/bench/node_modules/.package-lock.json: tools/bench/package-lock.json | bench-deps
-	@mkdir -p $(BUILD)/bench
-	cp tools/bench/package.json tools/bench/package-lock.json $(BUILD)/bench/
-	cd $(BUILD)/bench && $(NPM_CI) && touch node_modules/.package-lock.json
+$(BUILD)/bench/node_modules/.package-lock.json: tools/bench/package-lock.json tools/npm-ci.sh | bench-deps
+	$(Q)tools/npm-ci.sh $(BUILD)/bench tools/bench
 bench: all bench-deps $(BENCH_BIN) $(BUILD)/bench/node_modules/.package-lock.json
 	$(PYTHON) -m tools.bench $(ARGS)
 
@@ -396,8 +403,8 @@ NOTIFY_OLD := s|^Type=notify-reload|Type=notify\nExecReload=/bin/kill -HUP $$MAI
 install-program: all
 	install -D -m 755 $(BUILD)/denoised $(BINDIR)/denoised
 	install -D -m 644 -t $(DATADIR)/models models/*.safetensors
-	$(Q)for f in LICENSE NOTICE; do test ! -f $(RENDERER)/$$f || install -D -m 644 \
-	    $(RENDERER)/$$f $(DATADIR)/licenses/swagger-ui/$$f; done
+	install -D -m 644 -t $(DATADIR)/licenses/swagger-ui $(RENDERER)/LICENSE $(RENDERER)/NOTICE \
+	    $(RENDERER)/swagger-ui-bundle.js.LICENSE.txt
 
 # ... and all around it. Settings that are there already stay, and uninstall leaves those that were changed.
 install: install-program
@@ -423,4 +430,4 @@ clean:
 -include $(CROSS_OBJ:.o=.d)
 -include $(CORE_OBJ:.o=.d) $(API_OBJ:.o=.d) $(SERVER_OBJ:.o=.d) $(TEST_BIN:%=%.d) $(TEST_LIB_OBJ:.o=.d)
 
-.PHONY: all deps test-deps train-deps fuzz-deps cross-deps bench-deps lint-deps run bench bench-auto bench-load train train-fast golden evaluate evaluate-samplers evaluate-history test test-unit test-python test-fuzz-corpus test-cross test-random test-race fuzz fuzz-run lint install-program install uninstall clean FORCE
+.PHONY: all help test-fresh deps test-deps train-deps fuzz-deps cross-deps bench-deps lint-deps run bench bench-auto bench-load train train-fast golden evaluate evaluate-samplers evaluate-history test test-unit test-python test-fuzz-corpus test-cross test-random test-race fuzz fuzz-run lint install-program install uninstall clean FORCE

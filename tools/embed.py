@@ -1,6 +1,6 @@
 """Files as a C source: embed.py OUT.c FILE... fills the table of server/routes/web_assets.h.
 
-A large file is embedded compressed, because it goes out that way. A file of no bytes is left out.
+A large file is embedded compressed, because it goes out that way; one called NAME.gz is NAME, compressed already.
 """
 
 import gzip
@@ -22,12 +22,12 @@ def main(out, *names):
     for name in names:
         path = pathlib.Path(name)
         data = path.read_bytes()
-        if not data:
-            continue
-        etag = hashlib.sha256(data).hexdigest()[:32]
-        compressed = len(data) >= COMPRESS_BYTES
+        compressed = path.suffix == ".gz"
         if compressed:
-            data = gzip.compress(data, mtime=0)
+            path = path.with_suffix("")
+        elif len(data) >= COMPRESS_BYTES:
+            compressed, data = True, gzip.compress(data, mtime=0)
+        etag = hashlib.sha256(data).hexdigest()[:32]
         lines = (",".join(map(str, data[i:i + 64])) for i in range(0, len(data), 64))
         arrays.append(f"static const unsigned char asset_{len(rows)}[] = {{\n" +
                       ",\n".join(lines) + "};\n")

@@ -14,7 +14,7 @@ import subprocess
 import tempfile
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-BASE = "docker.io/library/debian:bookworm-slim"
+BASE = "docker.io/library/debian:trixie-slim"
 IMAGE = "localhost/denoised-test"
 NPMRC = os.path.expanduser("~root/.npmrc")
 CA_FILE = "/etc/ssl/certs/ca-certificates.crt"
@@ -44,9 +44,8 @@ class Engine:
 
     def make_base(self):
         tree = self.folder / "base"
-        subprocess.run(["debootstrap", "--variant=minbase", "bookworm", str(tree), debian_mirror()],
+        subprocess.run(["debootstrap", "--variant=minbase", "trixie", str(tree), debian_mirror()],
                        check=True, stdout=subprocess.DEVNULL)
-        (tree / "etc/apt/sources.list").unlink()  # the machine's are mounted
         for name in NOT_SLIM:
             shutil.rmtree(tree / name)
         for path in (tree / "usr/share/doc").glob("*/*"):
@@ -77,17 +76,15 @@ class Engine:
 def debian_mirror():
     told = subprocess.run(["apt-get", "indextargets", "--format", "$(SITE) $(CODENAME)",
                            "Created-By: Packages"], check=True, capture_output=True, text=True).stdout
-    found = [line.split()[0] for line in told.splitlines() if line.split()[1:] == ["bookworm"]]
-    assert found, "no package source for Debian 12"
+    found = [line.split()[0] for line in told.splitlines() if line.split()[1:] in (["bookworm"], ["trixie"])]
+    assert found, "no package source for Debian"
     return found[0]
 
 
 def apt_configuration():
-    """The machine's sources and proxies; the rest of /etc/apt is about other things."""
-    found = [*pathlib.Path("/etc/apt").glob("sources.list"),
-             *pathlib.Path("/etc/apt/sources.list.d").glob("debian.sources"),
-             *(path for path in pathlib.Path("/etc/apt/apt.conf.d").glob("*")
-               if re.search("proxy|verify|cainfo", path.read_text(), re.I))]
+    """The machine's proxies and the like; its sources may be of another release, and the rest is about other things."""
+    found = [path for path in pathlib.Path("/etc/apt/apt.conf.d").glob("*")
+             if re.search("proxy|verify|cainfo|check-", path.read_text(), re.I)]
     return [str(path) for path in found]
 
 

@@ -5,20 +5,17 @@ import http.client
 import json
 import os
 import pathlib
-import shutil
 import socket
 import ssl
 import subprocess
 
 import pytest
 
+from tests.deploy.test_files import temporary_paths
 from tests.http.conftest import DEADLINE_S, ENDLESS, Daemon, wait_for
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 CONF = ROOT / "deploy/nginx/denoised.conf"
-
-pytestmark = pytest.mark.skipif(not shutil.which("nginx"), reason="no nginx on this machine")
-
 
 class UnixConnection(http.client.HTTPConnection):
     def __init__(self, path, tls=None):
@@ -46,12 +43,10 @@ class Proxy:
                            ("listen 80;", f"listen unix:{self.socket};")):
             assert text.count(ours) == 1, ours
             text = text.replace(ours, here)
-        temporary = "".join(f"{kind}_temp_path {folder}/{kind};\n" for kind in
-                            ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
         user = "user root;\n" if os.geteuid() == 0 else ""
         (folder / "nginx.conf").write_text(
             f"{user}daemon off;\npid {folder}/pid;\nerror_log {self.log};\nworker_processes 1;\n"
-            f"events {{}}\nhttp {{\n{temporary}{text}}}\n")
+            f"events {{}}\nhttp {{\n{temporary_paths(folder)}{text}}}\n")
         self.start()
 
     def start(self):
@@ -324,7 +319,6 @@ def test_what_needs_a_key_is_not_cached(start_daemon, start_proxy, tmp_path):
 
 # ---- TLS ----------------------------------------------------------------------------------------
 
-@pytest.mark.skipif(not shutil.which("openssl"), reason="no openssl on this machine")
 def test_tls_ends_at_the_proxy(daemon, start_proxy, tmp_path, tmp_path_factory):
     """The lines of the configuration that are commented out."""
     certificate, key = tmp_path / "fullchain.pem", tmp_path / "privkey.pem"

@@ -3,7 +3,6 @@
 import os
 import pathlib
 import re
-import shutil
 import subprocess
 import sys
 
@@ -97,7 +96,6 @@ def test_python_example(address, tmp_path):
     assert pngs(tmp_path) == [f"seven-{i}.png" for i in range(4)]
 
 
-@pytest.mark.skipif(not shutil.which("node"), reason="no node on this machine")
 def test_javascript_example(address, tmp_path):
     fetched, streamed, in_a_browser = blocks("js")
     def node(example):

@@ -60,8 +60,8 @@ HEADERS = {
 }
 
 
-# The renderer of one is not in each build; there is one model file, which is served already and stays.
-MAY_BE_MISSED = {"docs", "loadModel", "unloadModel"}
+# There is one model file, which is served already and stays.
+MAY_BE_MISSED = {"loadModel", "unloadModel"}
 
 
 class Request:

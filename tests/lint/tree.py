@@ -2,7 +2,7 @@
 
 import pathlib
 
-NOT_OURS = {".git", "node_modules", "__pycache__", ".pytest_cache"}
+NOT_OURS = {".git", "vendor", "node_modules", "__pycache__", ".pytest_cache"}
 SOURCE = {".c", ".h"}
 TEXT = SOURCE | {".py", ".sh", ".md", ".yaml", ".yml", ".conf", ".service", ".env", ".js", ".mjs", ".html",
                  ".css", ".svg", ".txt", ".json", ".csv"}
