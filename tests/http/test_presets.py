@@ -86,7 +86,7 @@ def test_a_model_without_presets_says_so(start_daemon, tmp_path):
     write_model(tmp_path / "few.safetensors", {name: value for name, value in FEW.items() if name != "presets"})
     daemon = start_daemon(model=tmp_path / "few.safetensors")
     for body, detail in (({"preset": "fast"}, "no model here has presets"),
-                         ({"preset": "fast", "model": "mnist"}, "model mnist has no presets")):
+                         ({"preset": "fast", "model": "few"}, "model few has no presets")):
         error, = daemon.post({"label": 7, **body}).json()["errors"]
         assert error == {"pointer": "/preset", "detail": detail}
 
