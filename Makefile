@@ -207,6 +207,8 @@ $(BUILD)/tests/%: $(BUILD)/tests/%.o $(TEST_LIB_OBJ) $(BUILD)/libserver.a $(BUIL
                   $(BUILD)/libdenoise.a | test-deps
 	@echo "  LINK  $@"
 	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $^ -lcmocka $(LIBS_ALL)
+# Their libraries are there before they are compiled, whatever was asked for.
+$(TEST_SRC:%.c=$(BUILD)/%.o) $(TEST_LIB_OBJ): | test-deps
 .SECONDARY:
 .PRECIOUS: $(BUILD)/tests/%.o $(BUILD)/api/%.o
 

@@ -49,6 +49,14 @@ def test_all_processors_are_used_unless_told():
         f"-j{os.cpu_count()}") == 1 or os.cpu_count() == 1
 
 
+def test_what_tests_need_is_installed_before_they_are_compiled():
+    """With -j nothing but this order keeps a fresh machine from compiling without the library."""
+    told = run("make", "-n", "-p", "BUILD=/nonexistent/build", "help").stdout
+    for name in ("tests/unit/test_png.o", "tests/golden/test_golden.o"):
+        rule, = re.findall(rf"^/nonexistent/build/{name}:.*$", told, re.M)
+        assert "test-deps" in rule.partition("|")[2], rule
+
+
 # ---- packages -----------------------------------------------------------------------------------
 
 @pytest.fixture

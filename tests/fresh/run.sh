@@ -65,6 +65,7 @@ enter() {
         mount --rbind /sys "$root/sys"
         mount --rbind /dev "$root/dev"
         mount -t tmpfs tmpfs "$root/run"
+        mount -t tmpfs tmpfs "$root/tmp"
         mkdir -p "$root/run/lock"
         exec chroot "$root" "$@"' enter "$1" env -i PATH="$path" LANG=C.UTF-8 TERM=dumb \
         npm_config_globalconfig=/etc/npmrc NODE_EXTRA_CA_CERTS=/etc/ssl/certs/ca-certificates.crt \

@@ -163,7 +163,7 @@ def test_connections_are_no_more_than_descriptors(tmp_path):
     port = int(process.stdout.readline().decode().rsplit(":", 1)[1])
     clients = [socket.create_connection(("127.0.0.1", port), DEADLINE_S) for _ in range(40)]
     for client in clients:
-        client.sendall(b"GET /v1/samples/7.png?steps=1 HTTP/1.1\r\nHost: x\r\n"
+        client.sendall(b"GET /v1/samples/7.png?steps=1 HTTP/1.1\r\nHost: localhost\r\n"
                        b"Connection: close\r\n\r\n")
     for client in clients:  # in the order in which they came, as others leave
         assert read_response(client.makefile("rb"))[0] == 200
@@ -192,7 +192,7 @@ def test_no_room_for_the_log(tmp_path):
     port = int(process.stdout.readline().decode().rsplit(":", 1)[1])
     for _ in range(3):
         with socket.create_connection(("127.0.0.1", port), DEADLINE_S) as client:
-            client.sendall(b"GET /v1/samples/7.png?steps=1 HTTP/1.1\r\nHost: x\r\n\r\n")
+            client.sendall(b"GET /v1/samples/7.png?steps=1 HTTP/1.1\r\nHost: localhost\r\n\r\n")
             assert read_response(client.makefile("rb"))[0] == 200
     process.terminate()
     assert process.wait(DEADLINE_S) == 0
