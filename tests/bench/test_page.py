@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from tools.bench import __main__ as bench
 from tools.bench import engines, figures, page
 
 
@@ -67,10 +68,42 @@ def test_json_is_read_back(run):
     assert found.keys() == run.keys() and found["timings"][0] == page.rounded(run["timings"][0])
 
 
-def test_the_projects_page_is_of_its_json():
-    """docs/performance.md holds the tables of docs/performance/bench.json, not others."""
-    docs = page.PAGE.parent
-    run = json.loads((docs / "performance" / "bench.json").read_text())
-    names = page.MARKED.findall(page.PAGE.read_text())
-    assert {name for _, name, _ in names} == set(page.TABLES)
-    assert page.filled(page.PAGE, run) == page.PAGE.read_text()
+def families():
+    folder = page.PAGE.parent / "performance"
+    return ["" if path.parent == folder else path.parent.name for path in folder.glob("**/bench.json")]
+
+
+@pytest.mark.parametrize("family", families())
+def test_the_projects_page_is_of_its_json(family):
+    """docs/performance.md holds the tables of each family's bench.json, not others."""
+    run = json.loads((page.PAGE.parent / "performance" / family / "bench.json").read_text())
+    names = {name for _, of, name, _ in page.MARKED.findall(page.PAGE.read_text()) if of.strip() == family}
+    assert names == set(page.TABLES)
+    assert page.filled(page.PAGE, run, family) == page.PAGE.read_text()
+
+
+def test_each_family_has_its_own_tables(run, tmp_path):
+    path = tmp_path / "page.md"
+    path.write_text("before\n\n<!-- bench: peaks -->\nfirst\n<!-- end -->\n\n## Served\n\nafter\n")
+    page.update(path, run, "amd")
+    text = path.read_text()
+    assert text.index("first") < text.index("## The same on a processor\n") < text.index("## Served\n\nafter\n")
+    assert {name for _, of, name, _ in page.MARKED.findall(text) if of == " amd"} == set(page.TABLES)
+    assert "| the fp32 | 1.000 |" in text
+    page.update(path, run, "amd")
+    assert path.read_text() == text  # one section, however many runs
+    page.update(path, run)
+    assert "first" not in path.read_text()
+
+
+@pytest.mark.parametrize("vendor, flags, family", [
+    ("GenuineIntel", "avx512f amx_bf16", ""), ("GenuineIntel", "avx512f", "intel"),
+    ("AuthenticAMD", "avx512f avx512_bf16", "amd")])
+def test_family_of_a_processor(vendor, flags, family):
+    assert bench.family(f"processor\t: 0\nvendor_id\t: {vendor}\nflags\t\t: {flags}\n\nprocessor\t: 1\n") == family
+
+
+def test_a_busy_machine_is_said(run):
+    assert "at work" not in page.conditions(run)
+    run["machine"]["load"] = 7.25
+    assert "load average 7.2: the figures say less" in page.conditions(run)

@@ -6,7 +6,8 @@
     make bench ARGS="--render"                      tables, plots and page from that file, no timing
 
 Writes bench.json and from it the plots beside it into build/results/performance; with --write-docs
-into docs/performance, and the tables of docs/performance.md. The machine should do nothing else meanwhile.
+into docs/performance, and the tables of docs/performance.md. On other processors than Intel's with AMX
+both have a place of their own, FAMILY/bench.json. The machine should do nothing else meanwhile.
 """
 
 import argparse
@@ -29,6 +30,7 @@ from tools.bench.engines import ROOT, program
 
 WORK = ROOT / "build" / "bench"
 RESULTS = ROOT / "docs" / "performance"
+FAMILIES = {"GenuineIntel": "intel", "AuthenticAMD": "amd"}  # without AMX
 BATCHES, THREADS = (1, 2, 4, 8, 16, 32), (1, 2)
 CONVOLUTION_BATCHES = (1, 8)
 DRAWN_ROWS, DRAWN_STEPS = [(7, 42, 0), (2, 43, 0), (5, 44, 0)], 20
@@ -62,13 +64,15 @@ def parse(argv=None):
     p.add_argument("--rounds", type=int, default=5, help="default: %(default)s")
     p.add_argument("--seconds", type=float, default=0.3,
                    help="to time one engine once, after its warm-up (default: %(default)s)")
-    p.add_argument("--out", type=pathlib.Path, help="default: build/results/performance/bench.json")
+    p.add_argument("--out", type=pathlib.Path, help="default: bench.json in build/results/performance, or in its folder FAMILY")
     results.add_flag(p)
     p.add_argument("--add", action="store_true", help="add rounds to --out, if the machine and "
                                                       "the revision are the same")
     p.add_argument("--render", action="store_true", help="time nothing, render --out")
+    p.add_argument("--family", default=family(), help="of processors, whose tables and folder these are: empty for "
+                                                      "Intel's with AMX (default: this machine's)")
     o = p.parse_args(argv)
-    o.out = o.out or results.folder(o.write_docs, "performance") / "bench.json"
+    o.out = o.out or results.folder(o.write_docs, "performance") / o.family / "bench.json"
     if o.rounds < 1 or o.seconds <= 0:
         p.error("--rounds from 1 and --seconds above 0 expected")
     if not set(o.engines) <= set(contestants.KEYS):
@@ -79,6 +83,16 @@ def parse(argv=None):
 
 
 # ---- before the timing ---------------------------------------------------------------------------
+
+def family(cpuinfo=None):
+    """Whose tables a run on this processor fills: "" are those of Intel's processors with AMX."""
+    found = dict(line.split(":", 1) for line in
+                 (cpuinfo or pathlib.Path("/proc/cpuinfo").read_text()).replace("\t", "").split("\n\n")[0]
+                 .splitlines() if ":" in line)
+    if "amx_bf16" in found.get("flags", "").split():
+        return ""
+    return FAMILIES.get(found.get("vendor_id", "").strip(), platform.machine())
+
 
 def machine():
     cpu = [line.split(":", 1)[1].strip() for line in open("/proc/cpuinfo") if "model name" in line]
@@ -242,7 +256,7 @@ def measure(o):
         for e in engines:
             if isinstance(e, contestants.Peer):
                 e.take_choices(run["choices"])
-        run["machine"]["date"] = datetime.date.today().isoformat()
+        run["machine"].update(date=datetime.date.today().isoformat(), load=os.getloadavg()[0])
         take_peaks(run)
         time_all(o, engines, run)
         take_peaks(run)
@@ -271,8 +285,8 @@ def main(argv=None):
         sys.exit(f"bench: {error}")
     print(page.text(run))
     plots.draw_all(run, o.out.parent)
-    if o.out.parent == RESULTS:
-        page.update(page.PAGE, run)
+    if o.out.parent == RESULTS / o.family:
+        page.update(page.PAGE, run, o.family)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """A run as text: the tables of the terminal and those of docs/performance.md, which stand between
-`<!-- bench: NAME -->` and `<!-- end -->` and are written anew by every run.
+`<!-- bench: NAME -->` and `<!-- end -->` and are written anew by every run. Those of another kind of
+processor stand between `<!-- bench FAMILY: NAME -->` and `<!-- end -->`, so each keeps its own.
 """
 
 import json
@@ -10,7 +11,7 @@ from tools.bench import figures
 from tools.bench.figures import Figure, Timings
 
 PAGE = pathlib.Path(__file__).resolve().parents[2] / "docs" / "performance.md"
-MARKED = re.compile(r"(<!-- bench: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
+MARKED = re.compile(r"(<!-- bench( \w+)?: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
 def compact_json(run):
@@ -90,7 +91,8 @@ def peers_over_ours(run, threads, sizes):
             cells = [t.cell(ours, n, threads) for n in sizes]
             found = [figures.ratio(t.cell(peer, n, threads), c) for n, c in zip(sizes, cells)]
             found += [figures.ratio(t.best(peer, threads), c) for c in cells]
-            rows.append([compared(run, peer, ours)] + [spread(f) for f in found])
+            if any(found):
+                rows.append([compared(run, peer, ours)] + [spread(f) for f in found])
     head = [f"{threads} thread{'s' if threads > 1 else ''}"]
     head += [f"{n} image{'s' if n > 1 else ''}" for n in sizes]
     return table(head + [f"its best / our {n}" for n in sizes], rows) if rows else ""
@@ -185,6 +187,8 @@ def conditions(run):
     lines = [f"{m['date']}, {m['processor']}, {m['processors']} processors, Linux {m['kernel']}; "
              f"{', '.join(['denoised ' + m['revision']] + versions)}; {n_rounds} round"
              f"{'s' if n_rounds > 1 else ''}."]
+    if m.get("load", 0) > 0.5:
+        lines.append(f"The machine was at work already, load average {m['load']:.1f}: the figures say less.")
     if run["missing"]:
         lines.append(f"Left out, as this build or processor cannot: {', '.join(run['missing'])}.")
     return "\n".join(lines) + "\n"
@@ -216,20 +220,38 @@ def text(run):
                      for name, part in ((n, f(run)) for n, f in TABLES.items()) if part)
 
 
-def filled(path, run):
-    """A page's text with a run's tables. A marker that names no table is an error, and so is a page
-    without one."""
+def filled(path, run, family=""):
+    """A page's text with a run's tables, of that kind of processor. A marker that names no table is an
+    error, and so is a page without one."""
+    n_filled = 0
+
     def fill(found):
-        begin, name, end = found.groups()
+        nonlocal n_filled
+        begin, of, name, end = found.groups()
         if name not in TABLES:
             raise ValueError(f"{path}: <!-- bench: {name} --> names no table")
+        if (of or "").strip() != family:
+            return found[0]
+        n_filled += 1
         return begin + TABLES[name](run) + end
 
-    text, n = MARKED.subn(fill, path.read_text())
-    if n == 0:
-        raise ValueError(f"{path}: no <!-- bench: NAME --> in it")
+    text = MARKED.sub(fill, path.read_text())
+    if n_filled == 0:
+        raise ValueError(f"{path}: no <!-- bench{' ' * bool(family)}{family}: NAME --> in it")
     return text
 
 
-def update(path, run):
-    path.write_text(filled(path, run))
+def section(run, family):
+    """The part of the page that another family's first run begins: its plot, and every table empty."""
+    tables = "\n".join(f"<!-- bench {family}: {name} -->\n<!-- end -->\n" for name in TABLES)
+    return (f"## The same on {run['machine']['processor']}\n\n"
+            f"![Milliseconds an image-step against images in flight](performance/{family}/batch.png)\n\n{tables}\n")
+
+
+def update(path, run, family=""):
+    """Fill the page's tables of that family; its section is made, before "Served", by its first run."""
+    text = path.read_text()
+    if family and f"<!-- bench {family}: " not in text:
+        before, heading, after = text.partition("## Served\n")
+        path.write_text(before + section(run, family) + heading + after)
+    path.write_text(filled(path, run, family))
