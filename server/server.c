@@ -170,7 +170,7 @@ static void log_exposed_keys(const struct server *server)
                                                  : NULL;
     if (who) {
         char octal[8];
-        snprintf(octal, sizeof octal, "%04o", (unsigned)mode);
+        snprintf(octal, sizeof octal, "%04o", (unsigned)mode & 07777U);
         log_event(&server->service.log, LOG_WARN, "api_keys_exposed",
                   LOG_S("file", server->service.options->api_keys_file), LOG_S("mode", octal),
                   LOG_S("reason", who));
