@@ -2,7 +2,7 @@
 
 import pytest
 
-MS = {"fp32": 1.0, "bf16": 0.25, "avx2": 1.5, "ort": 3.0, "ort_avx2": 1.8, "torch": 4.0, "torch_bf16": 2.0}
+MS = {"fp32": 1.0, "bf16": 0.25, "avx2": 1.5, "ort": 3.0, "ort_avx2": 1.8, "torch": 4.0, "torch_bf16": 2.0, "ort_int8": 2.5}
 
 
 def record(engine, images, threads, number, ms):

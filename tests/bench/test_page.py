@@ -20,7 +20,8 @@ def test_unlike_precisions_are_marked(run):
     text = page.ratios(run)
     assert "| the torch / the bf16 (unlike: fp32 / bf16) |" in text
     assert "| the ort / the bf16 (unlike: fp32 / bf16) |" in text and "| the torch_bf16 / the bf16 |" in text
-    assert text.count("unlike") == 2
+    assert "| the ort_int8 / the fp32 (unlike: int8 / fp32) |" in text
+    assert text.count("unlike") == 4
 
 
 def test_every_engine_has_a_precision():

@@ -25,7 +25,7 @@ from tqdm import tqdm
 
 from tools import results
 from tools.bench import engines as contestants
-from tools.bench import page, plots
+from tools.bench import figures, page, plots
 from tools.bench.engines import ROOT, program
 
 WORK = ROOT / "build" / "bench"
@@ -35,10 +35,9 @@ BATCHES, THREADS = (1, 2, 4, 8, 16, 32), (1, 2)
 CONVOLUTION_BATCHES = (1, 8)
 DRAWN_ROWS, DRAWN_STEPS = [(7, 42, 0), (2, 43, 0), (5, 44, 0)], 20
 
-# Between outputs of order 1 that were computed in other orders of summation.
-OUTPUT_DIFFERENCE_MAX = 1e-3
-# The same in bf16: 8 bits of each factor, some thirty layers.
-BF16_DIFFERENCE_MAX = 0.2
+# Between outputs of order 1: of fp32 in other orders of summation; of bf16, 8 bits of each factor in
+# some thirty layers; of int8 with ranges by least and most, where it is no more than the same drawing.
+DIFFERENCE_MAX = {"fp32": 1e-3, "bf16": 0.2, "int8": 1.0}
 # Of 255: a value on the edge between two steps may fall to either side.
 PIXEL_DIFFERENCE_MAX = 1
 # bf16 has 8 bits of mantissa; below this it would be another network.
@@ -118,6 +117,8 @@ def open_engines(o):
         engines.append(contestants.torch_peer_in_bf16())
     if "ort" in o.engines:
         engines.append(contestants.onnx_peer(WORK))
+    if "ort_int8" in o.engines:
+        engines.append(contestants.onnx_peer_in_int8(WORK))
     if "ort_avx2" in o.engines:
         try:
             engines.append(contestants.onnx_peer_on_avx2(WORK))
@@ -135,12 +136,12 @@ def check_peers(engines, torch):
         return np.fromfile(WORK / "output", "<f4")
 
     wanted = output(torch, "eager")
+    peers = [(e, variant) for e in engines if isinstance(e, contestants.Peer) for variant in e.told["variants"]]
+    precisions = {f"{e.title}, {variant}": figures.PRECISION[e.key] for e, variant in peers}
     differences = {f"{e.title}, {variant}": float(np.abs(output(e, variant) - wanted).max())
-                   for e in engines if isinstance(e, contestants.Peer)
-                   for variant in e.told["variants"]}
+                   for e, variant in peers}
     for name, difference in differences.items():
-        is_bf16 = name.startswith("PyTorch in bf16")
-        if not difference <= (BF16_DIFFERENCE_MAX if is_bf16 else OUTPUT_DIFFERENCE_MAX):
+        if not difference <= DIFFERENCE_MAX[precisions[name]]:
             raise RuntimeError(f"{name}: its output is {difference:g} from PyTorch's")
     return differences
 

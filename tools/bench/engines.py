@@ -154,6 +154,11 @@ def onnx_peer(folder):
     return Peer("ort", "ONNX Runtime", ["node", "tools/bench/onnx_peer.js", folder])
 
 
+def onnx_peer_in_int8(folder):
+    return Peer("ort_int8", "ONNX Runtime, convolutions in int8",
+                ["node", "tools/bench/onnx_peer.js", folder, "int8"])
+
+
 def onnx_peer_on_avx2(folder):
     """The same behind a processor that says it ends at AVX2."""
     library = ROOT / "build" / "tools" / "bench" / "hide_avx512.so"
@@ -172,7 +177,7 @@ OURS = (
 )
 
 
-KEYS = [row[0] for row in OURS] + ["torch", "torch_bf16", "ort", "ort_avx2", "onednn"]
+KEYS = [row[0] for row in OURS] + ["torch", "torch_bf16", "ort", "ort_int8", "ort_avx2", "onednn"]
 
 
 def ours(keys):

@@ -12,7 +12,7 @@ import numpy as np
 
 # What each engine multiplies in. Who is compared with another precision is marked so.
 PRECISION = {"fp32": "fp32", "bf16": "bf16", "avx2": "fp32", "openblas": "fp32", "scalar": "fp32",
-             "torch": "fp32", "torch_bf16": "bf16", "ort": "fp32", "ort_avx2": "fp32"}
+             "torch": "fp32", "torch_bf16": "bf16", "ort": "fp32", "ort_int8": "int8", "ort_avx2": "fp32"}
 
 
 @dataclasses.dataclass(frozen=True)

@@ -79,10 +79,10 @@ def convolutions():
     return "\n".join(lines) + "\n"
 
 
-def export_onnx(path, upsampling):
+def export_onnx(path, net):
     """Write the network as ONNX with a free batch dimension."""
     names = ["x", "t", "label"]
-    torch.onnx.export(load(upsampling), inputs(2), path, input_names=names, output_names=["v"],
+    torch.onnx.export(net, inputs(2), path, input_names=names, output_names=["v"],
                       opset_version=16, dynamic_axes={n: {0: "N"} for n in names + ["v"]})
 
 

@@ -1,6 +1,6 @@
 // ONNX Runtime as a peer: a process that does what it is asked, a JSON object a line, as
 // torch_peer.py. Its argument is the folder with the ONNX files and the inputs, which has its
-// node_modules too.
+// node_modules too; a second one, int8, takes the quantised network.
 //
 //     {"do": "variants"}  {"do": "measure", ...}  {"do": "evaluate", ...}    as torch_peer.py
 //     {"do": "call"}      -> {"ms": ...}   what a call costs that computes next to nothing
@@ -15,7 +15,8 @@ const ort = require(path.join(folder, "node_modules", "onnxruntime-node"));
 
 const WARM_UP_CALLS = 3;
 const WARM_UP_SHARE = 0.15; // of the time to measure, at least
-const FILES = { "folded upsampling": "folded.onnx", "ConvTranspose": "transposed.onnx" };
+const FILES = process.argv[3] === "int8" ? { "folded upsampling, QDQ": "int8.onnx" }
+  : { "folded upsampling": "folded.onnx", "ConvTranspose": "transposed.onnx" };
 
 function inputs(batch) {
   const bytes = fs.readFileSync(path.join(folder, `inputs-${batch}.bin`));

@@ -73,7 +73,7 @@ def two_threads(run):
 
 # Who is compared with whom.
 PAIRS = (("torch", "fp32"), ("ort", "fp32"), ("ort_avx2", "avx2"), ("torch_bf16", "bf16"),
-         ("torch", "bf16"), ("ort", "bf16"))
+         ("torch", "bf16"), ("ort", "bf16"), ("ort_int8", "fp32"), ("ort_int8", "bf16"))
 
 
 def compared(run, peer, ours):

@@ -15,10 +15,10 @@ OURS, OURS_2, PEER, PEER_2, GREY = "#c1272d", "#e98a2b", "#1f5fa8", "#6fa8dc", "
 STYLE = {"bf16": (OURS, "-", 2.2), "fp32": (OURS, "-", 1.6), "avx2": (OURS_2, "-", 1.2),
          "openblas": (OURS_2, "--", 1.2), "torch": (GREY, "-", 1.4),
          "torch_bf16": (GREY, "--", 1.4), "ort": (PEER, "-", 1.6),
-         "ort_avx2": (PEER_2, "-", 1.2)}
+         "ort_int8": (PEER, "--", 1.4), "ort_avx2": (PEER_2, "-", 1.2)}
 LABELS = {"bf16": "denoised bf16", "fp32": "denoised fp32", "avx2": "denoised, AVX2",
           "openblas": "denoised, OpenBLAS", "torch": "PyTorch fp32", "torch_bf16": "PyTorch bf16",
-          "ort": "ONNX Runtime fp32", "ort_avx2": "ONNX Runtime fp32, AVX2"}
+          "ort": "ONNX Runtime fp32", "ort_int8": "ONNX Runtime int8", "ort_avx2": "ONNX Runtime fp32, AVX2"}
 
 plt.rcParams.update({"font.size": 10, "axes.spines.top": False, "axes.spines.right": False,
                      "axes.titlesize": 11, "axes.titleweight": "bold",

@@ -24,7 +24,7 @@ import numpy as np
 import torch
 
 from tests.golden.generate import read_model, trajectory
-from tools.bench import network
+from tools.bench import network, quantise
 
 WARM_UP_CALLS = 3
 WARM_UP_SHARE = 0.15  # of the time to measure, at least
@@ -88,8 +88,9 @@ def evaluate(variant, batch, into):
 
 def prepare(into):
     folder = pathlib.Path(into)
-    network.export_onnx(folder / "folded.onnx", network.FoldedUpsampling)
-    network.export_onnx(folder / "transposed.onnx", network.transposed)
+    network.export_onnx(folder / "folded.onnx", network.load())
+    network.export_onnx(folder / "transposed.onnx", network.load(network.transposed))
+    network.export_onnx(folder / "int8.onnx", quantise.quantised())
     network.export_nothing(folder / "nothing.onnx")
     (folder / "layers.txt").write_text(network.convolutions())
     for batch in (1, 2, 4, 8, 16, 32):
