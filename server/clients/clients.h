@@ -30,6 +30,7 @@ struct client {
     uint32_t rows_in_flight;
     struct fair_share share;    /* of the engine */
     uint64_t renderings_finish; /* where its next turn starts (rendering.h) */
+    uint64_t frames_bytes;      /* of films that are being drawn for it */
     uint32_t references;
 };
 

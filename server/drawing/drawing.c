@@ -7,6 +7,7 @@
 #include <time.h>
 
 #include "server/base/random.h"
+#include "server/base/room.h"
 #include "server/drawing/gate.h"
 #include "server/drawing/news.h"
 
@@ -134,6 +135,9 @@ static void drawing_done(struct job *job)
     free(d->frames);
     d->frames = NULL;
     studio->frames_bytes -= d->frames_bytes;
+    if (d->client) {
+        d->client->frames_bytes -= d->frames_bytes;
+    }
     if (d->news) {
         tell_end(d);
     }
@@ -208,6 +212,12 @@ static struct drawing *drawing_new(struct studio *studio, struct client *client,
     return d;
 }
 
+static const enum refusal_kind refusals[] = {
+    [SCHEDULER_FULL] = REFUSED_QUEUE_FULL,
+    [SCHEDULER_OVER_PART] = REFUSED_QUEUE_PART,
+    [SCHEDULER_NO_MEMORY] = REFUSED_NO_MEMORY,
+};
+
 int drawing_begin(struct studio *studio, struct client *client, struct sample_params *params,
                   const struct form *form, struct observer *o, struct refusal *refusal)
 {
@@ -217,7 +227,8 @@ int drawing_begin(struct studio *studio, struct client *client, struct sample_pa
         return -1;
     }
     uint64_t most = (uint64_t)studio->serving->options->max_frames_bytes;
-    if (studio->frames_bytes + frames_bytes(params) > most) {
+    uint64_t *held = client ? &client->frames_bytes : NULL;
+    if (!room_for_part(most, studio->frames_bytes, held ? *held : 0, frames_bytes(params))) {
         params_free(params);
         refusal_set(refusal, studio, REFUSED_FRAMES_FULL);
         return -1;
@@ -225,20 +236,22 @@ int drawing_begin(struct studio *studio, struct client *client, struct sample_pa
     struct drawing *d = drawing_new(studio, client, params, form);
     /* From the start, or a fast drawing would be over before anybody looks. */
     bool is_followed = o->ops->changed || (d && d->params.preview_every);
-    int rc = d ? 0 : DN_ENOMEM;
-    if (rc == 0 && is_followed) {
-        rc = drawing_follow(d);
+    enum scheduler_verdict verdict = SCHEDULER_NO_MEMORY;
+    if (d && (!is_followed || drawing_follow(d) == 0)) {
+        verdict = scheduler_submit(studio->serving->scheduler, &d->job);
     }
-    rc = rc == 0 ? scheduler_submit(studio->serving->scheduler, &d->job) : rc;
-    if (rc != 0) {
+    if (verdict != SCHEDULER_ADMITTED) {
         if (d) {
             drawing_free(d);
         }
-        refusal_set(refusal, studio, rc == DN_ENOMEM ? REFUSED_NO_MEMORY : REFUSED_QUEUE_FULL);
+        refusal_set(refusal, studio, refusals[verdict]);
         return -1;
     }
     d->is_working = true;
     studio->frames_bytes += d->frames_bytes;
+    if (held) {
+        *held += d->frames_bytes;
+    }
     drawing_attach(d, o);
     return 0;
 }

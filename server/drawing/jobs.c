@@ -7,8 +7,11 @@
 #include <time.h>
 
 #include "server/base/random.h"
+#include "server/base/room.h"
 
 #define BUCKETS 1024
+#define NS_PER_S UINT64_C(1000000000)
+#define NS_PER_MS UINT64_C(1000000)
 
 LIST_HEAD(bucket, stored_job);
 TAILQ_HEAD(job_list, stored_job);
@@ -19,10 +22,9 @@ struct jobs {
     struct job_list all;      /* the newest first */
     struct job_list finished; /* and not expired, the oldest first */
     struct job_list expired;  /* the oldest first */
-    size_t n_live, n_expired; /* n_live: not expired */
-    uint64_t bytes;           /* of the images of the live ones */
-    uint64_t next_number;
-    struct alarm alarm; /* for the first of `finished` and of `expired` */
+    struct holding total;     /* of the live ones; those that have ended may go */
+    struct holdings holdings; /* of each owner, the same */
+    struct alarm alarm;       /* for the first of `finished` and of `expired` */
 };
 
 const char *const stored_state_names[STORED_STATES] = {
@@ -79,8 +81,7 @@ enum stored_state jobs_update(struct stored_job *job)
     }
     if (job->state == STORED_QUEUED && d->job.first_step_ns) {
         stored_move(job, STORED_RUNNING);
-        job->started_s =
-            time(NULL) - (int64_t)((uv_hrtime() - d->job.first_step_ns) / UINT64_C(1000000000));
+        job->started_s = time(NULL) - (int64_t)((uv_hrtime() - d->job.first_step_ns) / NS_PER_S);
     }
     if (job_is_over(&d->job)) {
         stored_move(job, end_of(&d->job));
@@ -108,9 +109,27 @@ static void waiters_call(struct stored_job *job)
 
 static void stored_free(struct stored_job *job)
 {
+    holding_drop(job->holding);
     params_free(&job->params);
     free(job->problem);
     free(job);
+}
+
+static void count_live(struct stored_job *job, int sign)
+{
+    struct holding *both[] = {&job->jobs->total, job->holding};
+    for (size_t i = 0; i < 2; i++) {
+        both[i]->n += (size_t)sign;
+        both[i]->bytes += (uint64_t)sign * job->bytes;
+        both[i]->n_spare += job->is_kept ? (size_t)sign : 0;
+        both[i]->spare_bytes += job->is_kept ? (uint64_t)sign * job->bytes : 0;
+    }
+}
+
+static void count_expired(struct stored_job *job, int sign)
+{
+    job->jobs->total.n_expired += (size_t)sign;
+    job->holding->n_expired += (size_t)sign;
 }
 
 /* Take it out of the lists that it leaves when it goes. */
@@ -118,12 +137,15 @@ static void stored_unlink(struct stored_job *job)
 {
     struct jobs *jobs = job->jobs;
     bool is_expired = job->state == STORED_EXPIRED;
+    if (is_expired) {
+        count_expired(job, -1);
+    } else {
+        count_live(job, -1);
+    }
     if (job->is_kept) {
         TAILQ_REMOVE(is_expired ? &jobs->expired : &jobs->finished, job, kept);
         job->is_kept = false;
     }
-    *(is_expired ? &jobs->n_expired : &jobs->n_live) -= 1;
-    jobs->bytes -= job->bytes;
     job->bytes = 0;
 }
 
@@ -136,6 +158,23 @@ static void stored_forget(struct stored_job *job)
     stored_free(job);
 }
 
+static struct stored_job *oldest_of(const struct job_list *list, const struct holding *h)
+{
+    struct stored_job *job = TAILQ_FIRST(list);
+    while (job && job->holding != h) {
+        job = TAILQ_NEXT(job, kept);
+    }
+    return job;
+}
+
+/* By the clock that never jumps; the wall clock's time is what clients are told. */
+static void set_expiry(struct stored_job *job)
+{
+    uint64_t ttl_s = (uint64_t)job->jobs->studio->serving->options->job_ttl_s;
+    job->expires_s = time(NULL) + (int64_t)ttl_s;
+    job->expires_ns = uv_hrtime() + ttl_s * NS_PER_S;
+}
+
 /* The images of a finished job go; its record stays for as long again. */
 static void stored_expire(struct stored_job *job)
 {
@@ -143,11 +182,13 @@ static void stored_expire(struct stored_job *job)
     stored_unlink(job);
     stored_move(job, STORED_EXPIRED);
     drawing_detach(&job->observer, REASON_NONE);
-    job->expires_s = time(NULL) + jobs->studio->serving->options->job_ttl_s;
+    set_expiry(job);
     TAILQ_INSERT_TAIL(&jobs->expired, job, kept);
     job->is_kept = true;
-    if (++jobs->n_expired > (size_t)jobs->studio->serving->options->max_jobs) {
-        stored_forget(TAILQ_FIRST(&jobs->expired));
+    count_expired(job, 1);
+    if (jobs->total.n_expired > (size_t)jobs->studio->serving->options->max_jobs) {
+        stored_forget(
+            oldest_of(&jobs->expired, holdings_most(&jobs->holdings, HOLDING_EXPIRED, NULL, 0)));
     }
 }
 
@@ -155,11 +196,11 @@ static void on_alarm(struct alarm *alarm)
 {
     struct jobs *jobs = (struct jobs *)(void *)((char *)alarm - offsetof(struct jobs, alarm));
     struct stored_job *job;
-    int64_t now_s = time(NULL);
-    while ((job = TAILQ_FIRST(&jobs->expired)) && job->expires_s <= now_s) {
+    uint64_t now_ns = uv_hrtime();
+    while ((job = TAILQ_FIRST(&jobs->expired)) && job->expires_ns <= now_ns) {
         stored_forget(job);
     }
-    while ((job = TAILQ_FIRST(&jobs->finished)) && job->expires_s <= now_s) {
+    while ((job = TAILQ_FIRST(&jobs->finished)) && job->expires_ns <= now_ns) {
         stored_expire(job);
     }
     jobs_arm(jobs);
@@ -173,34 +214,48 @@ static void jobs_arm(struct jobs *jobs)
         alarm_clear(jobs->studio->alarms, &jobs->alarm);
         return;
     }
-    int64_t at_s = finished ? finished->expires_s : expired->expires_s;
-    at_s = expired && expired->expires_s < at_s ? expired->expires_s : at_s;
-    int64_t left_s = at_s - time(NULL);
-    uint64_t after_ms = left_s > 0 ? (uint64_t)left_s * 1000 : 0;
+    uint64_t at_ns = finished ? finished->expires_ns : expired->expires_ns;
+    at_ns = expired && expired->expires_ns < at_ns ? expired->expires_ns : at_ns;
+    uint64_t now_ns = uv_hrtime();
+    uint64_t after_ms = at_ns > now_ns ? (at_ns - now_ns + NS_PER_MS - 1) / NS_PER_MS : 0;
     alarm_set(jobs->studio->alarms, &jobs->alarm, after_ms, on_alarm);
 }
 
-/* Would one more of `bytes` be too much beside so many, of so many bytes? */
-static bool jobs_are_full(const struct jobs *jobs, size_t n_live, uint64_t live_bytes,
-                          uint64_t bytes)
+/* May the owner have one more of so many bytes, if finished jobs make room? Those that have not
+ * ended stay, so one owner's are a part of all. Returns whether; if not, with the reason. */
+static bool jobs_have_room(const struct jobs *jobs, const struct holding *h, uint64_t bytes,
+                           enum refusal_kind *why)
 {
     const struct options *options = jobs->studio->serving->options;
-    return n_live >= (size_t)options->max_jobs ||
-           live_bytes + bytes > (uint64_t)options->max_jobs_bytes;
+    uint64_t max = (uint64_t)options->max_jobs, max_bytes = (uint64_t)options->max_jobs_bytes;
+    uint64_t n = jobs->total.n - jobs->total.n_spare;
+    uint64_t n_bytes = jobs->total.bytes - jobs->total.spare_bytes;
+    bool is_known = *h->name != '\0'; /* without keys all are one, who have all of the store */
+    uint64_t own = is_known ? h->n - h->n_spare : 0;
+    uint64_t own_bytes = is_known ? h->bytes - h->spare_bytes : 0;
+    *why = room_for_part(max, n, 0, 1) && room_for_part(max_bytes, n_bytes, 0, bytes)
+               ? REFUSED_JOBS_PART
+               : REFUSED_JOBS_FULL;
+    return room_for_part(max, n, own, 1) && room_for_part(max_bytes, n_bytes, own_bytes, bytes);
 }
 
-/* Can there be room for one more of so many bytes, if finished jobs make it? */
-static bool jobs_have_room(const struct jobs *jobs, uint64_t bytes)
+/* Let finished jobs go, the oldest of who has most, until there is room for one more of so many
+ * bytes, of this owner. */
+static void make_room(struct jobs *jobs, const struct holding *h, uint64_t bytes)
 {
-    const struct stored_job *oldest = TAILQ_FIRST(&jobs->finished);
-    size_t n_live = jobs->n_live;
-    uint64_t live_bytes = jobs->bytes;
-    while (oldest && jobs_are_full(jobs, n_live, live_bytes, bytes)) {
-        n_live--;
-        live_bytes -= oldest->bytes;
-        oldest = TAILQ_NEXT(oldest, kept);
+    const struct options *options = jobs->studio->serving->options;
+    for (;;) {
+        bool too_many = jobs->total.n >= (size_t)options->max_jobs;
+        bool too_large = jobs->total.bytes + bytes > (uint64_t)options->max_jobs_bytes;
+        const struct holding *most = too_many ? holdings_most(&jobs->holdings, HOLDING_THINGS, h, 1)
+                                     : too_large
+                                         ? holdings_most(&jobs->holdings, HOLDING_BYTES, h, bytes)
+                                         : NULL;
+        if (!most) {
+            return;
+        }
+        stored_expire(oldest_of(&jobs->finished, most));
     }
-    return !jobs_are_full(jobs, n_live, live_bytes, bytes);
 }
 
 /* Bytes of a drawing of these parameters before its images are encoded. */
@@ -219,23 +274,19 @@ static void on_ended(struct observer *o)
 {
     struct stored_job *job = (struct stored_job *)o;
     struct jobs *jobs = job->jobs;
-    const struct options *options = jobs->studio->serving->options;
     jobs_update(job);
     ticket_end(&job->ticket, false);
-    job->expires_s = time(NULL) + options->job_ttl_s;
-    TAILQ_INSERT_TAIL(&jobs->finished, job, kept);
-    job->is_kept = true;
+    set_expiry(job);
+    /* Whether its pictures fit is seen now: the others make room, it stays. */
+    count_live(job, -1);
     for (size_t i = 0; i < job->params.n_rows; i++) {
         job->bytes += o->drawing->images[i].png_bytes;
-        jobs->bytes += o->drawing->images[i].png_bytes;
     }
     job->bytes += o->drawing->sheet.png_bytes;
-    jobs->bytes += o->drawing->sheet.png_bytes;
-    struct stored_job *oldest;
-    while (jobs->bytes > (uint64_t)options->max_jobs_bytes &&
-           (oldest = TAILQ_FIRST(&jobs->finished)) != job) {
-        stored_expire(oldest);
-    }
+    make_room(jobs, job->holding, job->bytes);
+    TAILQ_INSERT_TAIL(&jobs->finished, job, kept);
+    job->is_kept = true;
+    count_live(job, 1);
     jobs_arm(jobs);
     waiters_call(job);
 }
@@ -282,19 +333,19 @@ struct stored_job *jobs_find(const struct jobs *jobs, const char *owner, const c
     struct stored_job *job;
     LIST_FOREACH(job, &jobs->buckets[hash_of(id)], same_hash)
     {
-        if (strcmp(job->id, id) == 0 && strcmp(job->owner, owner) == 0) {
+        if (strcmp(job->id, id) == 0 && strcmp(job->holding->name, owner) == 0) {
             return job;
         }
     }
     return NULL;
 }
 
-struct stored_job *jobs_older(const struct jobs *jobs, uint64_t before)
+struct stored_job *jobs_older(const struct jobs *jobs, const char *owner, uint64_t before)
 {
     struct stored_job *job;
     TAILQ_FOREACH(job, &jobs->all, all)
     {
-        if (job->number < before) {
+        if (job->number < before && strcmp(job->holding->name, owner) == 0) {
             return job;
         }
     }
@@ -311,7 +362,11 @@ static struct stored_job *stored_new(struct jobs *jobs, const char *owner,
         return NULL;
     }
     memcpy(job->id, params->job_id, sizeof job->id);
-    memcpy(job->owner, owner, strlen(owner) + 1);
+    job->holding = holdings_take(&jobs->holdings, owner);
+    if (!job->holding) {
+        stored_free(job);
+        return NULL;
+    }
     if (!*job->id && random_id(job->id, sizeof job->id, "job_") != 0) {
         stored_free(job);
         return NULL;
@@ -323,18 +378,14 @@ static struct stored_job *stored_new(struct jobs *jobs, const char *owner,
     return job;
 }
 
-/* There must be room, which the oldest of the finished jobs make now, as nothing can fail any more.
- */
+/* There must be room, which finished jobs make now, as nothing can fail any more. */
 static void stored_insert(struct stored_job *job)
 {
     struct jobs *jobs = job->jobs;
-    job->number = jobs->next_number++;
+    job->number = job->holding->next_number++;
     job->bytes = bytes_of(&job->params);
-    while (jobs_are_full(jobs, jobs->n_live, jobs->bytes, job->bytes)) {
-        stored_expire(TAILQ_FIRST(&jobs->finished));
-    }
-    jobs->bytes += job->bytes;
-    jobs->n_live++;
+    make_room(jobs, job->holding, job->bytes);
+    count_live(job, 1);
     TAILQ_INSERT_HEAD(&jobs->all, job, all);
     LIST_INSERT_HEAD(&jobs->buckets[hash_of(job->id)], job, same_hash);
     jobs_update(job);
@@ -366,11 +417,12 @@ struct stored_job *jobs_create(struct jobs *jobs, struct client *client,
     }
     job->params.priority = params->priority;
     int rc = -1;
-    if (jobs_have_room(jobs, bytes_of(params))) {
+    enum refusal_kind why;
+    if (jobs_have_room(jobs, job->holding, bytes_of(params), &why)) {
         rc = drawing_begin(jobs->studio, client, params, NULL, &job->observer, refusal);
     } else {
         params_free(params);
-        refusal_set(refusal, jobs->studio, REFUSED_JOBS_FULL);
+        refusal_set(refusal, jobs->studio, why);
     }
     if (rc != 0) {
         ticket_end(&job->ticket, true);
@@ -388,7 +440,8 @@ struct stored_job *jobs_adopt(struct jobs *jobs, struct client *client, struct d
     if (!job) {
         return NULL;
     }
-    if (!jobs_have_room(jobs, bytes_of(&d->params))) {
+    enum refusal_kind why;
+    if (!jobs_have_room(jobs, job->holding, bytes_of(&d->params), &why)) {
         stored_free(job);
         return NULL;
     }
@@ -450,6 +503,7 @@ int jobs_open(struct jobs **out, struct studio *studio)
         return -1;
     }
     jobs->studio = studio;
+    LIST_INIT(&jobs->holdings);
     TAILQ_INIT(&jobs->all);
     TAILQ_INIT(&jobs->finished);
     TAILQ_INIT(&jobs->expired);

@@ -7,9 +7,10 @@
  *                        |                   ^
  *                        +---> SUCCEEDED ----+
  *
- * Finished jobs keep their images until their time is up or others need the room, the oldest first;
- * then they are known as expired for as long again. Their number and bytes are bounded, and so is
- * the number of the expired.
+ * Finished jobs keep their images until their time is up or others need the room, which the oldest
+ * of the owner that has most make; then they are known as expired for as long again. Their number
+ * and bytes are bounded, and so is the number of the expired. Jobs that have not ended are never
+ * given up: one owner's are at most a part of the whole (room.h).
  */
 #ifndef SERVER_DRAWING_JOBS_H
 #define SERVER_DRAWING_JOBS_H
@@ -19,6 +20,7 @@
 #include "api/image.h"
 #include "api/job_document.h"
 #include "server/base/alarm.h"
+#include "server/clients/holdings.h"
 #include "server/drawing/drawing.h"
 #include "server/drawing/gate.h"
 
@@ -49,15 +51,16 @@ struct stored_job {
     struct observer observer; /* first; attached until it expires */
     struct jobs *jobs;
     struct ticket ticket;
-    char owner[KEYRING_NAME_BYTES]; /* name of the client; "" where clients have none */
-    struct sample_params params;    /* a copy: the drawing goes before the record */
+    struct holding *holding;     /* its owner's */
+    struct sample_params params; /* a copy: the drawing goes before the record */
     char id[PARAMS_JOB_ID_BYTES];
     char body_digest[IMAGE_DIGEST_BYTES]; /* of the request that made it */
-    uint64_t number;                      /* in order of creation */
+    uint64_t number;                      /* of its owner's, in order of creation */
     enum stored_state state;
     struct job_progress progress;
     struct problem *problem; /* why it failed, or NULL */
     int64_t created_s, started_s, finished_s, expires_s;
+    uint64_t expires_ns; /* uv_hrtime: when it does expire */
     uint64_t bytes;
     bool is_kept; /* in `kept`: it has ended */
     TAILQ_HEAD(, job_waiter) waiters;
@@ -78,8 +81,8 @@ const char *jobs_owner(const struct client *client);
 /* The owner's job of that id, expired or not, or NULL. */
 struct stored_job *jobs_find(const struct jobs *jobs, const char *owner, const char *id);
 
-/* The newest job older than number `before`, of any owner, or NULL. */
-struct stored_job *jobs_older(const struct jobs *jobs, uint64_t before);
+/* The owner's newest job older than its number `before`, or NULL. */
+struct stored_job *jobs_older(const struct jobs *jobs, const char *owner, uint64_t before);
 
 /* Have params drawn for `client` as a job with the id in them, or one of its own where that is "".
  * The id must be free. Takes params over whatever comes of it. NULL with the refusal. */

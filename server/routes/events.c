@@ -5,6 +5,7 @@
 
 #include "api/event_document.h"
 #include "api/openai_events.h"
+#include "api/query.h"
 #include "server/drawing/gate.h"
 #include "server/drawing/news.h"
 #include "server/routes/replies.h"
@@ -279,26 +280,42 @@ void events_start(struct request *r, struct sample_params *params, bool is_opena
     request_add_header(r, MHD_HTTP_HEADER_VARY, "Accept");
 }
 
-/* The version after which the client wants to go on. Returns 0, or -1 with a reply made. */
+/* A version by an id that says one, else 0. */
+static uint64_t position_of(const char *id, uint64_t newest)
+{
+    bool is_number = *id && strspn(id, "0123456789") == strlen(id) && strlen(id) < 20;
+    uint64_t position = is_number ? strtoull(id, NULL, 10) : 0;
+    return position <= newest ? position : 0;
+}
+
+/* The version after which the client wants to go on: by the header, or by the parameter of clients
+ * that cannot send one. From the beginning where neither says one of this job's: a client that
+ * comes again by itself would else be refused for ever. Returns 0, or -1 with a reply made. */
 static int read_position(struct request *r, uint64_t newest, uint64_t *position)
 {
-    const char *header = request_header(r, "Last-Event-ID");
-    char *rest = NULL;
-    *position = 0;
-    if (!header) {
-        return 0;
+    struct query query;
+    struct problem problem;
+    const char *id = request_header(r, "Last-Event-ID");
+    int rc = query_parse(&query, r->query, &problem);
+    if (rc == 0) {
+        problem_set(&problem, PROBLEM_INVALID_REQUEST, "The request is not valid; see errors.");
     }
-    if (strspn(header, "0123456789") == strlen(header) && strlen(header) < 20) {
-        *position = strtoull(header, &rest, 10);
+    for (size_t i = 0; rc == 0 && i < query.n_pairs; i++) {
+        if (strcmp(query.pairs[i].key, "lastEventId") == 0) {
+            id = id ? id : query.pairs[i].value;
+        } else {
+            char pointer[PROBLEM_POINTER_BYTES] = "";
+            problem_pointer_push(pointer, query.pairs[i].key);
+            problem_add(&problem, pointer, "unknown parameter");
+            rc = -1;
+        }
     }
-    if (rest == header || !rest || *position > newest) {
-        struct problem problem;
-        problem_set(&problem, PROBLEM_INVALID_REQUEST, "The Last-Event-ID is none of this job's.");
-        problem_add(&problem, "/Last-Event-ID", "no event of this job has this id");
+    *position = id && rc == 0 ? position_of(id, newest) : 0;
+    query_free(&query);
+    if (rc != 0) {
         request_reply_problem(r, &problem);
-        return -1;
     }
-    return 0;
+    return rc;
 }
 
 void events_follow(struct request *r, struct drawing *d, const char *job_id)

@@ -340,7 +340,7 @@ static const struct {
     [ROUTE_JOB] = {jobs_handle_get, true, true},
     [ROUTE_JOB_DELETE] = {jobs_handle_delete, true, false},
     [ROUTE_JOB_CANCEL] = {jobs_handle_cancel, true, false},
-    [ROUTE_JOB_EVENTS] = {jobs_handle_events, true, false},
+    [ROUTE_JOB_EVENTS] = {jobs_handle_events, true, true},
     [ROUTE_JOB_RESULT] = {jobs_handle_result, true, false},
     [ROUTE_JOB_GRID] = {jobs_handle_grid, true, false},
     [ROUTE_JOB_IMAGE] = {jobs_handle_image, true, false},

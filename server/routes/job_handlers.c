@@ -184,10 +184,11 @@ void jobs_handle_list(struct request *r)
     uint64_t last = 0;
     double n = 0;
     text_puts(&t, "{\"object\":\"list\",\"data\":[");
-    struct stored_job *job = jobs_older(service_of(r)->jobs, (uint64_t)list.before);
+    const char *owner = jobs_owner(r->client);
+    struct stored_job *job = jobs_older(service_of(r)->jobs, owner, (uint64_t)list.before);
     for (; job && n < list.limit; job = TAILQ_NEXT(job, all)) {
         struct job_view view;
-        if (strcmp(job->owner, jobs_owner(r->client)) != 0 ||
+        if (strcmp(job->holding->name, owner) != 0 ||
             (list.state >= 0 && jobs_update(job) != (enum stored_state)list.state)) {
             continue;
         }
@@ -196,6 +197,9 @@ void jobs_handle_list(struct request *r)
         text_puts(&t, n++ > 0 ? "," : "");
         job_document_put(&t, &view);
         last = job->number;
+    }
+    while (job && strcmp(job->holding->name, owner) != 0) { /* says nothing of the others' */
+        job = TAILQ_NEXT(job, all);
     }
     if (job) {
         text_printf(&t, "],\"next_cursor\":\"%llu\"}\n", (unsigned long long)last);

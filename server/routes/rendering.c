@@ -140,23 +140,25 @@ static void rendering_enqueue(struct renderings *all, struct rendering *g)
     all->n_waiting++;
 }
 
-/* Where there is no room: make some, at the cost of who is furthest ahead of the others. Returns
- * whether there is any for one that starts at `start`. */
-static bool make_room(struct renderings *all, uint64_t start)
+/* Is there room for one that starts at `start`, or can some be made? */
+static bool can_have_room(const struct renderings *all, uint64_t start)
+{
+    return all->n_waiting < RENDERINGS_WAITING_MAX ||
+           TAILQ_LAST(&all->waiting, rendering_queue)->start > start;
+}
+
+/* Make it, at the cost of who is furthest ahead of the others. */
+static void make_room(struct renderings *all)
 {
     if (all->n_waiting < RENDERINGS_WAITING_MAX) {
-        return true;
+        return;
     }
     struct rendering *last = TAILQ_LAST(&all->waiting, rendering_queue);
-    if (last->start <= start) {
-        return false;
-    }
     *finish_of(all, last->request) = last->start; /* it was the last of its client's */
     rendering_unqueue(last);
     rendering_refuse(last->request, PROBLEM_QUEUE_FULL, TOO_MANY);
     rendering_leave(last);
     rendering_free(last);
-    return true;
 }
 
 /* ---- beginning and end ---------------------------------------------------------------------- */
@@ -179,7 +181,7 @@ void rendering_start(struct request *r, struct drawing *d, const struct form *fo
     struct renderings *all = &service_of(r)->renderings;
     uint64_t *finish = finish_of(all, r);
     uint64_t start = *finish > all->now ? *finish : all->now;
-    if (!make_room(all, start)) {
+    if (!can_have_room(all, start)) {
         rendering_refuse(r, PROBLEM_QUEUE_FULL, TOO_MANY);
         return;
     }
@@ -189,6 +191,7 @@ void rendering_start(struct request *r, struct drawing *d, const struct form *fo
         reply_no_memory(r);
         return;
     }
+    make_room(all); /* nothing can fail any more */
     *g = (struct rendering){
         .observer.ops = &rendering_ops,
         .all = all,

@@ -42,6 +42,7 @@ struct worker;
 struct fair_share {
     uint64_t had[PRIORITIES]; /* evaluations, and those that it let pass */
     uint32_t n_jobs[PRIORITIES];
+    uint64_t n_rows; /* that are still to be drawn for it: the scheduler's */
     struct lane *lanes;
 };
 

@@ -28,6 +28,7 @@
 #include <stdlib.h>
 #include <time.h>
 
+#include "server/base/room.h"
 #include "server/scheduling/fair_queue.h"
 #include "server/scheduling/worker.h"
 
@@ -85,6 +86,24 @@ static void publish_gauges(struct scheduler *s)
     s->metrics->queue_rows = s->queue_rows;
     s->metrics->queue_evaluations = s->queue_evaluations;
     s->metrics->workers_busy = s->n_busy;
+}
+
+/* ---- rows of the queue ---------------------------------------------------------------------- */
+
+static void queue_add_rows(struct scheduler *s, struct job *job)
+{
+    s->queue_rows += job->n_rows;
+    job->share->n_rows += job->n_rows;
+    job->model->n_rows += job->n_rows;
+    s->metrics->priority_rows[job->priority] += job->n_rows;
+}
+
+static void queue_remove_rows(struct scheduler *s, struct job *job, uint32_t n_rows)
+{
+    s->queue_rows -= n_rows;
+    job->share->n_rows -= n_rows;
+    job->model->n_rows -= n_rows;
+    s->metrics->priority_rows[job->priority] -= n_rows;
 }
 
 /* ---- the end of a job ----------------------------------------------------------------------- */
@@ -179,9 +198,7 @@ static void job_abort(struct scheduler *s, struct job *job, enum job_state state
     }
     uint64_t left = job->evaluations - job->evaluations_done;
     s->queue_evaluations -= left;
-    s->queue_rows -= job->n_rows - job->n_drawn;
-    job->model->n_rows -= job->n_rows - job->n_drawn;
-    s->metrics->priority_rows[job->priority] -= job->n_rows - job->n_drawn;
+    queue_remove_rows(s, job, job->n_rows - job->n_drawn);
     job->n_started = 0;
     job->next_row = job->n_rows;
     job->canceled_ns = uv_hrtime();
@@ -212,10 +229,8 @@ static void job_succeed(struct scheduler *s, struct job *job)
 static void after_last_step(struct scheduler *s, struct worker *w, const struct batch_row *b)
 {
     struct job *job = b->job;
-    s->queue_rows--;
-    job->model->n_rows--;
+    queue_remove_rows(s, job, 1);
     job->model->n_images++;
-    s->metrics->priority_rows[job->priority]--;
     s->metrics->images[job->ops->row_params(job, b->row_idx).sampler]++;
     job->is_drawn[b->row_idx] = true;
     if (++job->n_drawn < job->n_rows) {
@@ -628,19 +643,31 @@ void scheduler_warm(struct scheduler *s, uv_loop_t *loop, void (*ready)(void *ar
     }
 }
 
-int scheduler_submit(struct scheduler *s, struct job *job)
+/* Who has no share of its own shares with all others: they are one, and have all of the queue. */
+static enum scheduler_verdict check_room(const struct scheduler *s, const struct job *job)
+{
+    uint64_t held = job->share ? job->share->n_rows : 0;
+    if (job->n_rows > s->max_queue_rows - s->queue_rows) {
+        return SCHEDULER_FULL;
+    }
+    return room_for_part(s->max_queue_rows, s->queue_rows, held, job->n_rows) ? SCHEDULER_ADMITTED
+                                                                              : SCHEDULER_OVER_PART;
+}
+
+enum scheduler_verdict scheduler_submit(struct scheduler *s, struct job *job)
 {
     assert(job->n_rows > 0 && job->first_evaluations <= ROW_MAX_EVALUATIONS);
     assert(job->evaluations >= (uint64_t)job->n_rows * job->steps);
-    if (job->n_rows > s->max_queue_rows - s->queue_rows) {
-        return DN_EINVAL;
+    enum scheduler_verdict verdict = check_room(s, job);
+    if (verdict != SCHEDULER_ADMITTED) {
+        return verdict;
     }
     job->rows = calloc(job->n_rows, sizeof *job->rows);
     job->started = calloc(job->n_rows, sizeof *job->started);
     job->is_drawn = calloc(job->n_rows, sizeof *job->is_drawn);
     if (!job->rows || !job->started || !job->is_drawn) {
         job_free_rows(job);
-        return DN_ENOMEM;
+        return SCHEDULER_NO_MEMORY;
     }
     job->state = JOB_QUEUED;
     job->submitted_ns = uv_hrtime();
@@ -648,12 +675,10 @@ int scheduler_submit(struct scheduler *s, struct job *job)
     struct model_queue *q = &job->model->queue;
     if (fair_queue_enter(&q->jobs, job) != 0) {
         job_free_rows(job);
-        return DN_ENOMEM;
+        return SCHEDULER_NO_MEMORY;
     }
     s->n_jobs++;
-    s->queue_rows += job->n_rows;
-    job->model->n_rows += job->n_rows;
-    s->metrics->priority_rows[job->priority] += job->n_rows;
+    queue_add_rows(s, job);
     s->queue_evaluations += job->evaluations;
     q->waiting_evaluations += job_ready_evaluations(job);
     fair_queue_put(&q->jobs, job);
@@ -661,7 +686,7 @@ int scheduler_submit(struct scheduler *s, struct job *job)
     if (job->is_waiting) {
         recall_for(s, job);
     }
-    return 0;
+    return SCHEDULER_ADMITTED;
 }
 
 void scheduler_cancel(struct scheduler *s, struct job *job, enum job_reason reason)

@@ -40,9 +40,15 @@ const struct served_model_list *scheduler_models(const struct scheduler *s);
 void scheduler_warm(struct scheduler *s, uv_loop_t *loop, void (*ready)(void *arg, int rc),
                     void *arg);
 
-/* Admit a job. Returns 0 (ops->done will be called, not from within), DN_ENOMEM, or DN_EINVAL when
- * its rows do not fit into the queue now. */
-int scheduler_submit(struct scheduler *s, struct job *job);
+enum scheduler_verdict {
+    SCHEDULER_ADMITTED,  /* ops->done will be called, not from within */
+    SCHEDULER_FULL,      /* its rows do not fit into the queue now */
+    SCHEDULER_OVER_PART, /* nor into the part of it that its share may hold (room.h) */
+    SCHEDULER_NO_MEMORY
+};
+
+/* Admit a job, or say why not. */
+enum scheduler_verdict scheduler_submit(struct scheduler *s, struct job *job);
 
 /* Take back a job that has not ended: rows that wait go at once, those at work after their step.
  * ops->done may be called before this returns. */

@@ -363,7 +363,7 @@ COMPANIONS = {"eta": {"sampler": "ddim"}}
 # Of those that have no example: /docs would send each that has one, together with all others, and again the next time.
 EXAMPLES = {"preset": "turbo", "index": 0, "steps": 5, "sampler": "ddim", "guidance_scale": 1.5,
             "guidance_interval": [0.2, 0.8], "eta": 0.5, "frames": 3, "frame_ms": 100, "model": "mnist",
-            "limit": 2, "cursor": "5", "status": "succeeded", "wait": 1, "Last-Event-ID": "1", "Prefer": "wait=60",
+            "limit": 2, "cursor": "5", "status": "succeeded", "wait": 1, "Last-Event-ID": "1", "lastEventId": "1", "Prefer": "wait=60",
             "Idempotency-Key": '"7f3c6ab0-5d0a-4c0e-9f3a-2b1d8f6f0a11"'}
 PARAMETERS = [(op.id, p["name"]) for op in contract.OPERATIONS for p in op.parameters]
 

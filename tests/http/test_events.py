@@ -4,6 +4,7 @@ import base64
 import io
 import json
 import socket
+import urllib.parse
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -147,8 +148,17 @@ def test_a_job_is_told_and_resumed(daemon):
     answer = daemon.get("/v1/jobs/told/events", headers={"Last-Event-ID": events[-1]["id"]})
     assert answer.status_code == 204 and not answer.content
     for bad in ("x", "-1", "", "1.5", str(ids[-1] + 1), "9" * 30):
-        check_problem(daemon.get("/v1/jobs/told/events", headers={"Last-Event-ID": bad}), 400,
-                      "invalid-request", "/Last-Event-ID")
+        again = list(follow(daemon, "told", bad))  # it says nothing: from the beginning
+        assert [e for e in again if e["event"] in ("started", "image", "completed")] == lasting
+        url = "/v1/jobs/told/events?" + urllib.parse.urlencode({"lastEventId": bad})
+        assert daemon.get(url).content.count(b"\nevent: image") + \
+            daemon.get(url).text.startswith("event: image") == 6
+    by_query = daemon.get(f"/v1/jobs/told/events?lastEventId={events[-1]['id']}")
+    assert by_query.status_code == 204  # as event-source-polyfill asks
+    both = daemon.get(f"/v1/jobs/told/events?lastEventId={events[-1]['id']}",
+                      headers={"Last-Event-ID": events[-2]["id"]})
+    assert both.status_code == 200  # the header is the newer one: the URL is that of the beginning
+    check_problem(daemon.get("/v1/jobs/told/events?last=1"), 400, "invalid-request", "/last")
     assert requests.head(daemon.url + "/v1/jobs/told/events", timeout=DEADLINE_S).status_code == 200
     act(daemon, "DELETE", "/v1/jobs/told")
 

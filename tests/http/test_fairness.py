@@ -192,3 +192,98 @@ def test_what_goes_before_counts_for_a_deadline(start_with_keys):
                         timeout=DEADLINE_S)
     check_problem(ask(daemon, BOB, {**body, "priority": "low"}), 503, "deadline-busy", "/timeout_ms")
     cancel_all(daemon, ADA)
+
+
+# ---- room ---------------------------------------------------------------------------------------
+
+def fill(daemon, key, body, sizes):
+    """Post jobs of these sizes, each until it is refused. Returns the last refusal."""
+    for n in sizes:
+        while (answer := ask(daemon, key, {**body, "n": n})).status_code == 202:
+            pass
+    return answer
+
+
+def test_a_full_queue_leaves_room_for_others(start_with_keys):
+    """One that asks for all it can get has the queue up to the part that is kept for others; what
+    it was promised is drawn, and who comes later is not refused."""
+    daemon = start_with_keys(f"ada {ADA}\neve {EVE} priority=low\nbob {BOB}\n", "--workers", 1,
+                             "--max-queue-rows", 64, "--max-rows-per-request", 64)
+    lasting = {"label": 1, "steps": 1000, "sampler": "ddpm", "guidance_scale": 1}
+    refused = fill(daemon, EVE, lasting, [16, 4, 1])
+    check_problem(refused, 503, "queue-full")
+    assert "kept for others" in refused.json()["detail"] and int(refused.headers["Retry-After"]) > 0
+    held = daemon.metric("queue_rows")
+    assert 30 <= held <= 32
+    for _ in range(20):
+        check_problem(ask(daemon, EVE, {**lasting, "n": 4}), 503, "queue-full")
+        assert ask(daemon, ADA, ONE, "/v1/samples").status_code == 200
+    assert ask(daemon, ADA, {**lasting, "n": 16}).status_code == 202
+    check_problem(ask(daemon, ADA, {**lasting, "n": 1}), 503, "queue-full")  # half of the rest
+    assert ask(daemon, BOB, ONE, "/v1/samples").status_code == 200
+    cancel_all(daemon, ADA)
+    cancel_all(daemon, EVE)
+    wait_for(lambda: daemon.metric("queue_rows") == 0, "the queue to be empty")
+    big = {**lasting, "n": 64}  # who holds nothing may have all of it
+    assert ask(daemon, EVE, big).status_code == 202
+    cancel_all(daemon, EVE)
+
+
+def test_unfinished_jobs_of_one_leave_room_for_others(start_with_keys):
+    daemon = start_with_keys(f"ada {ADA}\neve {EVE} priority=low\n", "--workers", 1,
+                             "--max-jobs", 20)
+    refused = fill(daemon, EVE, {**ENDLESS, "n": 1}, [1])
+    check_problem(refused, 503, "jobs-full")
+    assert "kept for others" in refused.json()["detail"]
+    eves = daemon.get("/v1/jobs?limit=100", headers={"X-API-Key": EVE}).json()["data"]
+    assert len(eves) == 10
+    for _ in range(20):  # with room made by its own finished ones
+        wait_for_job(daemon, ADA, job(daemon, ADA, ONE)["id"])
+    asynchronous = requests.post(daemon.url + "/v1/samples", json=ONE, timeout=DEADLINE_S,
+                                 headers={"X-API-Key": ADA, "Prefer": "respond-async"})
+    assert asynchronous.status_code == 202
+    after = daemon.get("/v1/jobs?limit=100", headers={"X-API-Key": EVE}).json()["data"]
+    assert [j["id"] for j in after] == [j["id"] for j in eves]  # what was promised stays
+    cancel_all(daemon, EVE)
+
+
+def test_films_being_drawn_leave_room_for_others(start_with_keys):
+    """64 films of 64 frames are 3.2 MB while they are drawn."""
+    daemon = start_with_keys(f"ada {ADA}\neve {EVE}\n", "--workers", 1, "--max-frames-bytes",
+                             64 << 20)
+    film = {**ENDLESS, "format": "apng", "frames": 64}
+    check_problem(fill(daemon, EVE, film, [64]), 503, "queue-full")
+    assert daemon.metric("queue_rows") == 10 * 64  # half of the room, not of the queue
+    assert ask(daemon, ADA, film).status_code == 202
+    cancel_all(daemon, EVE)
+    cancel_all(daemon, ADA)
+
+
+@pytest.mark.parametrize("limit", [["--max-jobs", 20], ["--max-jobs-bytes", 65536]])
+def test_results_of_one_are_not_evicted_by_another(start_with_keys, limit):
+    daemon = start_with_keys(f"ada {ADA}\neve {EVE}\n", *limit)
+    mine = [wait_for_job(daemon, ADA, job(daemon, ADA, ONE)["id"])["id"] for _ in range(5)]
+    theirs = [wait_for_job(daemon, EVE, job(daemon, EVE, {**ONE, "n": 8})["id"])["id"]
+              for _ in range(40)]
+    status = [daemon.get(f"/v1/jobs/{id}", headers={"X-API-Key": EVE}).status_code for id in theirs]
+    assert status[-1] == 200 and set(status) & {410, 404}  # the oldest of its own have made room
+    for id in mine:
+        answer = daemon.get(f"/v1/jobs/{id}/result", headers={"X-API-Key": ADA})
+        assert answer.status_code == 200, answer.text
+
+
+def test_a_cursor_does_not_count_the_jobs_of_others(start_with_keys):
+    def second_page():
+        page = daemon.get("/v1/jobs?limit=1", headers={"X-API-Key": ADA}).json()
+        return page["next_cursor"]
+    daemon = start_with_keys(f"ada {ADA}\neve {EVE}\n")
+    job(daemon, ADA, ONE)
+    job(daemon, EVE, ONE)
+    assert second_page() is None  # whatever others have before it
+    job(daemon, ADA, ONE)
+    before = second_page()
+    for _ in range(7):
+        job(daemon, EVE, ONE)
+    assert second_page() == before
+    job(daemon, ADA, ONE)
+    assert int(second_page()) == int(before) + 1

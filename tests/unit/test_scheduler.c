@@ -9,6 +9,7 @@
 
 #include <cmocka.h>
 
+#include "server/base/room.h"
 #include "server/scheduling/scheduler.h"
 
 #define MODEL "models/mnist.safetensors"
@@ -130,9 +131,9 @@ static void close_fixture(struct fixture *f)
     served_model_free(f->model);
 }
 
-static void submit_within(struct fixture *f, struct test_job *t, const struct job_ops *job_ops,
-                          uint32_t n_rows, uint32_t steps, double guidance_scale,
-                          struct dn_interval interval)
+static void prepare(struct fixture *f, struct test_job *t, const struct job_ops *job_ops,
+                    uint32_t n_rows, uint32_t steps, double guidance_scale,
+                    struct dn_interval interval)
 {
     const struct dn_model *model = f->model->model;
     t->fixture = f;
@@ -148,7 +149,31 @@ static void submit_within(struct fixture *f, struct test_job *t, const struct jo
                      .steps = steps,
                      .first_evaluations = dn_model_step_evaluations(model, &t->params, 0),
                      .evaluations = (uint64_t)n_rows * dn_model_row_evaluations(model, &t->params)};
-    assert_int_equal(scheduler_submit(f->scheduler, &t->job), 0);
+}
+
+static void submit_within(struct fixture *f, struct test_job *t, const struct job_ops *job_ops,
+                          uint32_t n_rows, uint32_t steps, double guidance_scale,
+                          struct dn_interval interval)
+{
+    prepare(f, t, job_ops, n_rows, steps, guidance_scale, interval);
+    assert_int_equal(scheduler_submit(f->scheduler, &t->job), SCHEDULER_ADMITTED);
+}
+
+/* Half of what the others leave, whatever the order; the first may have all. */
+static void test_room_for_part(void **state)
+{
+    (void)state;
+    assert_true(room_for_part(64, 0, 0, 64));
+    assert_false(room_for_part(64, 0, 0, 65));
+    assert_false(room_for_part(64, 60, 0, 5));
+    assert_true(room_for_part(64, 60, 0, 4));
+    assert_true(room_for_part(64, 31, 31, 1));
+    assert_false(room_for_part(64, 32, 32, 1));
+    assert_true(room_for_part(64, 32 + 15, 15, 1));
+    assert_false(room_for_part(64, 32 + 16, 16, 1));
+    assert_false(room_for_part(64, 64, 64, 1));
+    assert_true(room_for_part(UINT64_MAX, 1, 1, UINT64_MAX / 4));
+    assert_false(room_for_part(10, 11, 0, 1));
 }
 
 static void submit(struct fixture *f, struct test_job *t, const struct job_ops *job_ops,
@@ -429,9 +454,37 @@ static void test_small_jobs_do_not_starve_a_large_one(void **state)
     close_fixture(&f);
 }
 
+/* Of two clients who take all they can: what one was promised is counted until it is drawn or
+ * canceled. */
+static void test_parts_of_the_queue(void **state)
+{
+    (void)state;
+    struct fixture f;
+    open_fixture(&f, 1, 8);
+    struct fair_share ada = {.n_rows = 0};
+    struct test_job jobs[3];
+    for (int i = 0; i < 3; i++) {
+        jobs[i] = (struct test_job){.fixture = NULL};
+        prepare(&f, &jobs[i], &ops, 1500, 2, 1, (struct dn_interval){0, 1});
+        jobs[i].job.share = i < 2 ? &ada : NULL;
+    }
+    assert_int_equal(scheduler_submit(f.scheduler, &jobs[0].job), SCHEDULER_ADMITTED);
+    assert_int_equal(scheduler_submit(f.scheduler, &jobs[1].job), SCHEDULER_OVER_PART);
+    assert_int_equal(scheduler_submit(f.scheduler, &jobs[2].job), SCHEDULER_ADMITTED);
+    jobs[1].job.share = NULL;
+    assert_int_equal(scheduler_submit(f.scheduler, &jobs[1].job), SCHEDULER_FULL);
+    assert_int_equal(ada.n_rows, 1500);
+    scheduler_cancel_all(f.scheduler, REASON_CANCEL);
+    assert_int_equal(ada.n_rows, 0);
+    uv_run(&f.loop, UV_RUN_DEFAULT);
+    close_fixture(&f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_room_for_part),
+        cmocka_unit_test(test_parts_of_the_queue),
         cmocka_unit_test(test_a_batch_is_kept_for_several_steps),
         cmocka_unit_test(test_a_followed_row_comes_back_after_each_step),
         cmocka_unit_test(test_a_canceled_batch_comes_back_after_its_step),
