@@ -376,7 +376,9 @@ bench-load: all $(BUILD)/load
 	$(PYTHON) -m tools.bench.load $(ARGS)
 
 # What is shown at length: docs/reliability.md says of each what it takes.
-.PHONY: overload soak
+.PHONY: overload soak isolation
+isolation: all
+	$(PYTHON) -m tests.load.isolation $(ARGS)
 overload: all $(BUILD)/load
 	@tools/install-packages.sh python3-tqdm wrk
 	$(PYTHON) -m tools.bench.load.overload $(ARGS)

@@ -73,7 +73,8 @@ char *event_image(const struct sample_params *p, uint32_t i, const struct image 
 }
 
 char *event_completed(const struct sample_params *p, const char *id, const struct image *sheet,
-                      const struct sample_timings *timings, uint64_t version, size_t *bytes)
+                      bool is_link, const struct sample_timings *timings, uint64_t version,
+                      size_t *bytes)
 {
     struct text t = TEXT_INIT;
     begin(&t, "completed", version);
@@ -84,7 +85,12 @@ char *event_completed(const struct sample_params *p, const char *id, const struc
         text_puts(&t, ",\"sheet\":{");
         document_put_sheet(&t, p);
         text_puts(&t, ",");
-        document_put_picture(&t, sheet);
+        if (is_link) {
+            text_printf(&t, "\"digest\":\"%s\",\"mime\":\"%s\",\"url\":\"/v1/jobs/%s/grid.png\"",
+                        sheet->digest, sheet->mime, id);
+        } else {
+            document_put_picture(&t, sheet);
+        }
         text_puts(&t, "}");
     }
     text_puts(&t, ",");

@@ -9,7 +9,8 @@
 #include "api/job_document.h"
 #include "api/problem.h"
 
-/* `version` becomes the event's id; 0 is none. */
+/* Of a stored job's sheet, `id`'s, `is_link` tells the URL instead of the picture.
+ * `version` becomes the event's id; 0 is none. */
 char *event_started(const struct sample_params *p, const char *id, int64_t created,
                     uint64_t version, size_t *bytes);
 char *event_progress(const struct job_progress *progress, uint64_t version, size_t *bytes);
@@ -19,7 +20,8 @@ char *event_preview(const struct sample_params *p, uint32_t i, uint32_t step, co
 char *event_image(const struct sample_params *p, uint32_t i, const struct image *image,
                   uint64_t version, size_t *bytes);
 char *event_completed(const struct sample_params *p, const char *id, const struct image *sheet,
-                      const struct sample_timings *timings, uint64_t version, size_t *bytes);
+                      bool is_link, const struct sample_timings *timings, uint64_t version,
+                      size_t *bytes);
 char *event_error(const struct problem *problem, const char *request_id, uint64_t version,
                   size_t *bytes);
 

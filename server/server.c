@@ -474,6 +474,7 @@ static void server_join_parts(struct server *server)
         .metrics = &s->metrics,
         .options = s->options,
         .proxies = &server->proxies,
+        .answers = &s->answers,
         .max_connections = server->http_context.max_connections,
         .is_loopback = server->listener.is_local && strncmp(server->listener.url, "unix:", 5) != 0,
         .handlers = &route_handlers,
@@ -499,6 +500,7 @@ static void server_init_parts(struct server *server)
     server->ended.data = server;
     uv_timer_init(&server->loop, &server->stop_timer);
     server->stop_timer.data = server;
+    s->answers = (struct answers){.max_bytes = (uint64_t)s->options->max_answers_bytes};
     idempotency_init(&s->idempotency, (uint64_t)s->options->idempotency_ttl_s,
                      (uint64_t)s->options->idempotency_max_bytes);
     alarm_list_init(&s->alarms, &server->loop);

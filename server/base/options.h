@@ -58,6 +58,7 @@ struct options {
     bool metrics_need_key;
     int idempotency_ttl_s;
     int idempotency_max_bytes;
+    int max_answers_bytes;       /* not sent yet */
     const char *cors_origin;     /* "*", or origins with commas between; NULL: none */
     const char *allowed_hosts;   /* with commas between; NULL: see http/origin.c */
     const char *trusted_proxies; /* networks and "unix" with commas between; NULL: nobody */

@@ -121,6 +121,8 @@ const struct option_row option_table[] = {
      "/metrics is for clients with a key only"},
     {"idempotency-ttl-s", 0, OPTION_INT, SERVE, FIELD(idempotency_ttl_s), 1, 86400, "600", "SECONDS", NULL,
      "how long the answer to a request with an Idempotency-Key is kept"},
+    {"max-answers-bytes", 0, OPTION_INT, SERVE, FIELD(max_answers_bytes), 1048576, 2147483647, "134217728", "BYTES", NULL,
+     "answers that clients have not read yet; one client has at most a quarter, 503 beyond"},
     {"idempotency-max-bytes", 0, OPTION_INT, SERVE, FIELD(idempotency_max_bytes), 65536, 1073741824, "33554432", "BYTES", NULL,
      "memory for those answers; one that would take more than a quarter of it is not kept"},
     {"provenance-xmp", 0, OPTION_ON_OFF, SERVE | SAMPLE, FIELD(xmp), 0, 0, "on", "on|off", NULL,

@@ -31,6 +31,7 @@ struct client {
     struct fair_share share;    /* of the engine */
     uint64_t renderings_finish; /* where its next turn starts (rendering.h) */
     uint64_t frames_bytes;      /* of films that are being drawn for it */
+    uint64_t answer_bytes;      /* of its answers that are not sent yet (answers.h) */
     uint32_t references;
 };
 

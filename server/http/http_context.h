@@ -17,6 +17,7 @@
 #include "server/base/options.h"
 #include "server/clients/proxies.h"
 
+struct answers;
 struct request;
 
 /* Who answers requests. */
@@ -46,6 +47,7 @@ struct http_context {
     struct metrics *metrics;
     const struct options *options;
     const struct proxies *proxies;
+    struct answers *answers;
     uint32_t max_connections;
     bool is_loopback; /* the listener that is no admin's is a port that only this machine can reach
                        */

@@ -33,6 +33,7 @@ struct stored_answer {
     struct header_text headers;
     struct stored_answer *bucket_next;
     struct stored_answer *newer; /* when complete */
+    struct holding *holding;     /* its client's, when complete */
 };
 
 /* ---- the table ------------------------------------------------------------------------------ */
@@ -51,6 +52,7 @@ static struct stored_answer **bucket_of(struct idempotency *i, const char *key)
 
 static void answer_free(struct stored_answer *s)
 {
+    holding_drop(s->holding);
     free(s->type);
     free(s->body);
     free(s->headers.bytes);
@@ -67,27 +69,44 @@ static void answer_forget(struct stored_answer *s)
     answer_free(s);
 }
 
-/* Complete answers leave in the order in which they came. */
-static void forget_oldest(struct idempotency *i)
+/* Forget the oldest complete answer of that client, or of all with NULL. */
+static void forget_oldest(struct idempotency *i, const struct holding *of)
 {
-    struct stored_answer *s = i->oldest;
-    i->oldest = s->newer;
-    if (!i->oldest) {
-        i->newest = NULL;
+    struct stored_answer *before = NULL, *s = i->oldest;
+    while (of && s->holding != of) {
+        before = s;
+        s = s->newer;
+    }
+    *(before ? &before->newer : &i->oldest) = s->newer;
+    if (!s->newer) {
+        i->newest = before;
     }
     i->bytes -= s->bytes;
     i->n_answers--;
+    s->holding->n--;
+    s->holding->n_spare--;
+    s->holding->bytes -= s->bytes;
     answer_forget(s);
 }
 
-/* Make room, and drop what is too old. */
-static void table_trim(struct idempotency *i, uint64_t more_bytes)
+/* Drop what is too old. */
+static void table_expire(struct idempotency *i)
 {
     uint64_t now_ns = uv_hrtime();
-    while (i->oldest &&
-           (i->oldest->expires_ns <= now_ns || i->n_answers >= IDEMPOTENCY_MAX_ANSWERS ||
-            i->bytes + more_bytes > i->max_bytes)) {
-        forget_oldest(i);
+    while (i->oldest && i->oldest->expires_ns <= now_ns) {
+        forget_oldest(i, NULL);
+    }
+}
+
+/* Make room for an answer of the client's, at the cost of who has most. */
+static void table_trim(struct idempotency *i, const struct holding *h, uint64_t more_bytes)
+{
+    table_expire(i);
+    while (i->oldest && i->n_answers >= IDEMPOTENCY_MAX_ANSWERS) {
+        forget_oldest(i, holdings_most(&i->holdings, HOLDING_THINGS, h, 1));
+    }
+    while (i->oldest && i->bytes + more_bytes > i->max_bytes) {
+        forget_oldest(i, holdings_most(&i->holdings, HOLDING_BYTES, h, more_bytes));
     }
 }
 
@@ -103,7 +122,7 @@ static struct stored_answer *table_find(struct idempotency *i, const char *key)
 void idempotency_free(struct idempotency *i)
 {
     while (i->oldest) {
-        forget_oldest(i);
+        forget_oldest(i, NULL);
     }
 }
 
@@ -207,7 +226,7 @@ enum idempotency_verdict idempotency_begin(struct idempotency *i, struct request
     if (read_key(key, header, problem) != 0) {
         return IDEMPOTENCY_REFUSED;
     }
-    table_trim(i, 0);
+    table_expire(i);
     struct stored_answer *s = calloc(1, sizeof *s);
     if (!s || digest_request(s, r, key) != 0) {
         free(s);
@@ -317,12 +336,16 @@ void idempotency_end(struct request *r)
         return;
     }
     (void)MHD_get_response_headers(r->response, on_header, &s->headers);
-    if (!s->headers.bytes) { /* each answer has some: there was no memory */
+    s->holding = holdings_take(&i->holdings, r->client ? r->client->name : "");
+    if (!s->headers.bytes || !s->holding) { /* each has some: there was no memory */
         answer_forget(s);
         return;
     }
     s->bytes = sizeof *s + s->body_bytes + s->headers.length;
-    table_trim(i, s->bytes);
+    table_trim(i, s->holding, s->bytes);
+    s->holding->n++;
+    s->holding->n_spare++;
+    s->holding->bytes += s->bytes;
     s->is_complete = true;
     s->expires_ns = uv_hrtime() + i->ttl_ns;
     *(i->newest ? &i->newest->newer : &i->oldest) = s;

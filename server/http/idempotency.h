@@ -3,9 +3,9 @@
  * the key and the body of an earlier one gets the earlier one's answer, and nothing is drawn twice.
  *
  * Answers with a status of 2xx are kept for --idempotency-ttl-s, within a fixed number and
- * --idempotency-max-bytes: the oldest go first. Any other answer is forgotten, so that what was
- * refused may be tried again. A key belongs to the client whose API key came with it. Loop thread
- * only.
+ * --idempotency-max-bytes: the oldest of the client that has most go first. Any other answer is
+ * forgotten, so that what was refused may be tried again. A key belongs to the client whose API key
+ * came with it. Loop thread only.
  */
 #ifndef SERVER_HTTP_IDEMPOTENCY_H
 #define SERVER_HTTP_IDEMPOTENCY_H
@@ -15,6 +15,7 @@
 #include <stdint.h>
 
 #include "api/problem.h"
+#include "server/clients/holdings.h"
 
 struct request;
 struct stored_answer;
@@ -28,6 +29,7 @@ struct idempotency {
     struct stored_answer *oldest, *newest; /* of those that are complete */
     size_t n_answers;
     uint64_t bytes;
+    struct holdings holdings; /* of each client */
 };
 
 void idempotency_init(struct idempotency *i, uint64_t ttl_s, uint64_t max_bytes);

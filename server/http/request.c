@@ -10,6 +10,7 @@
 #include "api/openai.h"
 #include "api/query.h"
 #include "api/text.h"
+#include "server/http/answers.h"
 #include "server/http/connection.h"
 #include "server/http/pump.h"
 
@@ -99,7 +100,7 @@ int request_segment(const struct request *r, size_t i, char *out, size_t bytes)
 
 void request_add_header(struct request *r, const char *name, const char *value)
 {
-    if (r->response) {
+    if (r->response && !r->is_sealed) {
         /* Fails only without memory or for a malformed value; values are ours. */
         (void)MHD_add_response_header(r->response, name, value);
     }
@@ -127,6 +128,7 @@ static void reply_common(struct request *r, unsigned status, const char *type, s
 
 static void drop_response(struct request *r)
 {
+    r->is_sealed = false;
     if (r->response) {
         MHD_destroy_response(r->response);
         r->response = NULL;
@@ -154,16 +156,58 @@ static void add_coding(struct request *r, const char *type, size_t bytes, bool i
     }
 }
 
-/* Answer with a malloc'd body, as it is. */
-static void reply_owned(struct request *r, unsigned status, const char *type, char *body,
-                        size_t bytes)
+static void on_sent(void *body)
+{
+    answer_body_drop(body);
+}
+
+/* Answer with a body, of which the answer takes a reference over. */
+static void reply_body(struct request *r, unsigned status, const char *type,
+                       struct answer_body *body)
 {
     drop_response(r);
-    r->response = MHD_create_response_from_buffer(bytes, body, MHD_RESPMEM_MUST_FREE);
+    r->response = MHD_create_response_from_buffer_with_free_callback_cls(body->n_bytes, body->bytes,
+                                                                         on_sent, body);
+    size_t bytes = body->n_bytes;
     if (!r->response) {
-        free(body);
+        answer_body_drop(body);
     }
     reply_common(r, status, type, bytes);
+}
+
+void request_reply_shared(struct request *r, unsigned status, const char *type,
+                          struct answer_body *body)
+{
+    reply_body(r, status, type, answer_body_hold(body));
+}
+
+/* Another answer than was meant: what follows are headers of that one. */
+static void seal(struct request *r)
+{
+    r->is_sealed = true;
+}
+
+void request_reply_unread(struct request *r)
+{
+    struct problem problem;
+    problem_set(&problem, PROBLEM_QUEUE_FULL,
+                "Answers wait to be read, by this client or by all, for which there is no more "
+                "memory: read them first.");
+    request_reply_problem(r, &problem);
+    request_add_header(r, MHD_HTTP_HEADER_RETRY_AFTER, "1");
+    seal(r);
+}
+
+/* Answer with a malloc'd body, as it is. Returns 0, or -1 when there is no room for it. */
+static int reply_owned(struct request *r, unsigned status, const char *type, char *body,
+                       size_t bytes)
+{
+    struct answer_body *owned = answer_body_new(r->context->answers, r->client, body, bytes);
+    if (!owned) {
+        return -1;
+    }
+    reply_body(r, status, type, owned);
+    return 0;
 }
 
 void request_reply_stored(struct request *r, unsigned status, const char *type, const char *coding,
@@ -183,8 +227,7 @@ void request_reply_static(struct request *r, unsigned status, const char *type, 
 {
     size_t encoded_bytes;
     char *encoded = encode_body(r, type, body, bytes, &encoded_bytes);
-    if (encoded) {
-        reply_owned(r, status, type, encoded, encoded_bytes);
+    if (encoded && reply_owned(r, status, type, encoded, encoded_bytes) == 0) {
         add_coding(r, type, bytes, true);
         return;
     }
@@ -250,6 +293,7 @@ void request_reply(struct request *r, unsigned status, const char *type, char *b
             request_reply_static(r, 503, PROBLEM_MEDIA_TYPE, no_memory, sizeof no_memory - 1);
         }
         request_add_header(r, MHD_HTTP_HEADER_RETRY_AFTER, "1");
+        seal(r);
         return;
     }
     r->context->handlers->take_body(r, status, type, body, bytes);
@@ -257,9 +301,11 @@ void request_reply(struct request *r, unsigned status, const char *type, char *b
     char *encoded = encode_body(r, type, body, bytes, &encoded_bytes);
     if (encoded) {
         free(body);
-        reply_owned(r, status, type, encoded, encoded_bytes);
-    } else {
-        reply_owned(r, status, type, body, bytes);
+        body = encoded;
+    }
+    if (reply_owned(r, status, type, body, encoded ? encoded_bytes : bytes) != 0) {
+        request_reply_unread(r);
+        return;
     }
     add_coding(r, type, bytes, encoded != NULL);
 }

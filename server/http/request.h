@@ -22,6 +22,7 @@ struct connection;
 struct pump;
 struct client;
 struct stored_answer;
+struct answer_body;
 struct joined_header;
 
 #define REQUEST_ID_BYTES 129
@@ -60,6 +61,7 @@ struct request {
     struct joined_header *joined; /* owned: see request_list() */
 
     struct MHD_Response *response;
+    bool is_sealed; /* another answer than was meant, which gets no more headers */
     unsigned status;
     size_t response_bytes;
 
@@ -82,8 +84,17 @@ void request_free_lists(struct request *r);
  * malformed. */
 int request_segment(const struct request *r, size_t i, char *out, size_t bytes);
 
-/* Take a malloc'd body and answer with it. A NULL body is taken for out of memory. */
+/* Take a malloc'd body and answer with it. A NULL body is taken for out of memory. Where another
+ * answer goes out, for want of memory or of room (answers.h), headers that are added afterwards,
+ * which are meant for this one, are left out. */
 void request_reply(struct request *r, unsigned status, const char *type, char *body, size_t bytes);
+
+/* Answer with a body that others may be sent as well, as it is. */
+void request_reply_shared(struct request *r, unsigned status, const char *type,
+                          struct answer_body *body);
+
+/* Answer that too much waits to be read. */
+void request_reply_unread(struct request *r);
 
 /* Answer with bytes that live as long as the process, in the content coding that they are in
  * already (NULL for none), and in no other. */

@@ -13,6 +13,9 @@
 
 #define MEDIA_TYPE "text/event-stream"
 #define BLOCK_BYTES 16384
+#define EVENT_HEAD_BYTES 4096
+#define ROOM_CHECK_MS 250
+#define EVENT_MAX_SHEET_BYTES 65536 /* a larger one of a job is told by its URL */
 
 static const char ping[] = ": still here\n\n";
 
@@ -20,16 +23,47 @@ struct stream {
     struct observer observer; /* first */
     struct service *service;
     struct request *request; /* not to be touched when MHD frees the stream */
+    struct client *client;   /* held; NULL allowed */
     struct ticket ticket;
     struct alarm alarm; /* while it rests */
     char *job_id;       /* owned; NULL for a drawing of its own, whose events have no ids */
     uint64_t position;  /* version of the last event made */
     char *event;        /* owned: what is being sent */
     size_t event_bytes, sent;
+    size_t counted_bytes; /* of it, by answers.h */
     bool is_openai, is_resting, is_over;
 };
 
+static void stream_drop_event(struct stream *s)
+{
+    free(s->event);
+    s->event = NULL;
+    answers_give_back(&s->service->answers, s->client, s->counted_bytes);
+    s->counted_bytes = 0;
+}
+
+/* Is the sheet told by its URL? */
+static bool has_link(const struct stream *s)
+{
+    return s->job_id && s->observer.drawing->sheet.png_bytes > EVENT_MAX_SHEET_BYTES;
+}
+
 /* ---- one event ------------------------------------------------------------------------------ */
+
+/* At most what the event takes, before it is made. */
+static size_t estimate(const struct stream *s, const struct news_item *item)
+{
+    const struct drawing *d = s->observer.drawing;
+    size_t bytes = 0;
+    if (item->kind == NEWS_IMAGE) {
+        bytes = d->images[item->image].png_bytes;
+    } else if (item->kind == NEWS_PREVIEW) {
+        bytes = d->image_bytes;
+    } else if (item->kind == NEWS_ENDED && !s->is_openai && !has_link(s)) {
+        bytes = d->sheet.png_bytes;
+    }
+    return bytes + bytes / 3 + EVENT_HEAD_BYTES;
+}
 
 /* The last event: well or not. */
 static char *make_end(struct stream *s, uint64_t version)
@@ -41,8 +75,8 @@ static char *make_end(struct stream *s, uint64_t version)
     s->request->sample_ms = d->timings.sample_ms;
     if (d->job.state == JOB_SUCCEEDED) {
         return s->is_openai ? openai_event_done(&s->event_bytes)
-                            : event_completed(&d->params, id, &d->sheet, &d->timings, version,
-                                              &s->event_bytes);
+                            : event_completed(&d->params, id, &d->sheet, has_link(s), &d->timings,
+                                              version, &s->event_bytes);
     }
     struct problem problem;
     drawing_problem(d, &problem);
@@ -120,6 +154,11 @@ static void on_ping(struct alarm *alarm)
     stream_wake(s);
 }
 
+static void on_room(struct alarm *alarm)
+{
+    stream_wake((struct stream *)(void *)((char *)alarm - offsetof(struct stream, alarm)));
+}
+
 static void on_news(struct observer *o)
 {
     stream_wake((struct stream *)o);
@@ -174,6 +213,15 @@ static bool stream_next(struct stream *s)
         request_pause(s->request);
         return false;
     }
+    size_t bytes = estimate(s, &item);
+    if (!answers_take(&s->service->answers, s->client, bytes)) {
+        /* Others of this client's are to be read first: nothing is lost meanwhile. */
+        s->is_resting = true;
+        alarm_set(&s->service->alarms, &s->alarm, ROOM_CHECK_MS, on_room);
+        request_pause(s->request);
+        return false;
+    }
+    s->counted_bytes = bytes;
     s->event = s->is_openai ? make_openai_event(s, &item) : make_event(s, &item);
     s->sent = 0;
     s->position = item.version;
@@ -190,8 +238,7 @@ static ssize_t stream_read(void *cls, uint64_t at, char *out, size_t max)
     /* Its time to read counts from here. */
     request_progress(s->request);
     if (s->event && s->sent == s->event_bytes) {
-        free(s->event);
-        s->event = NULL;
+        stream_drop_event(s);
     }
     if (!s->event && s->is_over) {
         return stream_end(s, MHD_CONTENT_READER_END_OF_STREAM);
@@ -215,7 +262,8 @@ static void stream_free(void *cls)
     drawing_detach(&s->observer, REASON_DISCONNECT);
     ticket_end(&s->ticket, false);
     free(s->job_id);
-    free(s->event);
+    stream_drop_event(s);
+    client_drop(s->client);
     free(s);
 }
 
@@ -231,6 +279,7 @@ static struct stream *stream_new(struct request *r)
     s->observer.ops = &stream_ops;
     s->service = service_of(r);
     s->request = r;
+    s->client = client_hold(r->client);
     r->holder = s;
     return s;
 }

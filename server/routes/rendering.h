@@ -7,7 +7,10 @@
  * fair_queue.h, counted in images: one starts where the one before it of the same client ends, or
  * now, which is the start of the one that is made; the lowest start goes first. Where no more may
  * wait, the one with the highest is refused, whether it has just come or waits. So however many
- * one client wants, another's is made after the one that is at work. Loop thread only.
+ * one client wants, another's is made after the one that is at work.
+ *
+ * Whoever asks for what is being made, waits to be made or is being sent gets the same bytes, so
+ * that many connections to one result are one result's memory. Loop thread only.
  */
 #ifndef SERVER_ROUTES_RENDERING_H
 #define SERVER_ROUTES_RENDERING_H
@@ -32,9 +35,10 @@ struct renderings {
     struct life *life;
     TAILQ_HEAD(rendering_queue, rendering) waiting; /* by their starts */
     size_t n_waiting;
-    bool is_working;           /* one is being made */
-    uint64_t now;              /* images: its start, or of the one that was made last */
-    uint64_t everyones_finish; /* of those who are nobody in particular */
+    LIST_HEAD(, live_rendition) live; /* bodies that are being sent */
+    struct rendering *at_work;        /* it is being made; or NULL */
+    uint64_t now;                     /* images: its start, or of the one that was made last */
+    uint64_t everyones_finish;        /* of those who are nobody in particular */
 };
 
 void renderings_init(struct renderings *g, uv_loop_t *loop, struct life *life);

@@ -21,10 +21,13 @@ void reply_no_memory(struct request *r)
     reply_refusal(r, &refusal);
 }
 
-static void add_headers(struct request *r, const struct drawing *d)
+void reply_add_drawing(struct request *r, const struct drawing *d, const char *digest)
 {
     const struct dn_model_info *info = dn_model_info(d->params.model);
     char text[128];
+    if (*digest) {
+        request_add_header(r, "X-Sample-Digest", digest);
+    }
     snprintf(text, sizeof text, "%llu", (unsigned long long)d->params.seed);
     request_add_header(r, "X-Seed", text);
     request_add_header(r, "X-Model-Digest", info->digest);
@@ -44,10 +47,7 @@ void reply_rendition(struct request *r, const struct drawing *d, int rc,
     rendition->bytes = NULL;
     request_reply(r, 200, rendition->media_type, body, rendition->n_bytes);
     if (body) {
-        add_headers(r, d);
-        if (*rendition->digest) {
-            request_add_header(r, "X-Sample-Digest", rendition->digest);
-        }
+        reply_add_drawing(r, d, rendition->digest);
     }
 }
 

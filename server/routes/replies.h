@@ -20,6 +20,9 @@ void reply_no_memory(struct request *r);
 void reply_rendition(struct request *r, const struct drawing *d, int rc,
                      struct rendition *rendition);
 
+/* Add the headers that tell of the drawing, and of its one picture where `digest` is not "". */
+void reply_add_drawing(struct request *r, const struct drawing *d, const char *digest);
+
 /* Answer with a job as it stands now, and one that was just made with its Location too. */
 void reply_job(struct request *r, unsigned status, struct stored_job *job);
 void reply_created_job(struct request *r, unsigned status, struct stored_job *job);

@@ -14,6 +14,7 @@
 #include "server/drawing/cache.h"
 #include "server/drawing/jobs.h"
 #include "server/drawing/studio.h"
+#include "server/http/answers.h"
 #include "server/http/idempotency.h"
 #include "server/http/request.h"
 #include "server/models/model_loads.h"
@@ -29,6 +30,7 @@ struct service {
     struct serving serving;
     struct model_loads loads;
     struct clients clients;
+    struct answers answers;
     struct idempotency idempotency;
     struct studio studio;
     struct jobs *jobs;
