@@ -26,7 +26,7 @@ def test_the_stored_answer_comes_again(daemon):
     steps = daemon.metric("steps_total")
     assert first.status_code == 200 and "Idempotency-Replayed" not in first.headers
     for spelling in (key, key.strip('"'), key + " "):
-        again = daemon.post(BODY, **with_key(spelling, Origin="https://x"))
+        again = daemon.post(BODY, **with_key(spelling, **{"User-Agent": "another"}))
         assert again.status_code == 200 and again.content == first.content
         assert again.headers["Idempotency-Replayed"] == "true"
         assert again.headers["X-Request-Id"] != first.headers["X-Request-Id"]
