@@ -3,6 +3,7 @@
 import base64
 import io
 import json
+import os
 import random
 import socket
 import threading
@@ -525,55 +526,73 @@ def test_one_request_ends_anothers_wait(start_daemon):
     cancel(daemon, "runs")
 
 
-def crowd(daemon):
-    """A job whose grid takes long to encode, and more who want it than may wait."""
-    job = finish(daemon, create(daemon, {"label": 7, "n": 80, "steps": 1, "guidance_scale": 1,
-                                         "scale": 32}).json()["id"])
-    head = f"GET {job['links']['grid']} HTTP/1.1\r\nHost: x\r\n\r\n".encode()
-    clients = [daemon.connect() for _ in range(100)]
-    for client in clients:
-        client.sendall(head)
-    return job["links"]["grid"], clients
+def crowd(daemon, pipe):
+    """A result whose encoding is held at the pipe, the hold, and more who want others than may wait for it."""
+    finish(daemon, create(daemon, {**SMALL, "id": "slow"}).json()["id"])
+    sheet = {"label": 7, "n": 80, "steps": 1, "guidance_scale": 1, "layout": "grid"}
+    job = finish(daemon, create(daemon, sheet).json()["id"])
+
+    def ask(path):
+        client = daemon.connect()
+        client.sendall(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        return client
+
+    hold = Hold(pipe)  # from here on
+    slow = ask("/v1/jobs/slow/grid.png")
+    hold.await_daemon()
+    os.unlink(pipe)  # nothing else waits for it
+    return slow, hold, [ask(f"/v1/jobs/{job['id']}/images/{i}.png") for i in range(80)]
 
 
-def test_renderings_are_bounded(start_daemon):
+def has_refused(daemon):
+    return any(e["event"] == "request" and e["status"] == 503 for e in daemon.events())
+
+
+def test_renderings_are_bounded(start_daemon, tmp_path):
     """One is made at a time, some wait; more are refused, until those that wait leave."""
-    daemon = start_daemon("--workers", "1")
-    grid, clients = crowd(daemon)
-    refused = wait_for(lambda: [a for a in [daemon.get(grid)] if a.status_code != 200], "a refusal")[0]
-    check_problem(refused, 503, "queue-full")
-    assert refused.headers["Retry-After"] == "1"
+    pipe = tmp_path / "hold"
+    daemon = start_daemon("--workers", "1", variables=preloaded(HOLD_DIGIT=str(pipe)))
+    slow, hold, clients = crowd(daemon, pipe)
+    wait_for(lambda: has_refused(daemon), "a refusal")
+    status, headers, body = read_response(clients[-1].makefile("rb"))
+    assert status == 503 and json.loads(body)["type"] == "urn:denoised:problem:queue-full"
+    assert headers["retry-after"] == "1"
     assert not any(value for name, value in daemon.metrics().items()
                    if name.startswith('denoised_jobs_total{outcome="rejected"'))
     assert daemon.post(SMALL).status_code == 200  # steps have a thread of their own
-    for client in clients:
+    hold.release()
+    assert read_response(slow.makefile("rb"))[0] == 200
+    for client in [slow, *clients]:
         client.close()
-    wait_for(lambda: daemon.get(grid).status_code == 200, "room for a rendering")
+    wait_for(lambda: daemon.get("/v1/jobs/slow/grid.png").status_code == 200, "room for a rendering")
 
 
 def test_clients_take_turns_at_renderings(start_daemon, tmp_path):
     """One client's may fill all there is, and another's still goes first."""
-    keys, hold = tmp_path / "keys", Hold(tmp_path / "hold")
+    keys, pipe = tmp_path / "keys", tmp_path / "hold"
     keys.write_text("ada adaadaadaadaadaada\nbob bobbobbobbobbobbob\n")
-    daemon = start_daemon("--api-keys-file", keys, variables=preloaded(HOLD_DIGIT=hold.path))
+    daemon = start_daemon("--api-keys-file", keys, variables=preloaded(HOLD_DIGIT=str(pipe)))
     names = {"ada": {"X-API-Key": "adaadaadaadaadaada"}, "bob": {"X-API-Key": "bobbobbobbobbobbob"}}
     for name, key in names.items():
         assert create(daemon, {**SMALL, "id": name}, headers=key).status_code == 202
-        hold.release()  # its one digit
         assert daemon.get(f"/v1/jobs/{name}?wait=60", headers=key).json()["status"] == "succeeded"
+    others = [create(daemon, SMALL, headers=names["ada"]).json()["id"] for _ in range(65)]
+    for job in others:
+        assert daemon.get(f"/v1/jobs/{job}?wait=60", headers=names["ada"]).json()["status"] == "succeeded"
 
-    def ask(name, what, request_id):
+    def ask(name, what, request_id, job=None):
         key = f"X-API-Key: {names[name]['X-API-Key']}\r\nX-Request-Id: {request_id}\r\n"
         client = daemon.connect()
-        client.sendall(f"GET /v1/jobs/{name}/{what} HTTP/1.1\r\nHost: x\r\n{key}\r\n".encode())
+        client.sendall(f"GET /v1/jobs/{job or name}/{what} HTTP/1.1\r\nHost: x\r\n{key}\r\n".encode())
         return client
 
     def refused():
         return [e for e in daemon.events() if e["event"] == "request" and e["status"] == 503]
 
+    hold = Hold(pipe)  # from here on
     clients = [ask("ada", "grid.png", "first")]
     hold.await_daemon()  # it is being made, and no other before it
-    clients += [ask("ada", "result", f"ada-{i}") for i in range(65)]
+    clients += [ask("ada", "result", f"ada-{i}", job) for i, job in enumerate(others)]
     wait_for(refused, "one more than may wait")
     clients.append(ask("bob", "result", "bob"))
     wait_for(lambda: len(refused()) == 2, "another of ada's to make room")
@@ -589,13 +608,15 @@ def test_clients_take_turns_at_renderings(start_daemon, tmp_path):
         client.close()
 
 
-def test_who_waits_for_a_rendering_is_told_of_the_end(start_daemon):
-    daemon = start_daemon("--workers", "1")
-    grid, clients = crowd(daemon)
-    wait_for(lambda: daemon.get(grid).status_code == 503, "a refusal")
+def test_who_waits_for_a_rendering_is_told_of_the_end(start_daemon, tmp_path):
+    pipe = tmp_path / "hold"
+    daemon = start_daemon("--workers", "1", variables=preloaded(HOLD_DIGIT=str(pipe)))
+    _, hold, clients = crowd(daemon, pipe)
+    wait_for(lambda: has_refused(daemon), "a refusal")
     daemon.signal()
     wait_for(lambda: any(e["event"] == "draining" for e in daemon.events()), "the drain")
     daemon.signal()
     bodies = [read_response(client.makefile("rb"))[2] for client in clients]
     assert any(b"problem:draining" in body for body in bodies)
+    hold.release()
     assert daemon.wait() == 0
