@@ -7,14 +7,17 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "api/text.h"
 #include "server/base/random.h"
 #include "server/cli/commands.h"
 #include "server/cli/progress.h"
 #include "server/cli/sample_output.h"
 #include "server/cli/sample_run.h"
+#include "server/cli/suggest.h"
 #include "server/system/processors.h"
 
 #define PNG_SIDE_MAX 1000000
+#define NAMES_MAX 20 /* of classes in an error */
 
 static int refuse(const char *flag, const char *text)
 {
@@ -38,6 +41,33 @@ static int find_label(const struct dn_model *model, const char *text)
     return number < (unsigned long long)n_classes ? (int)number : -1;
 }
 
+/* Say which classes there are, or the first of many, and which is near. */
+static int refuse_label(const struct dn_model *model, const char *word)
+{
+    const struct dn_model_info *info = dn_model_info(model);
+    struct suggestion nearest = {.word = NULL};
+    struct text names = TEXT_INIT, shown = TEXT_INIT;
+    for (int i = 0; i < info->n_classes; i++) {
+        suggest(&nearest, word, info->class_names[i]);
+        if (i < NAMES_MAX) {
+            text_puts(&names, i > 0 ? ", " : "");
+            text_shown(&names, info->class_names[i]);
+        }
+    }
+    if (info->n_classes > NAMES_MAX)
+        text_puts(&names, ", ...");
+    text_shown(&shown, word);
+    char *list = text_take(&names, NULL), *typed = text_take(&shown, NULL);
+    fprintf(stderr, "denoised: --label: '%.100s': a number from 0 to %d or one of %s expected",
+            typed != NULL ? typed : "", info->n_classes - 1, list != NULL ? list : "the classes");
+    if (nearest.word != NULL && text_is_plain(nearest.word))
+        fprintf(stderr, "; did you mean %s?", nearest.word);
+    fputs("\n", stderr);
+    free(list);
+    free(typed);
+    return 2;
+}
+
 /* Read --label into p->labels. Returns an exit status. */
 static int read_labels(struct sample_params *p, const char *text)
 {
@@ -57,11 +87,7 @@ static int read_labels(struct sample_params *p, const char *text)
     while (status == 0 && (word = strsep(&rest, ",")) != NULL) {
         int label = find_label(p->model, word);
         if (label < 0) {
-            fprintf(stderr,
-                    "denoised: --label: '%.100s': a number from 0 to %d or a class name of "
-                    "the model expected\n",
-                    word, n_classes - 1);
-            status = 2;
+            status = refuse_label(p->model, word);
         } else {
             p->labels[p->n_labels++] = (uint32_t)label;
         }
@@ -102,6 +128,17 @@ static int read_preset(struct sample_params *p, const struct options *o)
     return 0;
 }
 
+static int refuse_sampler(const struct dn_model_info *info)
+{
+    char text[240];
+    int used = snprintf(text, sizeof text, "not one of this model's:");
+    for (int i = 0; i < DN_SAMPLER_COUNT; i++)
+        if ((info->samplers & (1u << i)) != 0)
+            used += snprintf(text + used, sizeof text - (size_t)used, " %s",
+                             dn_sampler_info((enum dn_sampler)i)->name);
+    return refuse("--sampler", text);
+}
+
 /* Sampler, steps, guidance and eta: the model's defaults, or what the user said if it may be. */
 static int read_sampling(struct sample_params *p, const struct options *o)
 {
@@ -118,7 +155,7 @@ static int read_sampling(struct sample_params *p, const struct options *o)
     if (o->sampler != NULL)
         p->sampler = (enum dn_sampler)dn_sampler_by_name(o->sampler);
     if ((info->samplers & (1u << p->sampler)) == 0)
-        return refuse("--sampler", "not one of this model's");
+        return refuse_sampler(info);
     if (o->steps > 0)
         p->steps = (uint32_t)o->steps;
     if (dn_model_check_steps(p->model, p->steps, &err))
@@ -174,14 +211,15 @@ static int read_layout(struct sample_params *p, const struct options *o,
 static void print_done(const struct sample_params *p, const struct options *o, double seconds)
 {
     const struct dn_model_info *info = dn_model_info(p->model);
-    printf("%s: %zu image%s of %s, seed %llu, %s %u steps, guidance %g", o->output, p->n_rows,
-           p->n_rows == 1 ? "" : "s", info->name, (unsigned long long)p->seed,
-           dn_sampler_info(p->sampler)->name, p->steps, p->guidance_scale);
+    FILE *out = strcmp(o->output, OUTPUT_STDOUT) == 0 ? stderr : stdout;
+    fprintf(out, "%s: %zu image%s of %s, seed %llu, %s %u steps, guidance %g", o->output, p->n_rows,
+            p->n_rows == 1 ? "" : "s", info->name, (unsigned long long)p->seed,
+            dn_sampler_info(p->sampler)->name, p->steps, p->guidance_scale);
     if (p->guidance_interval.start > 0 || p->guidance_interval.end < 1)
-        printf(" in %g..%g", p->guidance_interval.start, p->guidance_interval.end);
+        fprintf(out, " in %g..%g", p->guidance_interval.start, p->guidance_interval.end);
     if (dn_sampler_info(p->sampler)->has_eta)
-        printf(", eta %g", p->eta);
-    printf(", %s, %.2f s\n", info->kernels, seconds);
+        fprintf(out, ", eta %g", p->eta);
+    fprintf(out, ", %s, %.2f s\n", info->kernels, seconds);
 }
 
 static int draw(struct sample_params *p, const struct options *o,

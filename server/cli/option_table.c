@@ -160,7 +160,8 @@ const struct option_row option_table[] = {
      "share of fresh noise, for samplers that have it (default: 0)"},
     {"output", 'o', OPTION_TEXT, SAMPLE, FIELD(output), 0, 0, NULL, "FILE", NULL,
      "FILE.png: the image, or a grid of several; a name with %d in it,\n"
-     "like out-%d.png: a file for each; FILE.npy: a NumPy array (required)"},
+     "like out-%d.png: a file for each; FILE.npy: a NumPy array; -: the PNG to standard output\n"
+     "(required)"},
     {"scale", 0, OPTION_INT, SAMPLE, FIELD(scale), 1, 32, "1", "N", NULL,
      "each pixel becomes N x N in a PNG"},
     {"threads", 0, OPTION_INT, SAMPLE, FIELD(threads), 0, 256, "0", "N", NULL,
@@ -172,9 +173,9 @@ const struct option_row option_table[] = {
      "images in one step of one thread"},
     {"seconds", 0, OPTION_NUMBER, BENCH, FIELD(seconds), 0.1, 3600, "3", "S", NULL,
      "how long to measure, after the warm-up"},
-    {"profile", 0, OPTION_SWITCH, BENCH, FIELD(profile), 0, 0, "off", NULL, NULL,
+    {"profile", 0, OPTION_ON_OFF, BENCH, FIELD(profile), 0, 0, "off", "on|off", NULL,
      "time each operation of the network by itself"},
-    {"json", 0, OPTION_SWITCH, BENCH | INFO, FIELD(json), 0, 0, "off", NULL, NULL,
+    {"json", 0, OPTION_ON_OFF, BENCH | INFO, FIELD(json), 0, 0, "off", "on|off", NULL,
      "one JSON object on standard output"},
 };
 /* clang-format on */
@@ -182,16 +183,25 @@ const struct option_row option_table[] = {
 const size_t option_table_rows = sizeof option_table / sizeof option_table[0];
 
 static const struct {
-    const char *name, *usage, *help;
+    const char *name, *usage, *help, *examples;
 } commands[] = {
-    [COMMAND_SERVE] = {"serve", "denoised [serve] [FLAGS]", "serve images over HTTP"},
+    [COMMAND_SERVE] = {"serve", "denoised [serve] [FLAGS]", "serve images over HTTP",
+                       "  denoised serve\n"
+                       "  denoised serve --listen 0.0.0.0:8080 --api-keys-file keys\n"},
     [COMMAND_SAMPLE] = {"sample", "denoised sample --label LABEL -o FILE [FLAGS]",
-                        "draw images into files"},
-    [COMMAND_BENCH] = {"bench", "denoised bench [FLAGS]", "measure the speed of a step"},
+                        "draw images into files",
+                        "  denoised sample --label 7 -o seven.png\n"
+                        "  denoised sample --label all -n8 -o digits.png --scale 2\n"
+                        "  denoised sample --label 3 --steps 20 --seed 1 -o - | display\n"},
+    [COMMAND_BENCH] = {"bench", "denoised bench [FLAGS]", "measure the speed of a step",
+                       "  denoised bench --batch 8 --threads 2\n"},
     [COMMAND_INFO] = {"info", "denoised info [FLAGS]",
-                      "say everything about model, processor, kernels and libraries"},
+                      "say everything about model, processor, kernels and libraries",
+                      "  denoised info\n"
+                      "  denoised info --json --model other.safetensors\n"},
     [COMMAND_HEALTH] = {"health", "denoised health [FLAGS]",
-                        "ask a daemon whether it is ready: exit status 0 or 1"},
+                        "ask a daemon whether it is ready: exit status 0 or 1",
+                        "  denoised health --listen 127.0.0.1:8080\n"},
 };
 #define N_COMMANDS ((int)(sizeof commands / sizeof commands[0]))
 
@@ -237,10 +247,42 @@ static void print_row(const struct option_row *row)
 
 static void print_command(int command)
 {
-    printf("\n%s\n  %s\n\n", commands[command].usage, commands[command].help);
+    printf("\n%s\n  %s\n\n%s\n", commands[command].usage, commands[command].help,
+           commands[command].examples);
     for (size_t i = 0; i < option_table_rows; i++)
         if ((option_table[i].commands & (1u << command)) != 0)
             print_row(&option_table[i]);
+}
+
+/* One line: the flag, and its help up to the first pause. */
+static void print_row_short(const struct option_row *row)
+{
+    char flag[96], letter[8] = "    ";
+    if (row->letter != 0)
+        snprintf(letter, sizeof letter, "-%c, ", row->letter);
+    snprintf(flag, sizeof flag, "%s--%s %s", letter, row->name, row->value);
+    printf("  %-44s %.*s\n", flag, (int)strcspn(row->help, ";:\n("), row->help);
+}
+
+void option_print_short_help(int command)
+{
+    printf("denoised %s: draws images by class-conditional diffusion\n", DENOISED_VERSION);
+    if (command >= 0) {
+        printf("\n%s\n\n%s\n", commands[command].usage, commands[command].examples);
+        for (size_t i = 0; i < option_table_rows; i++)
+            if ((option_table[i].commands & (1u << command)) != 0)
+                print_row_short(&option_table[i]);
+        printf("\ndenoised %s --help says more of each.\n", commands[command].name);
+        return;
+    }
+    printf("\n  denoised serve                          then open http://127.0.0.1:8080\n"
+           "  denoised sample --label 7 -o seven.png  draw one image\n"
+           "\nCommands:\n");
+    for (int i = 0; i < N_COMMANDS; i++)
+        printf("  %-7s %s\n", commands[i].name, commands[i].help);
+    printf("\ndenoised COMMAND -h      its examples and flags\n"
+           "denoised help COMMAND    the same at length, as COMMAND --help\n"
+           "denoised --version       version and revision\n");
 }
 
 void option_print_help(int command)
@@ -250,11 +292,12 @@ void option_print_help(int command)
         if (command < 0 || command == i)
             print_command(i);
     printf(
-        "\ndenoised [COMMAND] --help     this text, of one command or of all\n"
+        "\ndenoised [COMMAND] --help     this text, of one command or of all; -h is short\n"
         "denoised --version            version and revision\n"
         "\n"
         "Each flag has an environment twin, in brackets above: the flag beats the variable, the\n"
-        "variable the default. Switches in the environment are on or off, and DENOISED_MODEL "
+        "variable the default; an empty variable is none. Where on and off are values, --FLAG alone\n"
+        "is on and --no-FLAG is off. DENOISED_MODEL "
         "takes\n"
         "several files with a colon between them. A variable of another command is not read; one\n"
         "of no command is an error, but for those that Kubernetes sets for a Service\n"

@@ -25,8 +25,7 @@ enum option_type {
     OPTION_INTERVAL, /* struct dn_interval */
     OPTION_NAME,     /* int or enum, by `by_name` */
     OPTION_SAMPLER,
-    OPTION_ON_OFF, /* bool, takes on or off */
-    OPTION_SWITCH, /* bool, on the command line without a value */
+    OPTION_ON_OFF, /* bool */
 };
 
 struct option_row {
@@ -52,7 +51,9 @@ void option_variable(char variable[OPTION_VARIABLE_BYTES], const struct option_r
 /* "serve", "sample", ...; never NULL. */
 const char *option_command_name(enum command command);
 
-/* Print --help, of one command or (command < 0) of all, or --version, to standard output. */
+/* Print to standard output, of one command or (command < 0) of all: what -h says, examples first and
+ * a line for each flag; what --help says; the version. */
+void option_print_short_help(int command);
 void option_print_help(int command);
 void option_print_version(void);
 

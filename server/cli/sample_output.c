@@ -27,6 +27,11 @@ int sample_output_parse(struct sample_output_name *name, const char *text, struc
 {
     *name = (struct sample_output_name){.kind = OUTPUT_PNG, .text = text};
     const char *percent = strchr(text, '%');
+    if (strcmp(text, OUTPUT_STDOUT) == 0)
+        return isatty(STDOUT_FILENO) == 1 ? sample_error(err, DN_EINVAL,
+                                                         "a PNG is nothing for a terminal: "
+                                                         "send it to a file or a program")
+                                          : 0;
     if (strlen(text) > PATH_MAX - 32)
         return sample_error(err, DN_EINVAL, "a name of more than %d bytes", PATH_MAX - 32);
     if (!ends_with(text, ".png") && !ends_with(text, ".npy"))
@@ -98,6 +103,10 @@ static int part_close(int fd, const char *path, bool is_whole, struct dn_error *
 
 static int write_file(const char *path, const uint8_t *bytes, size_t n_bytes, struct dn_error *err)
 {
+    if (strcmp(path, OUTPUT_STDOUT) == 0) {
+        bool is_written = fwrite(bytes, 1, n_bytes, stdout) == n_bytes && fflush(stdout) == 0;
+        return is_written ? 0 : file_error(err, "standard output");
+    }
     int fd = part_open(path, err);
     if (fd < 0)
         return fd;

@@ -1,5 +1,6 @@
 /*
- * Where `denoised sample` puts its images: one PNG, a grid, a PNG for each, or a NumPy array.
+ * Where `denoised sample` puts its images: one PNG, a grid, a PNG for each, or a NumPy array; "-"
+ * is a PNG to standard output.
  *
  * A file appears under its name only when it is whole: it is written beside it as NAME.part first.
  * sample_output_image() may be called by several threads at once for different images; the rest by
@@ -12,6 +13,7 @@
 #include "core/denoise.h"
 
 enum sample_output_kind { OUTPUT_PNG, OUTPUT_PNG_EACH, OUTPUT_NPY };
+#define OUTPUT_STDOUT "-"
 
 /* "out-%04d.png" is {kind OUTPUT_PNG_EACH, "out-", 4, ".png"}. */
 struct sample_output_name {

@@ -71,7 +71,7 @@ def test_general_help_is_all_of_them(run):
     assert done.returncode == 0 and done.stderr == ""
     for command in COMMANDS:
         one = run(command, "--help").stdout
-        assert run(command, "-h").stdout == one
+        assert run("help", command).stdout == one
         section = one.split("\n\n", 1)[1].split("\n\ndenoised [COMMAND]")[0]
         assert section in done.stdout
 
@@ -140,14 +140,17 @@ def test_listen_is_checked(run, text):
     (["serve", "--label", "7"], ["--label:", "serve"]),
     (["--seconds", "7"], ["--seconds:", "serve"]),
     (["sample", "--workers", "7"], ["--workers:", "sample"]),
-    (["info", "--json=on"], ["--json:", "no value"]),
+    (["info", "--json=yes"], ["--json:", "on or off"]),
+    (["info", "--no-json=on"], ["--no-json:", "no value"]),
+    (["info", "--json", "--no-json"], ["--no-json:", "twice"]),
+    (["--no-workers"], ["--no-workers:", "no such flag"]),
     (["bench", "--model", "a", "--model", "b"], ["--model:", "at most 1"]),
     (["sample", "-o", "x.png"], ["--label:"]),
     (["sample", "--label", "7"], ["--output:"]),
     (["sample", "--sampler", "euler"], ["--sampler:", "dpmpp_2m"]),
     (["health", "--listen", "localhost:0"], ["--listen:", "port"]),
     (["health", "--model", "a"], ["--model:", "health"]),
-    (["--max-queue-rows", "5"], ["--max-rows-per-request:", "--max-queue-rows"]),
+    (["--max-queue-rows", "5", "--max-rows-per-request", "6"], ["--max-rows-per-request:", "--max-queue-rows 5"]),
     (["--log-access", "yes"], ["--log-access:", "on|off|no-probes"]),
 ])
 def test_command_line_errors(run, arguments, words):
