@@ -28,7 +28,8 @@ def read_help(command):
 
 ROWS = [(command, row) for command in COMMANDS for row in read_help(command)]
 RANGES = [(c, r) for c, r in ROWS if r["low"] is not None]
-NAMES = [(c, r) for c, r in ROWS if "|" in r["value"] and r["flag"] not in ("--listen", "--label")]
+LISTS = ("--listen", "--label", "--allowed-hosts")  # of names that anybody may choose
+NAMES = [(c, r) for c, r in ROWS if "|" in r["value"] and r["flag"] not in LISTS]
 
 
 def label(case):
