@@ -124,13 +124,11 @@ static void check_size(const struct provenance *claim, struct problem *problem)
 {
     const struct sample_params *p = &claim->params;
     const struct dn_model_info *info = dn_model_info(p->model);
-    const struct png_picture *found = &claim->picture;
     uint32_t height = (uint32_t)info->height * cell_rows(p) * p->scale;
     uint32_t width = (uint32_t)info->width * cell_columns(p) * p->scale;
-    if (found->height != height || found->width != width ||
-        found->channels != (uint32_t)info->channels) {
-        problem_add(problem, "/params", "give a picture of %ux%ux%u, but it has %ux%ux%u", width,
-                    height, (uint32_t)info->channels, found->width, found->height, found->channels);
+    if (claim->height != height || claim->width != width) {
+        problem_add(problem, "/params", "give a picture of %ux%u, but it has %ux%u", width, height,
+                    claim->width, claim->height);
     }
 }
 
@@ -164,32 +162,48 @@ static int read_text(struct provenance *out, const struct api_context *context, 
     return problem->n_errors ? -1 : 0;
 }
 
-int provenance_read(struct provenance *out, const struct api_context *context, const uint8_t *file,
-                    size_t bytes, struct problem *problem)
+void provenance_problem(const char *error, struct problem *problem)
 {
-    *out = (struct provenance){.digest = ""};
-    char error[PNG_READ_ERROR_BYTES];
+    problem_set(problem, PROBLEM_INVALID_REQUEST, "The body is not a PNG that is read here: %s.",
+                error);
+}
+
+/* As provenance_read(), of a file that out->file is. */
+static int read_file(struct provenance *out, const struct api_context *context,
+                     struct problem *problem)
+{
+    struct png_head head;
     cJSON *root;
-    int rc =
-        png_decode(&out->picture, file, bytes, PROVENANCE_KEY, PROVENANCE_MAX_PIXEL_BYTES, error);
+    int rc = png_read_head(&head, out->file, out->file_bytes, PROVENANCE_KEY, PROVENANCE_MAX_PIXELS,
+                           out->error);
     if (rc == DN_ENOMEM) {
         problem_set(problem, PROBLEM_OUT_OF_MEMORY, "There was no memory for the picture.");
         return -1;
     }
     if (rc != 0) {
-        problem_set(problem, PROBLEM_INVALID_REQUEST,
-                    "The body is not a PNG that is read here: %s.", error);
+        provenance_problem(out->error, problem);
         return -1;
     }
+    out->height = head.height;
+    out->width = head.width;
     rc = -1;
-    if (!out->picture.text) {
+    if (!head.text) {
         problem_set(problem, PROBLEM_INVALID_REQUEST,
                     "The picture has no text %s: it does not say how it was drawn.",
                     PROVENANCE_KEY);
-    } else if (json_parse(&root, out->picture.text, out->picture.text_bytes, problem) == 0) {
+    } else if (json_parse(&root, head.text, head.text_bytes, problem) == 0) {
         rc = read_text(out, context, root, problem);
         cJSON_Delete(root);
     }
+    free(head.text);
+    return rc;
+}
+
+int provenance_read(struct provenance *out, const struct api_context *context, uint8_t *file,
+                    size_t bytes, struct problem *problem)
+{
+    *out = (struct provenance){.file = file, .file_bytes = bytes};
+    int rc = read_file(out, context, problem);
     if (rc != 0) {
         provenance_free(out);
     }
@@ -198,44 +212,69 @@ int provenance_read(struct provenance *out, const struct api_context *context, c
 
 /* ---- comparing ------------------------------------------------------------------------------ */
 
-struct comparison {
-    uint64_t n_different; /* pixels */
-    uint32_t x, y;        /* of the first */
-    const uint8_t *found, *expected;
-    bool is_scaled; /* each pixel's copies are equal, as scaling makes them */
+struct pixel {
+    uint8_t samples[3];
+    size_t n;
 };
 
-/* `sheet` is the unscaled picture that is expected; `first` gets the found one's, every scale-th
- * pixel of every scale-th line. */
-static struct comparison compare(const struct png_picture *picture, uint32_t scale,
-                                 const uint8_t *sheet, uint8_t *first)
+struct comparison {
+    const uint8_t *sheet; /* the unscaled picture that is expected */
+    uint8_t *first;       /* of each pixel of it the found one's first copy */
+    uint32_t scale;
+    size_t width, channels; /* of the sheet */
+    uint64_t n_different;   /* pixels */
+    uint32_t x, y;          /* of the first */
+    struct pixel found, expected;
+    bool is_scaled;      /* each pixel's copies are equal, as scaling makes them */
+    bool is_transparent; /* some pixel is */
+};
+
+/* Grey where the sheet is grey and so is the pixel. */
+static struct pixel pixel_of(const uint8_t *rgba, size_t channels)
 {
-    struct comparison c = {.is_scaled = true};
-    size_t n = picture->channels, width = picture->width / scale;
-    for (uint32_t y = 0; y < picture->height; y++) {
-        for (uint32_t x = 0; x < picture->width; x++) {
-            const uint8_t *found = picture->pixels + ((size_t)y * picture->width + x) * n;
-            size_t at = ((size_t)(y / scale) * width + x / scale) * n;
-            if (x % scale == 0 && y % scale == 0) {
-                memcpy(first + at, found, n);
-            }
-            c.is_scaled &= memcmp(first + at, found, n) == 0;
-            if (memcmp(sheet + at, found, n) != 0 && c.n_different++ == 0) {
-                c.x = x;
-                c.y = y;
-                c.found = found;
-                c.expected = sheet + at;
-            }
-        }
-    }
-    return c;
+    bool is_grey = channels == 1 && rgba[0] == rgba[1] && rgba[1] == rgba[2];
+    return (struct pixel){{rgba[0], rgba[1], rgba[2]}, is_grey ? 1 : 3};
 }
 
-static void put_pixel(struct text *t, const char *key, const uint8_t *pixel, size_t channels)
+static void compare_line(void *context, uint32_t y, const uint8_t *rgba)
+{
+    struct comparison *c = context;
+    size_t n = c->channels;
+    for (size_t x = 0; x < c->width * c->scale; x++, rgba += 4) {
+        size_t at = (y / c->scale * c->width + x / c->scale) * n;
+        struct pixel found = pixel_of(rgba, n);
+        c->is_transparent |= rgba[3] != 255;
+        if (x % c->scale == 0 && y % c->scale == 0) {
+            memcpy(c->first + at, found.samples, n);
+        }
+        c->is_scaled &= found.n == n && memcmp(c->first + at, found.samples, n) == 0;
+        bool is_equal = found.n == n && memcmp(c->sheet + at, found.samples, n) == 0;
+        if (!is_equal && c->n_different++ == 0) {
+            c->x = (uint32_t)x;
+            c->y = y;
+            c->found = found;
+            c->expected.n = n;
+            memcpy(c->expected.samples, c->sheet + at, n);
+        }
+    }
+}
+
+/* Returns 0, or a negative dn_code with claim->error where the file is damaged. */
+static int compare(struct comparison *c, struct provenance *claim)
+{
+    int rc = png_read_lines(claim->file, claim->file_bytes, compare_line, c, claim->error);
+    if (rc == 0 && c->is_transparent) {
+        snprintf(claim->error, sizeof claim->error, "a picture without transparency is expected");
+        rc = DN_EINVAL;
+    }
+    return rc;
+}
+
+static void put_pixel(struct text *t, const char *key, const struct pixel *pixel)
 {
     text_printf(t, ",\"%s\":[", key);
-    for (size_t i = 0; i < channels; i++) {
-        text_printf(t, "%s%u", i ? "," : "", pixel[i]);
+    for (size_t i = 0; i < pixel->n; i++) {
+        text_printf(t, "%s%u", i ? "," : "", pixel->samples[i]);
     }
     text_puts(t, "]");
 }
@@ -260,15 +299,15 @@ static void put_verdict(struct text *t, const struct provenance *claim, const st
     if (c->n_different) {
         text_printf(t, "{\"pixels\":%llu,\"x\":%u,\"y\":%u", (unsigned long long)c->n_different,
                     c->x, c->y);
-        put_pixel(t, "found", c->found, claim->picture.channels);
-        put_pixel(t, "expected", c->expected, claim->picture.channels);
+        put_pixel(t, "found", &c->found);
+        put_pixel(t, "expected", &c->expected);
         text_puts(t, "}");
     } else {
         text_puts(t, "null");
     }
 }
 
-char *provenance_document(const struct provenance *claim, const struct sample_params *p,
+char *provenance_document(struct provenance *claim, const struct sample_params *p,
                           const uint8_t *pixels, size_t *bytes)
 {
     const struct dn_model_info *info = dn_model_info(p->model);
@@ -281,7 +320,18 @@ char *provenance_document(const struct provenance *claim, const struct sample_pa
     }
     png_grid(sheet, pixels, p->n_rows, info->height, info->width, info->channels,
              (int)cell_columns(p));
-    struct comparison c = compare(&claim->picture, p->scale, sheet, first);
+    struct comparison c = {.sheet = sheet,
+                           .first = first,
+                           .scale = p->scale,
+                           .width = (size_t)info->width * cell_columns(p),
+                           .channels = (size_t)info->channels,
+                           .is_scaled = true};
+    int rc = compare(&c, claim);
+    if (rc != 0) {
+        *bytes = 0;
+        body = rc == DN_EINVAL ? calloc(1, 1) : NULL;
+        goto out;
+    }
     image_digest(digest, sheet, sheet_bytes);
     struct sample_params as_said = *p;
     as_said.format = claim->format;
@@ -306,6 +356,7 @@ out:
 
 void provenance_free(struct provenance *claim)
 {
-    png_picture_free(&claim->picture);
+    free(claim->file);
+    claim->file = NULL;
     params_free(&claim->params);
 }

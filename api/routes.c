@@ -4,6 +4,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "api/provenance.h"
+
 #define JSON "application/json"
 
 const struct route routes[ROUTE_COUNT] = {
@@ -86,6 +88,11 @@ int route_first(int id)
         first++;
     }
     return first;
+}
+
+size_t route_body_bytes(int id)
+{
+    return id == ROUTE_VERIFY ? PROVENANCE_MAX_FILE_BYTES : 0;
 }
 
 bool route_is_admin(int id)

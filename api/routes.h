@@ -72,6 +72,9 @@ struct route_match {
 /* The first route with the same pattern: what they have in common is counted there. */
 int route_first(int id);
 
+/* It takes bodies of so many bytes, whatever the server's limit for others is; 0 for most. */
+size_t route_body_bytes(int id);
+
 /* Is it one of the admin listener's? That has nothing else, and no other listener has it. */
 bool route_is_admin(int id);
 

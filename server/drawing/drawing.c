@@ -11,6 +11,15 @@
 #include "server/drawing/gate.h"
 #include "server/drawing/news.h"
 
+static void claim_free(struct studio *studio, struct provenance *claim)
+{
+    if (claim) {
+        studio->claims_bytes -= claim->file_bytes;
+        provenance_free(claim);
+        free(claim);
+    }
+}
+
 static void drawing_free(struct drawing *d)
 {
     for (size_t i = 0; d->images && i < d->params.n_rows; i++) {
@@ -22,6 +31,7 @@ static void drawing_free(struct drawing *d)
     free(d->frames);
     free(d->pixels);
     rendition_free(&d->made);
+    claim_free(d->studio, d->claim);
     params_free(&d->params);
     client_drop(d->client);
     free(d);
@@ -219,9 +229,18 @@ static const enum refusal_kind refusals[] = {
 };
 
 int drawing_begin(struct studio *studio, struct client *client, struct sample_params *params,
-                  const struct form *form, struct observer *o, struct refusal *refusal)
+                  const struct form *form, struct provenance *claim, struct observer *o,
+                  struct refusal *refusal)
 {
+    studio->claims_bytes += claim ? claim->file_bytes : 0;
+    if (studio->claims_bytes > DRAWING_CLAIMS_BYTES_MAX) {
+        claim_free(studio, claim);
+        params_free(params);
+        refusal_set(refusal, studio, REFUSED_CLAIMS_FULL);
+        return -1;
+    }
     if (!life_takes_work(studio->life)) {
+        claim_free(studio, claim);
         params_free(params);
         refusal_set(refusal, studio, REFUSED_DRAINING);
         return -1;
@@ -229,6 +248,7 @@ int drawing_begin(struct studio *studio, struct client *client, struct sample_pa
     uint64_t most = (uint64_t)studio->serving->options->max_frames_bytes;
     uint64_t *held = client ? &client->frames_bytes : NULL;
     if (!room_for_part(most, studio->frames_bytes, held ? *held : 0, frames_bytes(params))) {
+        claim_free(studio, claim);
         params_free(params);
         refusal_set(refusal, studio, REFUSED_FRAMES_FULL);
         return -1;
@@ -236,6 +256,11 @@ int drawing_begin(struct studio *studio, struct client *client, struct sample_pa
     struct drawing *d = drawing_new(studio, client, params, form);
     /* From the start, or a fast drawing would be over before anybody looks. */
     bool is_followed = o->ops->changed || (d && d->params.preview_every);
+    if (d) {
+        d->claim = claim;
+    } else {
+        claim_free(studio, claim);
+    }
     enum scheduler_verdict verdict = SCHEDULER_NO_MEMORY;
     if (d && (!is_followed || drawing_follow(d) == 0)) {
         verdict = scheduler_submit(studio->serving->scheduler, &d->job);

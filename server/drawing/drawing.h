@@ -12,6 +12,7 @@
 #include "api/bundle.h"
 #include "api/document.h"
 #include "api/job_document.h"
+#include "api/provenance.h"
 #include "server/drawing/refusal.h"
 #include "server/drawing/studio.h"
 #include "server/scheduling/job.h"
@@ -72,14 +73,16 @@ struct drawing {
     struct image *images; /* [n_rows] */
     struct image sheet;   /* with a grid */
     struct sample_timings timings;
-    struct rendition made; /* in `form` */
+    struct rendition made;    /* in `form` */
+    struct provenance *claim; /* owned: what it is compared with, by form_verification; else NULL */
 };
 
 /* Have `params` drawn for `client`, NULL allowed, with `o` attached; takes params over whatever
- * comes of it. Returns 0, and ops->ended is not called from within; or -1 with the refusal, and
- * nothing is attached. */
+ * comes of it, and so the malloc'd `claim`, which is NULL for most. Returns 0, and ops->ended is
+ * not called from within; or -1 with the refusal, and nothing is attached. */
 int drawing_begin(struct studio *studio, struct client *client, struct sample_params *params,
-                  const struct form *form, struct observer *o, struct refusal *refusal);
+                  const struct form *form, struct provenance *claim, struct observer *o,
+                  struct refusal *refusal);
 
 /* Also be told of a drawing; after it has ended there is nothing more to tell. */
 void drawing_attach(struct drawing *d, struct observer *o);

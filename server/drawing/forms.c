@@ -109,6 +109,15 @@ static int make_multipart(const struct drawing *d, size_t i, struct rendition *o
 
 const struct form form_multipart = {"multipart/mixed", make_multipart};
 
+/* The claim is the drawing's own, and nobody else's while this is made. */
+static int make_verification(const struct drawing *d, size_t i, struct rendition *out)
+{
+    (void)i;
+    return finish(out, provenance_document(d->claim, &d->params, d->pixels, &out->n_bytes));
+}
+
+const struct form form_verification = {"application/json", make_verification};
+
 /* ---- choosing ------------------------------------------------------------------------------- */
 
 const struct form *form_by_type(const char *media_type)

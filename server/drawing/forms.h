@@ -15,6 +15,9 @@ extern const struct form form_openai;    /* OpenAI's document */
 extern const struct form form_grid;      /* all images as one picture; of a list a still one */
 extern const struct form form_image;     /* one image; of a grid a still one */
 
+/* How a picture compares with the drawing, which has it as its claim. */
+extern const struct form form_verification;
+
 /* The form that an Accept header asks for by a media type, or NULL. */
 const struct form *form_by_type(const char *media_type);
 

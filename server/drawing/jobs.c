@@ -419,7 +419,7 @@ struct stored_job *jobs_create(struct jobs *jobs, struct client *client,
     int rc = -1;
     enum refusal_kind why;
     if (jobs_have_room(jobs, job->holding, bytes_of(params), &why)) {
-        rc = drawing_begin(jobs->studio, client, params, NULL, &job->observer, refusal);
+        rc = drawing_begin(jobs->studio, client, params, NULL, NULL, &job->observer, refusal);
     } else {
         params_free(params);
         refusal_set(refusal, jobs->studio, why);

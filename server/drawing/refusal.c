@@ -16,6 +16,8 @@ void refusal_set(struct refusal *refusal, const struct studio *studio, enum refu
                                 "room is kept for others."},
         [REFUSED_FRAMES_FULL] = {PROBLEM_QUEUE_FULL, REASON_QUEUE_FULL,
                                  "There is no room for the frames of this many films now."},
+        [REFUSED_CLAIMS_FULL] = {PROBLEM_QUEUE_FULL, REASON_QUEUE_FULL,
+                                 "There is no room for the files of this many pictures now."},
         [REFUSED_DRAINING] = {PROBLEM_DRAINING, REASON_DRAINING,
                               "The server finishes its work and shuts down."},
         [REFUSED_JOBS_FULL] = {PROBLEM_JOBS_FULL, REASON_JOBS_FULL,

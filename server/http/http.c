@@ -1,6 +1,7 @@
 #include "server/http/http.h"
 
 #include <assert.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -22,9 +23,17 @@ struct http {
     struct MHD_Daemon *mhd;
     struct connection_list connections;
     struct pump pump;
+    size_t large_bytes; /* of the large bodies that are held */
 };
 
+static struct http *http_of(const struct request *r)
+{
+    return (struct http *)(void *)((char *)r->pump - offsetof(struct http, pump));
+}
+
 #define FIRST_BODY_CAPACITY 1024
+/* Of bodies that are larger than --max-body-bytes, which few routes take; beyond it 503. */
+#define MAX_LARGE_BYTES ((size_t)64 << 20)
 /* A body that is announced larger is refused at once instead of being read and thrown away. */
 #define MAX_DRAINED_BYTES (UINT64_C(16) << 20)
 
@@ -45,6 +54,7 @@ static void request_free(struct request *r)
         r->response = NULL;
     }
     r->context->handlers->end(r); /* of one that was never answered */
+    http_of(r)->large_bytes -= r->large_bytes;
     client_drop(r->client);
     request_free_lists(r);
     free(r->path);
@@ -248,8 +258,12 @@ static enum MHD_Result request_begin(struct request *r, const char *method)
     bool is_chunked = request_header(r, MHD_HTTP_HEADER_TRANSFER_ENCODING) != NULL;
     r->announced_bytes = announced;
     r->has_body = announced > 0 || is_chunked; /* of chunks there may be none */
-    r->body_too_large = announced > (uint64_t)r->context->options->max_body_bytes;
     route_find(&r->route, r->method, r->path, r->is_admin);
+    r->max_body_bytes = (size_t)r->context->options->max_body_bytes;
+    if (route_body_bytes(r->route.id) > r->max_body_bytes) {
+        r->max_body_bytes = route_body_bytes(r->route.id);
+    }
+    r->body_too_large = announced > r->max_body_bytes;
     if (connection_fault(r->connection)) {
         r->complete = true; /* as much as is read of it */
         return request_refuse(r, connection_fault(r->connection));
@@ -268,8 +282,7 @@ static enum MHD_Result request_begin(struct request *r, const char *method)
 static void request_receive(struct request *r, const char *data, size_t bytes)
 {
     r->has_body = true;
-    size_t max = (size_t)r->context->options->max_body_bytes;
-    if (r->body_too_large || r->out_of_memory || bytes > max - r->body_bytes) {
+    if (r->body_too_large || r->out_of_memory || bytes > r->max_body_bytes - r->body_bytes) {
         r->body_too_large = !r->out_of_memory;
         return;
     }
@@ -279,11 +292,16 @@ static void request_receive(struct request *r, const char *data, size_t bytes)
         while (capacity < need) {
             capacity *= 2;
         }
-        char *body = realloc(r->body, capacity);
+        size_t large_bytes = need > (size_t)r->context->options->max_body_bytes ? capacity : 0;
+        size_t *all = &http_of(r)->large_bytes;
+        bool has_room = *all - r->large_bytes + large_bytes <= MAX_LARGE_BYTES;
+        char *body = has_room ? realloc(r->body, capacity) : NULL;
         if (!body) {
             r->out_of_memory = true;
             return;
         }
+        *all += large_bytes - r->large_bytes;
+        r->large_bytes = large_bytes;
         r->body = body;
         r->body_capacity = capacity;
     }

@@ -51,6 +51,8 @@ struct request {
 
     char *body; /* owned */
     size_t body_bytes, body_capacity;
+    size_t max_body_bytes; /* its route's */
+    size_t large_bytes;    /* of its body, among the large ones that are held */
     bool body_too_large, out_of_memory;
 
     bool begun;    /* headers are in */

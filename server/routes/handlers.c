@@ -91,8 +91,8 @@ static int check_body(struct request *r, struct problem *problem)
         return -1;
     }
     if (r->body_too_large) {
-        problem_set(problem, PROBLEM_BODY_TOO_LARGE, "The body has more than %d bytes.",
-                    service_of(r)->options->max_body_bytes);
+        problem_set(problem, PROBLEM_BODY_TOO_LARGE, "The body has more than %zu bytes.",
+                    r->max_body_bytes);
         return -1;
     }
     if (!request_header(r, MHD_HTTP_HEADER_CONTENT_LENGTH) &&

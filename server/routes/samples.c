@@ -221,7 +221,7 @@ void samples_start(struct request *r, struct sample_params *params, const struct
     }
     snprintf(s->etag, sizeof s->etag, "%s", etag);
     r->n_rows = (uint32_t)params->n_rows;
-    if (drawing_begin(&service_of(r)->studio, r->client, params, form, &s->observer, &refusal) !=
+    if (drawing_begin(&service_of(r)->studio, r->client, params, form, NULL, &s->observer, &refusal) !=
         0) {
         request_unwatch(r);
         ticket_end(&s->ticket, true);

@@ -39,7 +39,6 @@ static void read_picture(const uint8_t *data, size_t size)
     } else {
         fuzz_check_problem(&problem);
     }
-    free(png);
     free(about);
 }
 

@@ -3,6 +3,8 @@
 import base64
 import io
 import json
+import struct
+import zlib
 
 from PIL import Image, PngImagePlugin
 import pytest
@@ -37,6 +39,75 @@ def change(png, paint=None, **text):
     out = io.BytesIO()
     image.save(out, "png", pnginfo=info)
     return out.getvalue()
+
+
+def recode(png, convert, alpha=None):
+    """The picture stored in another way, and with one of its pixels so opaque."""
+    image = Image.open(io.BytesIO(png))
+    info = PngImagePlugin.PngInfo()
+    info.add_itxt("denoised", image.text["denoised"])
+    image, out = convert(image), io.BytesIO()
+    if alpha is not None:
+        image.putpixel((3, 3), (*image.getpixel((3, 3))[:-1], alpha))
+    image.save(out, "png", pnginfo=info)
+    return out.getvalue()
+
+
+@pytest.mark.parametrize("convert", [
+    lambda i: i.convert("RGB"), lambda i: i.convert("P"), lambda i: i.convert("LA"),
+    lambda i: i.convert("RGBA"), lambda i: i.convert("RGB").quantize(256)],
+    ids=["rgb", "palette", "grey-alpha", "rgba", "quantized"])
+def test_equal_pixels_are_equal_however_they_are_stored(daemon, convert):
+    png = draw(daemon, label=7, scale=2).content
+    again = recode(png, convert)
+    assert again != png
+    found = verify(daemon, again).json()
+    assert found["match"] and found["difference"] is None
+    assert found["picture_digest"] == found["claimed"]["digest"]
+
+
+def test_a_colour_in_a_grey_picture_is_found(daemon):
+    def paint(image):
+        image = image.convert("RGB")
+        image.putpixel((1, 0), (9, 8, 7))
+        return image
+
+    found = verify(daemon, recode(draw(daemon, label=7).content, paint)).json()
+    assert not found["match"] and found["picture_digest"] is None
+    assert found["difference"]["pixels"] == 1 and found["difference"]["found"] == [9, 8, 7]
+
+
+def test_large_pictures_of_our_own_are_taken(daemon):
+    grid = draw(daemon, labels=list(range(10)), n=24, layout="grid").content
+    film = requests.post(daemon.url + "/v1/samples", headers={"Accept": "image/apng"}, timeout=DEADLINE_S, json={
+        "label": 7, "seed": 1, "steps": 63, "sampler": "ddim", "frames": 64, "scale": 8}).content
+    for picture in (grid, film):
+        assert len(picture) > 65536
+        assert verify(daemon, picture).json()["match"]
+
+
+def test_no_pixel_is_decoded_for_a_wrong_size(daemon):
+    """The header is held against the text: the pixels, which are damaged, are not reached."""
+    def chunk(kind, data):
+        return len(data).to_bytes(4, "big") + kind + data + zlib.crc32(kind + data).to_bytes(4, "big")
+
+    text = Image.open(io.BytesIO(draw(daemon, label=7).content)).text["denoised"].encode()
+    height = 1 << 22
+    png = (b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">IIBBBBB", 1, height, 8, 0, 0, 0, 0))
+           + chunk(b"iTXt", b"denoised\0\0\0\0\0" + text) + chunk(b"IDAT", b"junk") + chunk(b"IEND", b""))
+    answer = verify(daemon, png)
+    assert answer.status_code == 400
+    assert "but it has 1x4194304" in answer.json()["errors"][0]["detail"]
+
+
+def test_the_quota_comes_before_the_pixels(start_daemon, tmp_path):
+    keys = tmp_path / "keys"
+    keys.write_text("eve eve-0123456789abcdef rows-per-minute=1\n")
+    daemon = start_daemon("--api-keys-file", keys)
+    key = {"Authorization": "Bearer eve-0123456789abcdef"}
+    good = daemon.post({**FAST, "label": 7}, headers={**key, "Accept": "image/png"}).content
+    damaged = good[:-20] + b"????" + good[-16:]
+    assert verify(daemon, damaged, **key).status_code == 429
 
 
 @pytest.mark.parametrize("params", [
@@ -121,13 +192,17 @@ def test_wrong_texts_name_their_fields(daemon):
 
 def test_no_pictures_are_refused(daemon):
     files = png_files()
-    files["large"] = b"\0" * 100000
+    files["large"] = b"\0" * (8 * 2**20 + 1)
+    good = draw(daemon, label=7).content
+    files["wrong-crc"] = good.replace(b"IDAT", b"IDAU")
+    files["damaged"] = good[:-20] + b"????" + good[-16:]
+    files["see-through"] = recode(good, lambda i: i.convert("LA"), alpha=7)
     details = {name: verify(daemon, data).json()["detail"] for name, data in files.items() if data}
     assert verify(daemon, b"").status_code == 400
     for name, part in [("wrong-crc", "CRC"), ("wrong-text-crc", "CRC"),
                        ("text-bomb", "iTXt"), ("pixel-bomb", "too many pixels"),
-                       ("interlace", "interlace"), ("deep", "8 bits"), ("alpha", "8 bits"),
-                       ("palette", "8 bits"), ("transparent", "transparency"),
+                       ("interlace", "interlace"), ("deep", "8 bits"), ("damaged", "IDAT"),
+                       ("see-through", "transparency"),
                        ("truncated", "too soon"), ("after-the-end", "after the end"),
                        ("no-text", "no text"), ("two-texts", "twice"), ("old-text", "iTXt"),
                        ("large", "more than")]:
