@@ -14,6 +14,7 @@
 #define CHECK_INTERVAL_MS 250
 #define NS_PER_S UINT64_C(1000000000)
 #define REFUSALS_PERIOD_NS (10 * NS_PER_S) /* between two lines about refused connections */
+#define SILENT_NS NS_PER_S                 /* a fresh one that says nothing may lose its place */
 #define SLOWEST_BYTES_PER_S 8192           /* of a client that reads an answer */
 
 static bool phase_is_busy(enum connection_phase phase)
@@ -38,9 +39,53 @@ static uint64_t own_delay_ns(struct connection_list *list, uint64_t now_ns)
     return elapsed_ns > NS_PER_S ? elapsed_ns : 0;
 }
 
+/* At the limit, learn of the next newcomer, once: the one that waits already too. */
+static void await_newcomer(struct connection_list *list)
+{
+    struct epoll_event event = {.events = EPOLLIN | EPOLLONESHOT};
+    if (list->listen_fd >= 0 && list->n >= list->limit) {
+        epoll_ctl(list->hangup_fd, EPOLL_CTL_MOD, list->listen_fd, &event);
+    }
+}
+
+/* Is there nothing of a request on it, seen or unseen? */
+static bool is_idle(const struct connection *c, uint64_t now_ns)
+{
+    char byte;
+    uint64_t fresh_ns = (uint64_t)c->list->context->options->request_timeout_s * NS_PER_S;
+    if (c->late || c->framing.state != FRAMING_START ||
+        !(c->phase == PHASE_IDLE || (c->phase == PHASE_FRESH && c->framing.n_bytes == 0 &&
+                                     now_ns + fresh_ns >= c->deadline_ns + SILENT_NS))) {
+        return false;
+    }
+    return recv(c->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) <= 0;
+}
+
+/* A newcomer waits: the library takes it once there is a place. If all are busy, on_check() tries
+ * again. */
+static void on_newcomer(struct connection_list *list)
+{
+    uint64_t now_ns = uv_hrtime();
+    struct connection *oldest = NULL;
+    for (struct connection *c = list->head; c && list->n >= list->limit; c = c->next) {
+        bool is_before =
+            !oldest || (c->phase == oldest->phase ? c->deadline_ns <= oldest->deadline_ns
+                                                  : c->phase == PHASE_IDLE);
+        if (is_before && is_idle(c, now_ns)) {
+            oldest = c;
+        }
+    }
+    if (oldest) {
+        oldest->deadline_ns = 0;
+        oldest->late = true;
+        shutdown(oldest->fd, SHUT_RDWR);
+    }
+}
+
 static void on_check(uv_timer_t *timer)
 {
     struct connection_list *list = timer->data;
+    await_newcomer(list);
     uint64_t now_ns = uv_hrtime(), delay_ns = own_delay_ns(list, now_ns);
     for (struct connection *c = list->head; c; c = c->next) {
         c->deadline_ns += c->deadline_ns ? delay_ns : 0;
@@ -74,6 +119,10 @@ static void on_hangups(uv_poll_t *poll, int status, int events)
     (void)status, (void)events;
     while (epoll_wait(list->hangup_fd, &event, 1, 0) == 1) {
         struct connection *c = event.data.ptr;
+        if (!c) {
+            on_newcomer(list);
+            continue;
+        }
         void (*gone)(struct request *) = c->gone;
         connection_unwatch(c);
         gone(c->request);
@@ -83,8 +132,10 @@ static void on_hangups(uv_poll_t *poll, int status, int events)
 int connection_list_init(struct connection_list *list, const struct http_context *context,
                          void (*refuse)(const struct connection *c, const struct problem *why))
 {
-    *list = (struct connection_list){
-        .context = context, .refuse = refuse, .hangup_fd = epoll_create1(EPOLL_CLOEXEC)};
+    *list = (struct connection_list){.context = context,
+                                     .refuse = refuse,
+                                     .listen_fd = -1,
+                                     .hangup_fd = epoll_create1(EPOLL_CLOEXEC)};
     if (list->hangup_fd < 0) {
         return -1;
     }
@@ -99,6 +150,25 @@ int connection_list_init(struct connection_list *list, const struct http_context
     uv_timer_init(context->loop, &list->timer);
     list->timer.data = list;
     return 0;
+}
+
+int connection_list_serve(struct connection_list *list, int listen_fd, size_t limit)
+{
+    struct epoll_event event = {.events = 0};
+    if (epoll_ctl(list->hangup_fd, EPOLL_CTL_ADD, listen_fd, &event) != 0) {
+        return -1;
+    }
+    list->listen_fd = listen_fd;
+    list->limit = limit;
+    return 0;
+}
+
+void connection_list_stop_serving(struct connection_list *list)
+{
+    if (list->listen_fd >= 0) {
+        epoll_ctl(list->hangup_fd, EPOLL_CTL_DEL, list->listen_fd, NULL);
+        list->listen_fd = -1;
+    }
 }
 
 void connection_list_close(struct connection_list *list)
@@ -269,6 +339,8 @@ struct connection *connection_add(struct connection_list *list, int fd, const st
         uv_timer_start(&list->timer, on_check, CHECK_INTERVAL_MS, CHECK_INTERVAL_MS);
     }
     list->head = c;
+    list->n++;
+    await_newcomer(list);
     list->context->metrics->connections++;
     list->context->metrics->connections_total++;
     c->phase = PHASE_IDLE; /* entered from a phase that is not busy */
@@ -291,6 +363,7 @@ void connection_remove(struct connection *c)
     if (!list->head) {
         uv_timer_stop(&list->timer);
     }
+    list->n--;
     list->context->metrics->connections--;
     free(c);
 }

@@ -52,7 +52,10 @@ struct connection_list {
     struct connection *head;
     struct connection **by_fd; /* owned */
     size_t n_fds;
+    size_t n;
     size_t n_busy; /* receiving, working or sending */
+    size_t limit;  /* on n */
+    int listen_fd; /* whose newcomers get an idle one's place; -1: no one's */
     uv_timer_t timer;
     uint64_t checked_ns; /* when the timer last ran */
     uint64_t n_refused;  /* since the last line in the log about it */
@@ -64,6 +67,15 @@ struct connection_list {
 /* Returns 0 or -1 with errno set. */
 int connection_list_init(struct connection_list *list, const struct http_context *context,
                          void (*refuse)(const struct connection *c, const struct problem *why));
+
+/* At most `limit` connections will be open. A newcomer that waits at this socket beyond those gets
+ * the place of the one that is idle for the longest time, or else of one that was opened more than
+ * a second ago and said nothing. A request never loses its connection that way. Returns 0 or -1
+ * with errno set. */
+int connection_list_serve(struct connection_list *list, int listen_fd, size_t limit);
+
+/* Newcomers get nobody's place any more; before the socket is closed. */
+void connection_list_stop_serving(struct connection_list *list);
 
 /* No connection comes from here on, and no hang-up is told; free it when the last has gone. */
 void connection_list_close(struct connection_list *list);

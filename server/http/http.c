@@ -425,21 +425,22 @@ int http_open(struct http **out, const struct http_context *context, struct list
     }
     http->context = context;
     http->is_admin = is_admin;
+    uint32_t limit = is_admin ? HTTP_ADMIN_CONNECTIONS : context->max_connections;
     http->mhd = MHD_start_daemon(
         MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME, 0, on_accept, http, on_request, http,
-        MHD_OPTION_LISTEN_SOCKET, (MHD_socket)listener->fd, MHD_OPTION_CONNECTION_LIMIT,
-        is_admin ? HTTP_ADMIN_CONNECTIONS : context->max_connections, MHD_OPTION_CONNECTION_TIMEOUT,
-        0u, MHD_OPTION_NOTIFY_CONNECTION, on_connection, http, MHD_OPTION_URI_LOG_CALLBACK,
-        on_request_line, http, MHD_OPTION_NOTIFY_COMPLETED, on_completed, NULL,
-        MHD_OPTION_UNESCAPE_CALLBACK, on_unescape, NULL, MHD_OPTION_SIGPIPE_HANDLED_BY_APP, 1,
-        MHD_OPTION_END);
+        MHD_OPTION_LISTEN_SOCKET, (MHD_socket)listener->fd, MHD_OPTION_CONNECTION_LIMIT, limit,
+        MHD_OPTION_CONNECTION_TIMEOUT, 0u, MHD_OPTION_NOTIFY_CONNECTION, on_connection, http,
+        MHD_OPTION_URI_LOG_CALLBACK, on_request_line, http, MHD_OPTION_NOTIFY_COMPLETED,
+        on_completed, NULL, MHD_OPTION_UNESCAPE_CALLBACK, on_unescape, NULL,
+        MHD_OPTION_SIGPIPE_HANDLED_BY_APP, 1, MHD_OPTION_END);
     if (!http->mhd) {
         goto free_http;
     }
     if (connection_list_init(&http->connections, context, late_reply_send) != 0) {
         goto stop_library;
     }
-    if (pump_open(&http->pump, context->loop, http->mhd, &http->connections,
+    if (connection_list_serve(&http->connections, listener->fd, limit) != 0 ||
+        pump_open(&http->pump, context->loop, http->mhd, &http->connections,
                   &context->metrics->connections) != 0) {
         goto close_connections;
     }
@@ -470,7 +471,11 @@ size_t http_requests(const struct http *http)
 
 void http_stop_accepting(struct http *http)
 {
-    MHD_socket fd = http ? MHD_quiesce_daemon(http->mhd) : MHD_INVALID_SOCKET;
+    if (!http) {
+        return;
+    }
+    connection_list_stop_serving(&http->connections);
+    MHD_socket fd = MHD_quiesce_daemon(http->mhd);
     if (fd != MHD_INVALID_SOCKET) {
         close(fd);
     }
