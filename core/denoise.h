@@ -177,6 +177,12 @@ struct dn_model_info {
 
 struct dn_model;
 
+/* What a model may be called, by its file or otherwise: names stand in URLs, logs and on terminals.
+ */
+#define DN_MODEL_NAME_RULE "1 to 63 letters, digits and . _ - : expected, but not . or .. alone"
+
+bool dn_model_name_is_valid(const char *name, size_t bytes);
+
 /* Open a model file. Nothing in it is trusted; `err` names the tensor or the config field at fault.
  * Errors: EIO, EFORMAT, EUNSUPPORTED (isa or precision not to be had), ENOMEM. */
 int dn_model_open(struct dn_model **out, const char *path, const struct dn_model_options *options,

@@ -15,6 +15,17 @@ static const float *weight_of(void *context, const char *name, const int64_t *sh
     return dn_safetensors_use(context, name, shape, rank, err);
 }
 
+bool dn_model_name_is_valid(const char *name, size_t bytes)
+{
+    static const char allowed[] =
+        "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-:";
+    for (size_t i = 0; i < bytes; i++)
+        if (!memchr(allowed, name[i], sizeof allowed - 1))
+            return false;
+    bool is_folder = bytes <= 2 && memcmp(name, "..", bytes) == 0;
+    return bytes < 64 && !is_folder; /* the empty name is none either */
+}
+
 /* "models/mnist.safetensors" -> "mnist". */
 static int name_of(char name[64], const char *path, struct dn_error *err)
 {
@@ -23,15 +34,10 @@ static int name_of(char name[64], const char *path, struct dn_error *err)
     const char *stem = slash ? slash + 1 : path;
     size_t n = strlen(stem);
 
-    if (n > sizeof suffix - 1 && strcmp(stem + n - (sizeof suffix - 1), suffix) == 0)
+    if (n >= sizeof suffix - 1 && strcmp(stem + n - (sizeof suffix - 1), suffix) == 0)
         n -= sizeof suffix - 1;
-    if (n == 0 || n >= 64)
-        return dn_fail(err, DN_EFORMAT,
-                       "the file's name must have 1 to 63 bytes before .safetensors");
-    for (size_t i = 0; i < n; i++)
-        if (!strchr("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-", stem[i]))
-            return dn_fail(err, DN_EFORMAT,
-                           "the file's name may have only letters, digits and . _ -");
+    if (!dn_model_name_is_valid(stem, n))
+        return dn_fail(err, DN_EFORMAT, "the file's name before .safetensors: " DN_MODEL_NAME_RULE);
     memcpy(name, stem, n);
     name[n] = '\0';
     return 0;
@@ -183,7 +189,7 @@ int dn_model_open(struct dn_model **out, const char *path, const struct dn_model
                   struct dn_error *err)
 {
     struct dn_error local;
-    struct dn_file file = {0};
+    struct dn_file file = {.fd = -1};
     struct dn_safetensors tensors = {0};
     struct dn_model *model = calloc(1, sizeof *model);
     int rc;
@@ -195,11 +201,12 @@ int dn_model_open(struct dn_model **out, const char *path, const struct dn_model
     atomic_init(&model->n_owners, 1);
     struct dn_config *c = &model->config;
     if ((rc = name_of(model->info.name, path, err)) || (rc = choose_kernels(model, options, err)) ||
-        (rc = dn_file_read(&file, path, err)) ||
-        (rc = dn_safetensors_parse(&tensors, file.bytes, file.size, err)) ||
+        (rc = dn_file_open(&file, path, err)) ||
+        (rc = dn_safetensors_read_header(&tensors, &file, err)) ||
         (rc = dn_config_parse(c, tensors.config, err)) || (rc = read_samplers(model, err)) ||
         (rc = dn_schedule_init(&model->schedule, c->timesteps, c->beta_schedule, c->beta_start,
                                c->beta_end, c->prediction, err)) ||
+        (rc = dn_safetensors_read_values(&tensors, &file, err)) ||
         (rc = dn_model_plan(&model->plan, c, &tensors, model->kernels, false, err)))
         goto out;
     model->schedule.clip = c->clip_sample;

@@ -331,6 +331,21 @@ static void read_sampling(struct object *o, struct dn_config *config)
     finish(&s, o);
 }
 
+/* The library takes them in strings, where JSON has none. */
+static bool has_raw_control(const char *text)
+{
+    bool in_string = false;
+    for (; *text; text++) {
+        if (in_string && (unsigned char)*text < ' ')
+            return true;
+        if (in_string && *text == '\\' && text[1])
+            text++;
+        else if (*text == '"')
+            in_string = !in_string;
+    }
+    return false;
+}
+
 int dn_config_parse(struct dn_config *config, const char *text, struct dn_error *err)
 {
     *config = (struct dn_config){0};
@@ -345,6 +360,10 @@ int dn_config_parse(struct dn_config *config, const char *text, struct dn_error 
     if (!root.json || !cJSON_IsObject(root.json)) {
         cJSON_Delete(root.json);
         return dn_fail(err, DN_EFORMAT, "config: not a JSON object");
+    }
+    if (has_raw_control(text)) {
+        cJSON_Delete(root.json);
+        return dn_fail(err, DN_EFORMAT, "config: a control character in a string, not escaped");
     }
     take_int(&root, "format_version", 1, 1, &version);
     read_image(&root, config);

@@ -15,6 +15,7 @@
 #define CONFIG_KEY "denoised.config"
 
 static const size_t HEADER_MAX_BYTES = (size_t)16 << 20;
+static const size_t START_BYTES = 512; /* tell what a file is */
 
 static int compare_names(const void *a, const void *b)
 {
@@ -203,25 +204,22 @@ static int read_values(struct dn_tensor *t, struct dn_error *err)
 }
 
 /* What the file is where it cannot be safetensors; NULL where it can, or cannot be told. */
-static const char *other_kind(const uint8_t *bytes, size_t size, uint64_t header_bytes)
+static const char *other_kind(const uint8_t *start, size_t size, uint64_t header_bytes)
 {
     bool may_be = size > 8 && header_bytes <= HEADER_MAX_BYTES && header_bytes <= size - 8 &&
-                  memchr("{ \t\r\n", bytes[8], 5);
-    return may_be ? NULL : dn_file_kind(bytes, size);
+                  memchr("{ \t\r\n", start[8], 5);
+    return may_be ? NULL : dn_file_kind(start, size < START_BYTES ? size : START_BYTES);
 }
 
-int dn_safetensors_parse(struct dn_safetensors *st, const uint8_t *bytes, size_t size,
-                         struct dn_error *err)
+/* The length of the header, by the first START_BYTES of a file of `size` bytes or all of a shorter
+ * one. */
+static int read_start(size_t *length, const uint8_t *start, size_t size, struct dn_error *err)
 {
-    cJSON *header = NULL;
     uint64_t header_bytes = 0;
-    bool has_metadata = false;
-    int rc;
 
-    *st = (struct dn_safetensors){0};
     for (int i = 7; i >= 0 && size >= 8; i--)
-        header_bytes = header_bytes << 8 | bytes[i];
-    const char *kind = other_kind(bytes, size, header_bytes);
+        header_bytes = header_bytes << 8 | start[i];
+    const char *kind = other_kind(start, size, header_bytes);
     if (kind)
         return dn_fail(err, DN_EFORMAT, "not a safetensors file but %s", kind);
     if (size < 8)
@@ -233,15 +231,27 @@ int dn_safetensors_parse(struct dn_safetensors *st, const uint8_t *bytes, size_t
     if (header_bytes > size - 8)
         return dn_fail(err, DN_EFORMAT, "truncated: a header of %llu bytes in a file of %zu",
                        (unsigned long long)header_bytes, size);
+    *length = (size_t)header_bytes;
+    return 0;
+}
+
+/* The header, which alone is read; of the tensors' values only the addresses are known then. */
+static int read_header(struct dn_safetensors *st, const uint8_t *bytes, size_t size,
+                       size_t header_bytes, struct dn_error *err)
+{
+    cJSON *header = NULL;
+    bool has_metadata = false;
+    int rc;
+
     const char *text = (const char *)bytes + 8;
     const uint8_t *data = bytes + 8 + header_bytes;
-    size_t data_bytes = size - 8 - (size_t)header_bytes;
-    if (!dn_utf8_valid(text, (size_t)header_bytes))
+    size_t data_bytes = size - 8 - header_bytes;
+    if (!dn_utf8_valid(text, header_bytes))
         return dn_fail(err, DN_EFORMAT, "header: not UTF-8");
 
     const char *end = NULL;
     errno = 0; /* the library does not tell a lack of memory from a fault; malloc() does */
-    header = cJSON_ParseWithLengthOpts(text, (size_t)header_bytes, &end, 0);
+    header = cJSON_ParseWithLengthOpts(text, header_bytes, &end, 0);
     if (!header || !cJSON_IsObject(header)) {
         rc = !header && errno == ENOMEM ? dn_fail(err, DN_ENOMEM, "out of memory")
                                         : dn_fail(err, DN_EFORMAT, "header: not a JSON object");
@@ -279,8 +289,6 @@ int dn_safetensors_parse(struct dn_safetensors *st, const uint8_t *bytes, size_t
     }
     qsort(st->tensors, st->n_tensors, sizeof *st->tensors, compare_data);
     rc = check_coverage(st, data, data_bytes, err);
-    for (size_t i = 0; i < st->n_tensors && rc == 0; i++)
-        rc = read_values(&st->tensors[i], err);
     if (rc)
         goto out;
     qsort(st->tensors, st->n_tensors, sizeof *st->tensors, compare_names);
@@ -295,9 +303,51 @@ int dn_safetensors_parse(struct dn_safetensors *st, const uint8_t *bytes, size_t
         rc = dn_fail(err, DN_EFORMAT, "__metadata__: %s: missing", CONFIG_KEY);
 out:
     cJSON_Delete(header);
+    return rc;
+}
+
+static int read_all_values(struct dn_safetensors *st, struct dn_error *err)
+{
+    int rc = 0;
+    for (size_t i = 0; i < st->n_tensors && rc == 0; i++)
+        rc = read_values(&st->tensors[i], err);
+    return rc;
+}
+
+int dn_safetensors_parse(struct dn_safetensors *st, const uint8_t *bytes, size_t size,
+                         struct dn_error *err)
+{
+    size_t header_bytes;
+
+    *st = (struct dn_safetensors){0};
+    int rc = read_start(&header_bytes, bytes, size, err);
+    rc = rc ? rc : read_header(st, bytes, size, header_bytes, err);
+    rc = rc ? rc : read_all_values(st, err);
     if (rc)
         dn_safetensors_deinit(st);
     return rc;
+}
+
+int dn_safetensors_read_header(struct dn_safetensors *st, struct dn_file *file,
+                               struct dn_error *err)
+{
+    size_t header_bytes = 0;
+
+    *st = (struct dn_safetensors){0};
+    int rc = dn_file_read_to(file, START_BYTES, err);
+    rc = rc ? rc : read_start(&header_bytes, file->bytes, file->size, err);
+    rc = rc ? rc : dn_file_read_to(file, 8 + header_bytes, err);
+    rc = rc ? rc : read_header(st, file->bytes, file->size, header_bytes, err);
+    if (rc)
+        dn_safetensors_deinit(st);
+    return rc;
+}
+
+int dn_safetensors_read_values(struct dn_safetensors *st, struct dn_file *file,
+                               struct dn_error *err)
+{
+    int rc = dn_file_read_to(file, file->size, err);
+    return rc ? rc : read_all_values(st, err);
 }
 
 void dn_safetensors_deinit(struct dn_safetensors *st)

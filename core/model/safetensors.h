@@ -14,6 +14,7 @@
 #include <stdint.h>
 
 #include "core/denoise.h"
+#include "core/model/file.h"
 
 enum {
     DN_TENSOR_MAX_RANK = 8,
@@ -46,6 +47,14 @@ struct dn_safetensors {
 /* Parse `size` bytes, 8-byte aligned, which must outlive *st. Errors: EFORMAT, ENOMEM. */
 int dn_safetensors_parse(struct dn_safetensors *st, const uint8_t *bytes, size_t size,
                          struct dn_error *err);
+
+/* The same in two steps, of which the first reads no more than the header of a file that was
+ * opened: what it promises fits the file, and st->config is there. The second reads the rest. After
+ * an error of it st is to be freed. Errors: EFORMAT, ENOMEM, EIO. */
+int dn_safetensors_read_header(struct dn_safetensors *st, struct dn_file *file,
+                               struct dn_error *err);
+int dn_safetensors_read_values(struct dn_safetensors *st, struct dn_file *file,
+                               struct dn_error *err);
 void dn_safetensors_deinit(struct dn_safetensors *st);
 
 /* The data of tensor `name`, marked as used; NULL, with err filled, if it is missing or has another

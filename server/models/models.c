@@ -10,11 +10,8 @@
 /* Bytes of a name up to `end` or the end of the list; 0 if it is not one. */
 static size_t name_bytes(const char *s, char end)
 {
-    size_t bytes = 0;
-    while (s[bytes] > ' ' && s[bytes] != 127 && !strchr("=,", s[bytes])) {
-        bytes++;
-    }
-    bool is_fine = bytes > 0 && bytes < API_ALIAS_BYTES;
+    size_t bytes = strcspn(s, "=,");
+    bool is_fine = dn_model_name_is_valid(s, bytes);
     return is_fine && (s[bytes] == end || (end == ',' && !s[bytes])) ? bytes : 0;
 }
 

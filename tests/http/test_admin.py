@@ -260,6 +260,58 @@ def test_what_is_no_model_is_refused(daemon, path):
     assert Admin(daemon).models() == before
 
 
+def sparse(path, start, header=None):
+    """A file of 1 GiB that begins so and takes no room on the disk."""
+    with path.open("wb") as f:
+        f.write(start if header is None else len(header).to_bytes(8, "little") + header)
+        f.truncate(1 << 30)
+    return path
+
+
+def header_of(n_bytes, config="{}"):
+    return json.dumps({"__metadata__": {"denoised.config": config}, "w": {
+        "dtype": "F32", "shape": [n_bytes // 4], "data_offsets": [0, n_bytes]}}).ljust(200).encode()
+
+
+REST = (1 << 30) - 8 - 200
+
+
+@pytest.mark.parametrize("start, header, text", [
+    (b"", None, "nothing but zeros"),
+    (b"version https://git-lfs.github.com/spec/v1\n".ljust(512), None, "a Git LFS pointer"),
+    (b"<!doctype html><title>Sign in</title>".ljust(512), None, "an HTML page"),
+    (((1 << 30) - 8).to_bytes(8, "little") + b"{", None, "header of 1073741816 bytes"),
+    (None, b"{}", "belong to no tensor"),
+    (None, header_of(4096), f"{REST - 4096} bytes at the end belong to no tensor"),
+    (None, header_of(REST + 4), "is the file truncated?"),
+    (None, header_of(REST), "config: format_version"),
+])
+def test_what_a_file_promises_is_seen_before_it_is_read(start_admin, tmp_path, start, header, text):
+    """No memory is taken for a large file that cannot be a model."""
+    admin = start_admin("--workers", 1)
+
+    def most_kib():
+        with open(f"/proc/{admin.daemon.process.pid}/status") as status:
+            return next(int(line.split()[1]) for line in status if line.startswith("VmHWM:"))
+
+    before = most_kib()
+    answer = admin.load(sparse(tmp_path / "large.safetensors", start, header))
+    assert text in check_problem(answer, 422, "model-refused")["detail"]
+    assert most_kib() - before < 64 * 1024
+
+
+ODD_NAMES = [".", "..", "", "a b", "a\tb", "a\nb", "a\x1bb", "a\u202eb", 'a"b', "a'b", "a\\b", "\u00e9", "a" * 64]
+
+
+@pytest.mark.parametrize("name", ODD_NAMES)
+def test_what_a_model_cannot_be_named(start_admin, tmp_path, name):
+    admin = start_admin("--workers", 1)
+    path = tmp_path / f"{name}.safetensors"
+    shutil.copy(MODEL, path)
+    assert "name" in check_problem(admin.load(path), 422, "model-refused")["detail"]
+    assert names(admin.daemon) == ["digits"]
+
+
 def test_each_listener_has_its_own(daemon):
     host, port = daemon.admin_url.removeprefix("http://").split(":")
     for path in ("/admin", "/admin/models"):

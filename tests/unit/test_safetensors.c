@@ -514,6 +514,66 @@ static void odd_files_are_refused(void **state)
     assert_null(model);
 }
 
+static void names_are_checked(void **state)
+{
+    (void)state;
+    static const char *const good[] = {"a", "mnist-fast", "1", "a.b", "...", ".a", "A_b:1", "-"};
+    static const char *const bad[] = {"",
+                                      ".",
+                                      "..",
+                                      "a b",
+                                      "a/b",
+                                      "a\\b",
+                                      "a\n",
+                                      "a\x1b[m",
+                                      "a\"b",
+                                      "a'b",
+                                      "a=b",
+                                      "a,b",
+                                      "a\t",
+                                      "a\x7f",
+                                      "\xc3\xa9",
+                                      "\xe2\x80\xae"
+                                      "a",
+                                      "a%",
+                                      "\xff"};
+    for (size_t i = 0; i < sizeof good / sizeof *good; i++)
+        assert_true(dn_model_name_is_valid(good[i], strlen(good[i])));
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
+        assert_false(dn_model_name_is_valid(bad[i], strlen(bad[i])));
+    assert_false(dn_model_name_is_valid("a\0b", 3));
+    char name[65];
+    memset(name, 'a', sizeof name);
+    assert_true(dn_model_name_is_valid(name, 63));
+    assert_false(dn_model_name_is_valid(name, 64));
+}
+
+/* A file of 1 GiB, most of it a hole. */
+static void no_more_is_read_than_is_promised(void **state)
+{
+    (void)state;
+    static const char *const headers[] = {"{" META "}", "{" META "," TENSOR("a", "[1]", 0, 4) "}",
+                                          "{" META "," TENSOR("a", "[1]", 0, 2000000000) "}"};
+    for (size_t i = 0; i < sizeof headers / sizeof *headers; i++) {
+        char path[] = "/tmp/test_safetensors_XXXXXX";
+        int fd = mkstemp(path);
+        size_t size;
+        uint8_t *bytes = file_of(headers[i], 0, 0, &size);
+        assert_int_equal(write(fd, bytes, size), size);
+        assert_int_equal(ftruncate(fd, 1 << 30), 0);
+        close(fd);
+        struct dn_file file;
+        struct dn_safetensors st;
+        struct dn_error err = {0};
+        assert_int_equal(dn_file_open(&file, path, &err), 0);
+        assert_int_equal(dn_safetensors_read_header(&st, &file, &err), DN_EFORMAT);
+        assert_true(file.n_read < 4096);
+        dn_file_free(&file);
+        unlink(path);
+        free(bytes);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -530,6 +590,8 @@ int main(void)
         cmocka_unit_test(bad_presets_are_named),
         cmocka_unit_test(bad_guidance_intervals_are_named),
         cmocka_unit_test(odd_files_are_refused),
+        cmocka_unit_test(names_are_checked),
+        cmocka_unit_test(no_more_is_read_than_is_promised),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
