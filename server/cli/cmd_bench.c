@@ -11,6 +11,7 @@
 #include "server/cli/bench_report.h"
 #include "server/cli/commands.h"
 #include "server/cli/progress.h"
+#include "server/cli/shown.h"
 
 #define WARM_UP_STEPS 3
 #define WARM_UP_SHARE 0.15 /* of --seconds, at least */
@@ -304,6 +305,6 @@ int cmd_bench(const struct options *o)
         dn_model_free(model);
     }
     if (code < 0)
-        fprintf(stderr, "denoised: %s\n", err.text[0] != '\0' ? err.text : dn_strerror(code));
+        complain("%s", err.text[0] != '\0' ? err.text : dn_strerror(code));
     return code < 0 ? 1 : 0;
 }

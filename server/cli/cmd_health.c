@@ -15,6 +15,7 @@
 
 #include "server/cli/commands.h"
 #include "server/cli/progress.h"
+#include "server/cli/shown.h"
 
 static const char question[] = "GET /readyz HTTP/1.0\r\nHost: localhost\r\n\r\n";
 
@@ -137,12 +138,12 @@ int cmd_health(const struct options *o)
     int code = strncmp(o->listen, "unix:", 5) == 0 ? ask_unix(o->listen + 5, end_ns, &answer)
                                                    : ask_tcp(o->listen, end_ns, &answer);
     if (code == EPROTO)
-        fprintf(stderr, "denoised: %s: no HTTP is spoken there\n", o->listen);
+        complain("%s: no HTTP is spoken there", o->listen);
     else if (code != 0)
-        fprintf(stderr, "denoised: %s: %s\n", o->listen, strerror(code));
+        complain("%s: %s", o->listen, strerror(code));
     else if (answer.status != 200)
-        fprintf(stderr, "denoised: %s: not ready, /readyz says %d %s\n", o->listen, answer.status,
-                find_reason(&answer));
+        complain("%s: not ready, /readyz says %d %s", o->listen, answer.status,
+                 find_reason(&answer));
     else
         printf("ready\n");
     return code == 0 && answer.status == 200 ? 0 : 1;

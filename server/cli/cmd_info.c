@@ -10,6 +10,7 @@
 #include "api/libraries.h"
 #include "api/text.h"
 #include "server/cli/commands.h"
+#include "server/cli/shown.h"
 #include "server/system/processors.h"
 
 static const enum dn_isa isas[] = {DN_ISA_SCALAR, DN_ISA_OPENBLAS, DN_ISA_AVX2,
@@ -21,6 +22,20 @@ static void blas_version(char *version, size_t bytes)
 {
     const char *config = dn_blas_config(), *start = config + strcspn(config, "0123456789");
     snprintf(version, bytes, "%.*s", (int)strcspn(start, " "), start);
+}
+
+/* The config on one line. It was parsed when it was opened, so lines end between its strings alone,
+ * and what is escaped stands in them. */
+static void put_config(struct text *t, const char *config)
+{
+    char *line = strdup(config);
+    for (char *at = line; at != NULL && (at = strpbrk(at, "\t\r\n")) != NULL;)
+        *at = ' ';
+    if (line != NULL)
+        text_shown(t, line);
+    else
+        t->failed = true;
+    free(line);
 }
 
 /* ---- for a person --------------------------------------------------------------------------- */
@@ -71,15 +86,19 @@ static void print_presets(const struct dn_model_info *info)
 
 static void print_model(const char *path, const struct dn_model_info *info, const struct options *o)
 {
-    printf("\nmodel       %s, %s\n", info->name, path);
+    printf("\nmodel       %s, ", info->name);
+    print_shown(stdout, path);
+    printf("\n");
     printf("digest      %s, %zu bytes\n", info->digest, info->file_bytes);
     printf("network     %s, %zu parameters, %.4g M multiply-adds an evaluation\n", info->arch,
            info->n_parameters, info->macs * 1e-6);
     printf("image       %d x %d, %d channel%s\n", info->width, info->height, info->channels,
            info->channels == 1 ? "" : "s");
     printf("classes    ");
-    for (int i = 0; i < info->n_classes; i++)
-        printf(" %d=%s", i, info->class_names[i]);
+    for (int i = 0; i < info->n_classes; i++) {
+        printf(" %d=", i);
+        print_shown(stdout, info->class_names[i]);
+    }
     printf("\nsamplers   ");
     for (int i = 0; i < DN_SAMPLER_COUNT; i++)
         if ((info->samplers & (1u << i)) != 0)
@@ -100,7 +119,11 @@ static void print_model(const char *path, const struct dn_model_info *info, cons
     printf("kernels     %s (isa %s, precision %s", info->kernels, dn_isa_name(info->isa),
            dn_precision_name(info->precision));
     printf(o->precision == DN_PRECISION_AUTO ? ": %s)\n" : ")\n", dn_precision_reason(o->isa));
-    printf("config      %s\n", info->config);
+    struct text config = TEXT_INIT;
+    put_config(&config, info->config);
+    char *line = text_take(&config, NULL);
+    printf("config      %s\n", line != NULL ? line : dn_strerror(DN_ENOMEM));
+    free(line);
 }
 
 /* ---- as JSON -------------------------------------------------------------------------------- */
@@ -223,7 +246,7 @@ static void put_model(struct text *t, const char *path, const struct dn_model_in
     text_puts(t, ",");
     put_string(t, "kernels", info->kernels);
     text_puts(t, ",\"config\":");
-    text_puts(t, info->config); /* JSON as it stands in the file, and parsed when it was opened */
+    put_config(t, info->config);
     text_puts(t, "}");
 }
 
@@ -243,7 +266,7 @@ int cmd_info(const struct options *o)
         struct dn_model *model;
         const struct dn_model_options model_options = {.isa = o->isa, .precision = o->precision};
         if (dn_model_open(&model, o->models[i], &model_options, &err) < 0) {
-            fprintf(stderr, "denoised: %s\n", err.text);
+            complain("%s", err.text);
             status = 1;
             break;
         }
@@ -263,7 +286,7 @@ int cmd_info(const struct options *o)
     text_puts(&json, "]}");
     char *text = text_take(&json, NULL);
     if (text == NULL) {
-        fprintf(stderr, "denoised: %s\n", dn_strerror(DN_ENOMEM));
+        complain("%s", dn_strerror(DN_ENOMEM));
         return 1;
     }
     puts(text);

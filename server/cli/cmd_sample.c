@@ -13,6 +13,7 @@
 #include "server/cli/progress.h"
 #include "server/cli/sample_output.h"
 #include "server/cli/sample_run.h"
+#include "server/cli/shown.h"
 #include "server/cli/suggest.h"
 #include "server/system/processors.h"
 
@@ -21,13 +22,13 @@
 
 static int refuse(const char *flag, const char *text)
 {
-    fprintf(stderr, "denoised: %s: %s\n", flag, text);
+    complain("%s: %s", flag, text);
     return 2;
 }
 
 static int fail(const struct dn_error *err)
 {
-    fprintf(stderr, "denoised: %s\n", err->text);
+    complain("%s", err->text);
     return 1;
 }
 
@@ -212,7 +213,8 @@ static void print_done(const struct sample_params *p, const struct options *o, d
 {
     const struct dn_model_info *info = dn_model_info(p->model);
     FILE *out = strcmp(o->output, OUTPUT_STDOUT) == 0 ? stderr : stdout;
-    fprintf(out, "%s: %zu image%s of %s, seed %llu, %s %u steps, guidance %g", o->output, p->n_rows,
+    print_shown(out, o->output);
+    fprintf(out, ": %zu image%s of %s, seed %llu, %s %u steps, guidance %g", p->n_rows,
             p->n_rows == 1 ? "" : "s", info->name, (unsigned long long)p->seed,
             dn_sampler_info(p->sampler)->name, p->steps, p->guidance_scale);
     if (p->guidance_interval.start > 0 || p->guidance_interval.end < 1)

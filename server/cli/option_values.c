@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/un.h>
 
+#include "server/cli/shown.h"
 #include "server/clients/proxies.h"
 #include "server/http/cors.h"
 #include "server/http/origin.h"
@@ -21,7 +22,7 @@ int option_refuse(const char *source, const char *format, ...)
     va_start(arguments, format);
     vsnprintf(text, sizeof text, format, arguments);
     va_end(arguments);
-    fprintf(stderr, "denoised: %s: %s\n", source, text);
+    complain("%s: %s", source, text);
     return 2;
 }
 
@@ -224,7 +225,9 @@ int option_set(struct options *o, const char *source, const struct option_row *r
         return 0;
     case OPTION_ALIASES:
         if (!model_aliases_are_valid(text))
-            return option_refuse(source, "'%s': NAME=MODEL[,NAME=MODEL...] expected", text);
+            return option_refuse(
+                source, "'%s': NAME=MODEL[,NAME=MODEL...] expected, in a name " DN_MODEL_NAME_RULE,
+                text);
         memcpy(field, &text, sizeof text);
         return 0;
     case OPTION_PROXIES: {

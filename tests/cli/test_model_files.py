@@ -127,3 +127,70 @@ def test_truncated(run, tmp_path, size, text):
     path.write_bytes(MODEL.read_bytes()[:size])
     done = run("info", "--model", path)
     assert done.returncode == 1 and text in done.stderr
+
+
+CONTROLS = "\x1b]0;x\x07\x1b[2J\x9b1m\x7f\u202e"
+
+
+def is_shown_safely(text):
+    return not any(c != "\n" and (c < " " or "\x7f" <= c <= "\x9f" or c == "\u202e") for c in text)
+
+
+def edited(path, edit, dump=json.dumps):
+    """The shipped model after edit(config)."""
+    raw = MODEL.read_bytes()
+    length, = struct.unpack("<Q", raw[:8])
+    header = json.loads(raw[8:8 + length])
+    config = json.loads(header["__metadata__"]["denoised.config"])
+    edit(config)
+    header["__metadata__"]["denoised.config"] = dump(config)
+    text = json.dumps(header).encode()
+    path.write_bytes(struct.pack("<Q", len(text)) + text + raw[8 + length:])
+    return path
+
+
+def pretty(config):
+    return json.dumps(config, indent="\t", ensure_ascii=False)
+
+
+def test_a_models_text_does_not_reach_a_terminal_as_it_is(run, tmp_path):
+    """Class names and comments of a hostile model, in a config of many lines."""
+    def edit(config):
+        config["classes"][7] = CONTROLS
+        config["training"] = {"comment": "\x9b2J\u202e"}
+
+    path = edited(tmp_path / "m.safetensors", edit, pretty)
+    done = run("info", "--model", path)
+    assert done.returncode == 0 and is_shown_safely(done.stdout)
+    assert r"7=\u001b]0;x\u0007\u001b[2J\u009b1m\u007f\u202e" in done.stdout
+    config, = [line for line in done.stdout.splitlines() if line.startswith("config ")]
+    assert json.loads(config[len("config "):])["training"] == {"comment": "\x9b2J\u202e"}
+    done = run("info", "--json", "--model", path)
+    assert is_shown_safely(done.stdout)
+    [model] = json.loads(done.stdout)["models"]
+    assert model["classes"][7] == model["config"]["classes"][7] == CONTROLS
+
+
+@pytest.mark.parametrize("command", [["info"], ["bench"], ["sample", "--label", "1", "-o", "x.png"],
+                                     ["serve", "--listen", "127.0.0.1:0"]])
+@pytest.mark.parametrize("place", ["tensor", "field", "name"])
+def test_nor_in_an_error(run, tmp_path, command, place):
+    config = json.loads(shipped()[0]["__metadata__"]["denoised.config"])
+    if place == "field":
+        config[CONTROLS] = 1
+    header = {"__metadata__": {"denoised.config": json.dumps(config)}}
+    if place == "tensor":
+        header[CONTROLS] = 1
+    text = json.dumps(header).encode()
+    path = tmp_path / (CONTROLS.replace("/", "") + ".safetensors" if place == "name" else "m.safetensors")
+    path.write_bytes(struct.pack("<Q", len(text)) + text)
+    done = run(*command, "--model", path)
+    assert done.returncode == 1 and is_shown_safely(done.stderr)
+    assert r"\u001b[2J" in done.stderr
+
+
+def test_strings_of_a_config_hold_no_raw_control(run, tmp_path):
+    path = edited(tmp_path / "m.safetensors", lambda config: None,
+                  lambda config: json.dumps({**config, "training": "@"}).replace("@", "\x1b"))
+    done = run("info", "--model", path)
+    assert done.returncode == 1 and "config: a control character in a string" in done.stderr

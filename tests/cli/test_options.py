@@ -152,6 +152,9 @@ def test_listen_is_checked(run, text):
     (["health", "--listen", "localhost:0"], ["--listen:", "port"]),
     (["health", "--model", "a"], ["--model:", "health"]),
     (["--max-queue-rows", "5", "--max-rows-per-request", "6"], ["--max-rows-per-request:", "--max-queue-rows 5"]),
+    *((["--model-alias", alias], ["--model-alias:", "NAME=MODEL", "letters, digits and"])
+      for alias in (".=mnist", "..=mnist", "=mnist", "a b=mnist", "a/b=mnist", 'a"b=mnist', "a'b=mnist", "a=..",
+                    "\x1b[2J=mnist", "a\u202eb=mnist", "a\tb=mnist", "\u00e9=mnist", "a" * 64 + "=mnist")),
     (["--log-access", "yes"], ["--log-access:", "on|off|no-probes"]),
 ])
 def test_command_line_errors(run, arguments, words):
