@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "api/classes.h"
 #include "api/fields.h"
 #include "api/json.h"
 #include "api/text.h"
@@ -118,9 +119,16 @@ static bool read_label(const struct sample_params *p, const struct field_value *
 {
     const struct dn_model_info *info = dn_model_info(p->model);
     if (value->string) {
-        int class = dn_model_class_by_name(p->model, value->string);
+        int class = classes_find(p->model, value->string);
+        if (class < 0 && classes_have_numerals(info)) {
+            problem_add(problem, pointer,
+                        "model %s has no class of that name; numerals are names of its classes",
+                        info->name);
+            return false;
+        }
         if (class < 0) {
-            problem_add(problem, pointer, "model %s has no class of that name", info->name);
+            problem_add(problem, pointer, "must be a class name of model %s or a number 0..%d",
+                        info->name, info->n_classes - 1);
             return false;
         }
         *out = (uint32_t) class;
@@ -493,14 +501,8 @@ int params_from_url(struct sample_params *p, const struct api_context *context,
     problem_set(problem, PROBLEM_INVALID_REQUEST, "The request is not valid; see errors.");
     struct fields f;
     fields_from_query(&f, query, problem);
-    /* In a URL a number is a label and anything else a class name; "07" and "7.0" are neither. */
     f.has[FIELD_LABEL] = true;
     f.value[FIELD_LABEL].string = label;
-    size_t digits = strspn(label, "0123456789");
-    if (digits > 0 && digits < 10 && !label[digits] && (digits == 1 || label[0] != '0')) {
-        f.value[FIELD_LABEL].number = strtod(label, NULL);
-        f.value[FIELD_LABEL].string = NULL;
-    }
     int rc = params_from_fields(p, &f, context, problem);
     if (rc != 0) {
         params_free(p);

@@ -4,6 +4,8 @@
 #include <string.h>
 #include <strings.h>
 
+#include "api/classes.h"
+
 #define POINTER "/prompt"
 
 /* A number or a class name in the text. */
@@ -22,6 +24,8 @@ struct reader {
     uint32_t n_labels, max_labels;
     const struct dn_model_info *info;
     struct problem *problem;
+    bool has_numerals; /* a class is named by a numeral */
+    bool by_digit;     /* numbers are read digit by digit */
 };
 
 static bool is_digit(char c)
@@ -91,8 +95,8 @@ static struct word read_word(const struct dn_model_info *info, const char *s, ui
     }
     find_class(&w, info, s);
     size_t n_digits = strspn(s, "0123456789");
-    int ending = n_digits > 0 && w.class < 0 ? ending_bytes(s + n_digits) : -1;
-    if (ending >= 0) {
+    int ending = n_digits > 0 ? ending_bytes(s + n_digits) : -1;
+    if (ending >= 0 && (w.class < 0 || w.bytes == n_digits + (size_t)ending)) {
         w.digits = s;
         w.n_digits = n_digits;
         w.is_plural = ending > 0;
@@ -122,6 +126,17 @@ static bool add_label(struct reader *r, uint32_t label)
     return true;
 }
 
+/* The class that a digit names where classes are named by numerals, or -1. */
+static int class_of_digit(const struct reader *r, char digit)
+{
+    for (int i = 0; r->by_digit && i < r->info->n_classes; i++) {
+        if (r->info->class_names[i][0] == digit) {
+            return i;
+        }
+    }
+    return -1;
+}
+
 /* The labels of a word, once. */
 static bool add_word_once(struct reader *r, const struct word *w)
 {
@@ -131,13 +146,20 @@ static bool add_word_once(struct reader *r, const struct word *w)
     }
     for (size_t i = 0; i < w->n_digits; i++) {
         uint32_t digit = (uint32_t)(w->digits[i] - '0');
-        number = n_classes <= 10 ? digit : number * 10 + digit;
-        if (number >= n_classes) {
+        number = r->by_digit ? digit : number * 10 + digit;
+        int label = r->has_numerals ? class_of_digit(r, w->digits[i]) : (int)number;
+        if (label < 0) {
+            problem_add(r->problem, POINTER,
+                        "model %s has no class \"%.*s\"; numerals are names of its classes",
+                        r->info->name, (int)(w->n_digits < 20 ? w->n_digits : 20), w->digits);
+            return false;
+        }
+        if (number >= n_classes && !r->has_numerals) {
             problem_add(r->problem, POINTER, "the labels of model %s are 0..%u", r->info->name,
                         n_classes - 1);
             return false;
         }
-        if ((n_classes <= 10 || i + 1 == w->n_digits) && !add_label(r, number)) {
+        if ((r->by_digit || i + 1 == w->n_digits) && !add_label(r, (uint32_t)label)) {
             return false;
         }
     }
@@ -157,8 +179,15 @@ int prompt_read(uint32_t *labels, uint32_t max_labels, const struct dn_model_inf
                 const char *prompt, struct problem *problem)
 {
     static const struct word none = {.class = -1};
-    struct reader r = {
-        .labels = labels, .max_labels = max_labels, .info = info, .problem = problem};
+    struct reader r = {.labels = labels,
+                       .max_labels = max_labels,
+                       .info = info,
+                       .problem = problem,
+                       .has_numerals = classes_have_numerals(info),
+                       .by_digit = info->n_classes <= 10};
+    for (int i = 0; r.has_numerals && i < info->n_classes; i++) {
+        r.by_digit = r.by_digit && is_digit(info->class_names[i][0]) && !info->class_names[i][1];
+    }
     struct word held = none; /* a number that may yet turn out to count what follows */
     bool is_fine = true;
     for (const char *s = prompt; *s && is_fine;) {

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "api/classes.h"
 #include "api/text.h"
 #include "server/base/random.h"
 #include "server/cli/commands.h"
@@ -32,16 +33,6 @@ static int fail(const struct dn_error *err)
     return 1;
 }
 
-/* A number or a class name -> class, or -1. */
-static int find_label(const struct dn_model *model, const char *text)
-{
-    if (text[0] == '\0' || text[strspn(text, "0123456789")] != '\0')
-        return dn_model_class_by_name(model, text);
-    unsigned long long number = strtoull(text, NULL, 10);
-    int n_classes = dn_model_info(model)->n_classes;
-    return number < (unsigned long long)n_classes ? (int)number : -1;
-}
-
 /* Say which classes there are, or the first of many, and which is near. */
 static int refuse_label(const struct dn_model *model, const char *word)
 {
@@ -59,8 +50,10 @@ static int refuse_label(const struct dn_model *model, const char *word)
         text_puts(&names, ", ...");
     text_shown(&shown, word);
     char *list = text_take(&names, NULL), *typed = text_take(&shown, NULL);
-    fprintf(stderr, "denoised: --label: '%.100s': a number from 0 to %d or one of %s expected",
-            typed != NULL ? typed : "", info->n_classes - 1, list != NULL ? list : "the classes");
+    fprintf(stderr, "denoised: --label: '%.100s': ", typed != NULL ? typed : "");
+    if (!classes_have_numerals(info))
+        fprintf(stderr, "a number from 0 to %d or ", info->n_classes - 1);
+    fprintf(stderr, "one of %s expected", list != NULL ? list : "the classes");
     if (nearest.word != NULL && text_is_plain(nearest.word))
         fprintf(stderr, "; did you mean %s?", nearest.word);
     fputs("\n", stderr);
@@ -86,7 +79,7 @@ static int read_labels(struct sample_params *p, const char *text)
         p->labels[p->n_labels++] = i;
     char *rest = is_all ? NULL : copy, *word;
     while (status == 0 && (word = strsep(&rest, ",")) != NULL) {
-        int label = find_label(p->model, word);
+        int label = classes_find(p->model, word);
         if (label < 0) {
             status = refuse_label(p->model, word);
         } else {

@@ -119,6 +119,27 @@ static void test_things(void **state)
     check_prompts(&info, cases);
 }
 
+/* Where classes are named by numerals, a number is a name. */
+static void test_numerals(void **state)
+{
+    (void)state;
+    static const char *const names[] = {"1", "0", "10", "cat"};
+    static const char *const cases[][2] = {
+        {"1", "0"},         {"a 0", "1"},     {"10", "2"},
+        {"two 10s", "2 2"}, {"1 cat", "0 3"}, {"10 0s and a 1", "1 1 1 1 1 1 1 1 1 1 0"},
+        {"2", "-"},         {"3", "-"},       {"101", "-"},
+        {"01", "-"},        {NULL, NULL},
+    };
+    const struct dn_model_info info = {.name = "folders", .n_classes = 4, .class_names = names};
+    check_prompts(&info, cases);
+    static const char *const backwards[] = {"9", "8", "7", "6", "5", "4", "3", "2", "1", "0"};
+    static const char *const by_digit[][2] = {
+        {"7", "2"}, {"2026", "7 9 7 3"}, {"two 12s", "8 7 8 7"}, {NULL, NULL}};
+    const struct dn_model_info digits = {
+        .name = "backwards", .n_classes = 10, .class_names = backwards};
+    check_prompts(&digits, by_digit);
+}
+
 static void test_errors(void **state)
 {
     (void)state;
@@ -159,6 +180,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_digits),
         cmocka_unit_test(test_things),
+        cmocka_unit_test(test_numerals),
         cmocka_unit_test(test_errors),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -108,6 +108,17 @@ static void test_limits_are_exact(void **state)
         {"{\"label\":1,\"n\":1.0}", NULL},
         {"{\"label\":1,\"n\":1e2}", NULL},
         {"{\"label\":1e0}", NULL},
+        {"{\"label\":\"9\"}", NULL},
+        {"{\"labels\":[\"0\",\"one\",2]}", NULL},
+        {"{\"label\":\"10\"}", "/label"},
+        {"{\"label\":\"07\"}", "/label"},
+        {"{\"label\":\"7.0\"}", "/label"},
+        {"{\"label\":\"-1\"}", "/label"},
+        {"{\"label\":\" 7\"}", "/label"},
+        {"{\"label\":\"\"}", "/label"},
+        {"{\"label\":\"4294967296\"}", "/label"},
+        {"{\"label\":\"18446744073709551617\"}", "/label"},
+        {"{\"labels\":[1,\"10\"]}", "/labels/1"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct sample_params p;
