@@ -28,7 +28,7 @@ INVALID = [
     ({}, "/label"), ([], ""), ("x", ""), (7, ""), (None, ""),
     ({"label": 10}, "/label"), ({"label": -1}, "/label"), ({"label": 1.5}, "/label"),
     ({"label": None}, "/label"), ({"label": True}, "/label"), ({"label": [1]}, "/label"),
-    ({"label": {}}, "/label"), ({"label": "ten"}, "/label"), ({"label": "7"}, "/label"),
+    ({"label": {}}, "/label"), ({"label": "ten"}, "/label"), ({"label": "07"}, "/label"),
     ({"label": ""}, "/label"), ({"label": 1e300}, "/label"),
     ({"label": 1, "labels": [1]}, "/labels"), ({"labels": []}, "/labels"),
     ({"labels": 1}, "/labels"), ({"labels": [1, 99]}, "/labels/1"),
