@@ -1,6 +1,7 @@
 #include "api/prompt.h"
 
 #include <stdbool.h>
+#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
@@ -14,6 +15,7 @@ struct word {
     size_t n_digits;
     int class; /* or -1 */
     bool is_plural;
+    bool is_spelled; /* a number word that is no class name */
     bool has_count;
     uint32_t count;
     size_t bytes;
@@ -25,6 +27,7 @@ struct reader {
     const struct dn_model_info *info;
     struct problem *problem;
     bool has_numerals; /* a class is named by a numeral */
+    bool are_digits;   /* the classes are "zero" to "nine" */
     bool by_digit;     /* numbers are read digit by digit */
 };
 
@@ -43,7 +46,7 @@ static bool is_word_char(char c)
 /* Bytes of the ending that ends a word after its stem: "" or a plural's; -1 for anything else. */
 static int ending_bytes(const char *s)
 {
-    static const char *const endings[] = {"", "s", "es", "'s"};
+    static const char *const endings[] = {"'s", "s", "es", ""};
     for (size_t i = 0; i < sizeof endings / sizeof *endings; i++) {
         size_t bytes = strlen(endings[i]);
         if (strncasecmp(s, endings[i], bytes) == 0 && !is_word_char(s[bytes])) {
@@ -53,17 +56,69 @@ static int ending_bytes(const char *s)
     return -1;
 }
 
-/* How many a number word is, or -1. */
-static int count_by_name(const char *s, size_t bytes)
+/* The place of the word s [bytes] in `names`, or -1. */
+static int find_name(const char *const names[], size_t n, const char *s, size_t bytes)
 {
-    static const char *const names[] = {"zero",  "one",   "two",  "three", "four",   "five",  "six",
-                                        "seven", "eight", "nine", "ten",   "eleven", "twelve"};
-    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
-        if (strlen(names[i]) == bytes && strncasecmp(s, names[i], bytes) == 0) {
+    for (size_t i = 0; i < n; i++) {
+        if (strlen(names[i]) == bytes && strncasecmp(names[i], s, bytes) == 0) {
             return (int)i;
         }
     }
     return -1;
+}
+
+static size_t stem_bytes(const char *s)
+{
+    size_t bytes = 0;
+    while (is_word_char(s[bytes])) {
+        bytes++;
+    }
+    return bytes;
+}
+
+/* How many a number word is, "twelve" or "twenty-six", or -1; *bytes is its length. "Twenty-first"
+ * is none, at its whole length. */
+static int count_by_name(const char *s, size_t *bytes)
+{
+    static const char *const names[] = {"zero",    "one",     "two",       "three",    "four",
+                                        "five",    "six",     "seven",     "eight",    "nine",
+                                        "ten",     "eleven",  "twelve",    "thirteen", "fourteen",
+                                        "fifteen", "sixteen", "seventeen", "eighteen", "nineteen"};
+    static const char *const tens[] = {"twenty", "thirty",  "forty",  "fifty",
+                                       "sixty",  "seventy", "eighty", "ninety"};
+    static const char *const ordinals[] = {"first", "second",  "third",  "fourth", "fifth",
+                                           "sixth", "seventh", "eighth", "ninth"};
+    *bytes = stem_bytes(s);
+    int ten = find_name(tens, sizeof tens / sizeof *tens, s, *bytes);
+    if (ten < 0) {
+        return find_name(names, sizeof names / sizeof *names, s, *bytes);
+    }
+    int count = 20 + 10 * ten;
+    const char *next = s + *bytes;
+    if (*next != ' ' && *next != '-') {
+        return count;
+    }
+    next++;
+    size_t unit_bytes = stem_bytes(next);
+    int unit = find_name(names, 10, next, unit_bytes);
+    bool is_ordinal = find_name(ordinals, 9, next, unit_bytes) >= 0;
+    if (unit > 0 || is_ordinal) {
+        *bytes += 1 + unit_bytes;
+    }
+    return is_ordinal ? -1 : count + (unit > 0 ? unit : 0);
+}
+
+/* Bytes of a decade at `s`, which says nothing: "1990s", "the 90s", "'90s"; or 0. */
+static size_t decade_bytes(const char *start, const char *s)
+{
+    size_t n = strspn(s, "0123456789");
+    bool is_short = n == 2 && ((s - start >= 1 && s[-1] == '\'') ||
+                               (s - start >= 4 && strncasecmp(s - 4, "the ", 4) == 0));
+    if (!is_short && !(n == 4 && (*s == '1' || *s == '2'))) {
+        return 0;
+    }
+    int ending = ending_bytes(s + n);
+    return s[n - 1] == '0' && ending > 0 ? n + (size_t)ending : 0;
 }
 
 /* The longest class name that stands at `s` as a word. */
@@ -89,10 +144,6 @@ static void find_class(struct word *w, const struct dn_model_info *info, const c
 static struct word read_word(const struct dn_model_info *info, const char *s, uint32_t max_count)
 {
     struct word w = {.class = -1};
-    size_t stem = 0;
-    while (is_word_char(s[stem])) {
-        stem++;
-    }
     find_class(&w, info, s);
     size_t n_digits = strspn(s, "0123456789");
     int ending = n_digits > 0 ? ending_bytes(s + n_digits) : -1;
@@ -107,11 +158,15 @@ static struct word read_word(const struct dn_model_info *info, const char *s, ui
         }
         return w;
     }
-    int count = count_by_name(s, stem);
+    size_t bytes;
+    int count = count_by_name(s, &bytes);
     w.has_count = count >= 0;
     w.count = w.has_count ? (uint32_t)count : 0;
-    if (w.class < 0) {
-        w.bytes = stem;
+    if (w.class < 0 || bytes > w.bytes) {
+        w.class = -1;
+        w.is_plural = false;
+        w.bytes = bytes;
+        w.is_spelled = w.has_count;
     }
     return w;
 }
@@ -141,6 +196,10 @@ static int class_of_digit(const struct reader *r, char digit)
 static bool add_word_once(struct reader *r, const struct word *w)
 {
     uint32_t n_classes = (uint32_t)r->info->n_classes, number = 0;
+    if (w->is_spelled) { /* digit by digit; at most "ninety-nine" */
+        return !r->are_digits ||
+               ((w->count < 10 || add_label(r, w->count / 10)) && add_label(r, w->count % 10));
+    }
     if (w->class >= 0) {
         return add_label(r, (uint32_t)w->class);
     }
@@ -169,14 +228,64 @@ static bool add_word_once(struct reader *r, const struct word *w)
 static bool add_word(struct reader *r, const struct word *w, uint32_t count)
 {
     bool is_fine = true;
-    for (uint32_t i = 0; i < count && is_fine && (w->class >= 0 || w->digits); i++) {
+    for (uint32_t i = 0; i < count && is_fine && (w->class >= 0 || w->digits || w->is_spelled);
+         i++) {
         is_fine = add_word_once(r, w);
     }
     return is_fine;
 }
 
-int prompt_read(uint32_t *labels, uint32_t max_labels, const struct dn_model_info *info,
-                const char *prompt, struct problem *problem)
+/* A copy of `prompt` with the digits and the punctuation of other scripts in ASCII; the caller
+ * frees it; NULL: no memory. */
+static char *plain_text(const struct dn_model_info *info, const char *prompt)
+{
+    static const struct {
+        const char *utf8; /* the first of `n` characters that differ in the last byte */
+        char first;
+        int n;
+    } rows[] = {
+        {"\uff10", '0', 10}, {"\u0660", '0', 10}, {"\u06f0", '0', 10}, {"\u0966", '0', 10},
+        {"\u3007", '0', 1},  {"\u96f6", '0', 1},  {"\u4e00", '1', 1},  {"\u4e8c", '2', 1},
+        {"\u4e09", '3', 1},  {"\u56db", '4', 1},  {"\u4e94", '5', 1},  {"\u516d", '6', 1},
+        {"\u4e03", '7', 1},  {"\u516b", '8', 1},  {"\u4e5d", '9', 1},  {"\u2018", '\'', 1},
+        {"\u2019", '\'', 1}, {"\u201c", '"', 1},  {"\u201d", '"', 1},  {"\u2013", ',', 1},
+        {"\u2014", ',', 1},  {"\uff0c", ',', 1},  {"\u3001", ',', 1},  {"\u3002", ',', 1},
+        {"\u060c", ',', 1},  {"\u3000", ' ', 1},  {"\u2026", ',', 1},
+    };
+    for (int i = 0; i < info->n_classes; i++) {
+        for (const char *c = info->class_names[i]; *c; c++) {
+            if ((unsigned char)*c >= 128) {
+                return strdup(prompt); /* they may be letters of its names */
+            }
+        }
+    }
+    char *text = malloc(strlen(prompt) + 1), *end = text;
+    while (text && *prompt) {
+        char c = *prompt;
+        size_t bytes = 1;
+        for (size_t i = 0; (unsigned char)*prompt >= 128 && i < sizeof rows / sizeof *rows; i++) {
+            size_t last = strlen(rows[i].utf8) - 1;
+            if (strncmp(prompt, rows[i].utf8, last) != 0) {
+                continue;
+            }
+            int step = (unsigned char)prompt[last] - (unsigned char)rows[i].utf8[last];
+            if (step >= 0 && step < rows[i].n) {
+                c = (char)(rows[i].first + step);
+                bytes = last + 1;
+                break;
+            }
+        }
+        *end++ = c;
+        prompt += bytes;
+    }
+    if (text) {
+        *end = '\0';
+    }
+    return text;
+}
+
+static int read_text(uint32_t *labels, uint32_t max_labels, const struct dn_model_info *info,
+                     const char *prompt, struct problem *problem)
 {
     static const struct word none = {.class = -1};
     struct reader r = {.labels = labels,
@@ -188,11 +297,21 @@ int prompt_read(uint32_t *labels, uint32_t max_labels, const struct dn_model_inf
     for (int i = 0; r.has_numerals && i < info->n_classes; i++) {
         r.by_digit = r.by_digit && is_digit(info->class_names[i][0]) && !info->class_names[i][1];
     }
+    r.are_digits = info->n_classes == 10;
+    for (int i = 0; r.are_digits && i < info->n_classes; i++) {
+        size_t bytes;
+        r.are_digits = count_by_name(info->class_names[i], &bytes) == i;
+    }
     struct word held = none; /* a number that may yet turn out to count what follows */
     bool is_fine = true;
     for (const char *s = prompt; *s && is_fine;) {
         bool is_break = !is_word_char(*s) && !strchr(" \t\r\n-", *s);
         struct word w = {.class = -1, .bytes = 1};
+        size_t decade = decade_bytes(prompt, s);
+        if (decade > 0) {
+            s += decade;
+            continue;
+        }
         if (is_word_char(*s)) {
             w = read_word(info, s, max_labels);
             is_break = w.bytes == 3 && strncasecmp(s, "and", 3) == 0;
@@ -216,4 +335,17 @@ int prompt_read(uint32_t *labels, uint32_t max_labels, const struct dn_model_inf
         is_fine = false;
     }
     return is_fine ? (int)r.n_labels : -1;
+}
+
+int prompt_read(uint32_t *labels, uint32_t max_labels, const struct dn_model_info *info,
+                const char *prompt, struct problem *problem)
+{
+    char *text = plain_text(info, prompt);
+    if (!text) {
+        problem_add(problem, POINTER, "there was no memory to read it");
+        return -1;
+    }
+    int n = read_text(labels, max_labels, info, text, problem);
+    free(text);
+    return n;
 }

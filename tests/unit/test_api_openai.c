@@ -78,7 +78,43 @@ static void test_digits(void **state)
         {"", "-"},
         {"   ", "-"},
         {"a cat", "-"},
-        {"ten", "-"},
+        {"a 7 on a 1990s TV", "7"},
+        {"a 7 from the 90s", "7"},
+        {"a '80s 3", "3"},
+        {"four 1990s sevens", "7 7 7 7"},
+        {"1990", "1 9 9 0"},
+        {"the 1800's", "-"},
+        {"90s", "9 0"},
+        {"4 7's", "7 7 7 7"},
+        {"twenty-six", "2 6"},
+        {"Twenty six", "2 6"},
+        {"twenty sixes", "6 6 6 6 6 6 6 6 6 6 6 6 6 6 6 6 6 6 6 6"},
+        {"twenty-six sevens", "-"},
+        {"ten", "1 0"},
+        {"nineteen ninety-nine", "1 9 9 9"},
+        {"forty", "4 0"},
+        {"thirty-one and 2", "3 1 2"},
+        {"the twenty-first 7", "7"},
+        {"the seventh", "-"},
+        {"the 7th 3", "3"},
+        {"seventy-eight, 9", "7 8 9"},
+        {"sixty zero", "6 0 0"},
+        {"\uff17", "7"},
+        {"\uff12\uff10\uff12\uff16", "2 0 2 6"},
+        {"\u0667", "7"},
+        {"\u0664\u0662", "4 2"},
+        {"\u06f7", "7"},
+        {"\u096d", "7"},
+        {"\u4e03", "7"},
+        {"\u4e8c\u3007\u4e8c\u516d", "2 0 2 6"},
+        {"\uff11\uff0c\uff12", "1 2"},
+        {"\u201c7\u201d", "7"},
+        {"9\u2019s", "9"},
+        {"3\u20145", "3 5"},
+        {"\u56fe7", "-"},
+        {"\u5341", "-"},
+        {"four \uff17s", "7 7 7 7"},
+        {"\u2026 8", "8"},
         {"someone's tenure", "-"},
         {"7th 28x28 mp3", "-"},
         {"sevenish", "-"},
@@ -113,6 +149,10 @@ static void test_things(void **state)
         {"caterpillar", "-"},
         {"four", "-"},
         {"2 11s", "11 11"},
+        {"ten cats", "0 0 0 0 0 0 0 0 0 0"},
+        {"twenty-six", "-"},
+        {"twelve cats", "0 0 0 0 0 0 0 0 0 0 0 0"},
+        {"a cat of the 1990s", "0"},
         {NULL, NULL},
     };
     const struct dn_model_info info = {.name = "things", .n_classes = 12, .class_names = names};
@@ -138,6 +178,11 @@ static void test_numerals(void **state)
     const struct dn_model_info digits = {
         .name = "backwards", .n_classes = 10, .class_names = backwards};
     check_prompts(&digits, by_digit);
+    static const char *const kanji[] = {"\u516d", "\u4e03"};
+    static const char *const of_kanji[][2] = {
+        {"\u4e03", "1"}, {"\u516d \u4e03", "0 1"}, {NULL, NULL}};
+    const struct dn_model_info other = {.name = "kanji", .n_classes = 2, .class_names = kanji};
+    check_prompts(&other, of_kanji);
 }
 
 static void test_errors(void **state)
