@@ -20,7 +20,9 @@ TOOLS = ("tools.train", "tools.train.consistency", "tools.evaluate", "tools.eval
 
 
 def run(*command, path=None, env=None, **more):
-    env = {**os.environ, **(env or {})}
+    """As from a shell: not as a part of the make that runs the tests."""
+    outer = {k: v for k, v in os.environ.items() if k not in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS")}
+    env = {**outer, **(env or {})}
     if path:
         env["PATH"] = f"{path}:{env['PATH']}"
     return subprocess.run([*map(str, command)], cwd=ROOT, env=env, capture_output=True, text=True, timeout=DEADLINE_S,

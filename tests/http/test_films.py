@@ -135,7 +135,7 @@ def test_accept_makes_a_film(daemon):
     answer = post(daemon, STILL, "image/apng")
     frames, _ = frames_of(answer.content)
     assert len(frames) == 11
-    text = next(body for kind, body in chunks(answer.content) if kind == "iTXt")
+    text = next(body for kind, body in chunks(answer.content) if kind == "iTXt" and body.startswith(b"denoised\0"))
     params = json.loads(text.split(b"\0\0\0\0\0", 1)[1])["params"]
     assert (params["format"], params["frames"], params["frame_ms"]) == ("apng", 11, 80)
     assert post(daemon, {**params, "model": "mnist"}, "image/apng").content == answer.content
