@@ -51,7 +51,7 @@ def test_help_has_every_flag():
         assert {"--model", "--isa", "--precision"} <= flags[command]
     assert {"--listen", "--workers", "--max-batch", "--max-queue-rows", "--max-rows-per-request",
             "--max-body-bytes", "--max-connections", "--max-connections-per-address", "--cache-bytes",
-            "--request-timeout-s", "--keepalive-timeout-s",
+            "--max-answers-bytes", "--request-timeout-s", "--keepalive-timeout-s",
             "--drain-timeout-s", "--log-format", "--log-access"} <= flags["serve"]
     assert {"--label", "--n", "--seed", "--sampler", "--steps", "--guidance-scale",
             "--guidance-interval", "--eta",
@@ -156,6 +156,8 @@ def test_listen_is_checked(run, text):
       for alias in (".=mnist", "..=mnist", "=mnist", "a b=mnist", "a/b=mnist", 'a"b=mnist', "a'b=mnist", "a=..",
                     "\x1b[2J=mnist", "a\u202eb=mnist", "a\tb=mnist", "\u00e9=mnist", "a" * 64 + "=mnist")),
     (["--log-access", "yes"], ["--log-access:", "on|off|no-probes"]),
+    (["--max-answers-bytes", "1048575"], ["--max-answers-bytes:", "1048576"]),
+    (["--max-answers-bytes", "2147483648"], ["--max-answers-bytes:", "2147483647"]),
 ])
 def test_command_line_errors(run, arguments, words):
     refused(run(*arguments), *words)
