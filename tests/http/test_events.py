@@ -83,7 +83,10 @@ def test_previews_come_nearer(daemon):
     pictures = []
     for preview in previews:
         picture = Image.open(io.BytesIO(base64.b64decode(preview["b64"], validate=True)))
-        assert picture.size == (28, 28) and not picture.info
+        assert picture.size == (28, 28)
+        # Marked as generated, and nothing else: its parameters are those of an image not yet made.
+        assert set(picture.info) <= {"XML:com.adobe.xmp", "xmp"}
+        assert "trainedAlgorithmicMedia" in picture.info["XML:com.adobe.xmp"]
         pictures.append(np.asarray(picture, dtype=float))
     image = next(e["data"] for e in events if e["event"] == "image")
     last = Image.open(io.BytesIO(base64.b64decode(image["b64"])))
