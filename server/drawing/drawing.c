@@ -115,6 +115,32 @@ static void tell_end(struct drawing *d)
     news_end(d->news);
 }
 
+double drawing_before_s(const struct drawing *d, struct client *client, enum priority priority)
+{
+    return scheduler_before_s(d->studio->serving->scheduler, &d->job, client_share(client),
+                              priority);
+}
+
+int drawing_move(struct drawing *d, struct client *client, enum priority priority)
+{
+    if (d->job.state > JOB_RUNNING) {
+        return 0;
+    }
+    int rc = scheduler_move(d->studio->serving->scheduler, &d->job, client_share(client), priority);
+    if (rc == 0) {
+        struct client *before = d->client;
+        d->client = client_hold(client);
+        if (before) {
+            before->frames_bytes -= d->frames_bytes;
+        }
+        if (client) {
+            client->frames_bytes += d->frames_bytes;
+        }
+        client_drop(before);
+    }
+    return rc;
+}
+
 int drawing_follow(struct drawing *d)
 {
     if (d->news) {

@@ -87,6 +87,13 @@ int drawing_begin(struct studio *studio, struct client *client, struct sample_pa
 /* Also be told of a drawing; after it has ended there is nothing more to tell. */
 void drawing_attach(struct drawing *d, struct observer *o);
 
+/* Seconds until its next steps, if it was drawn for `client`, NULL allowed, in this priority. */
+double drawing_before_s(const struct drawing *d, struct client *client, enum priority priority);
+
+/* Draw what is left of it for another, or in another priority. Returns 0, or DN_ENOMEM: nothing has
+ * changed. */
+int drawing_move(struct drawing *d, struct client *client, enum priority priority);
+
 /* Have its news kept from now on. Returns 0 or DN_ENOMEM. */
 int drawing_follow(struct drawing *d);
 

@@ -26,6 +26,8 @@ struct sample {
     struct ticket ticket;
     struct cache_flight flight; /* of a GET that others may join */
     bool is_collapsed;          /* it joined another */
+    enum priority priority;     /* its own, and the time that it has */
+    uint32_t timeout_ms;
     struct request *request;
     const struct form *form;
     bool is_get;
@@ -116,10 +118,13 @@ static struct sample *sample_find_other(const struct sample *s, const struct dra
     return (struct sample *)o;
 }
 
-static void on_late(struct ticket *t);
+/* Is the drawing drawn in the name of `s`, or of another request like it? */
+static bool sample_has_place(const struct sample *s, const struct drawing *d)
+{
+    return d->client == s->request->client && d->job.priority == s->priority;
+}
 
-/* It leaves: the next of those who wait for the same picture takes its place, and its ticket, for
- * the rows are still drawn in the name of the client that asked first. */
+/* It leaves: the next of those who wait for the same picture lets others find it. */
 static void sample_pass_flight(struct sample *s)
 {
     struct drawing *d = s->flight.drawing;
@@ -131,18 +136,49 @@ static void sample_pass_flight(struct sample *s)
     if (heir) {
         heir->is_collapsed = false;
         cache_begin_flight(service_of(s->request)->cache, &heir->flight, heir->etag, d);
-        ticket_move(&heir->ticket, &s->ticket, on_late);
     }
 }
 
-/* Let the request go on with the answer it has; without one its connection is closed. */
+/* It leaves: what was drawn in its name is drawn in that of the others who wait for it, whoever has
+ * the best place. */
+static void sample_pass_place(struct sample *s)
+{
+    struct drawing *d = s->observer.drawing;
+    struct sample *best = NULL;
+    double best_s = 0;
+    if (!d || drawing_has_ended(d) || !sample_has_place(s, d)) {
+        return;
+    }
+    for (struct observer *o = d->observers; o; o = o->next) {
+        struct sample *other = (struct sample *)o;
+        if (o == &s->observer || o->ops != &sample_ops) {
+            continue;
+        }
+        if (sample_has_place(other, d)) {
+            return;
+        }
+        double before_s = drawing_before_s(d, other->request->client, other->priority);
+        if (!best || before_s < best_s) {
+            best = other;
+            best_s = before_s;
+        }
+    }
+    if (best) {
+        /* Without memory it stays where it is, which is good enough for the others. */
+        drawing_move(d, best->request->client, best->priority);
+    }
+}
+
+/* Let the request go on with the answer it has; what was drawn for others does not count against
+ * its quota; without one its connection is closed. */
 static void sample_leave(struct sample *s, enum job_reason reason)
 {
     struct request *r = s->request;
     alarm_clear(&service_of(r)->alarms, &s->alarm);
     sample_pass_flight(s);
+    sample_pass_place(s);
     drawing_detach(&s->observer, reason);
-    ticket_end(&s->ticket, false);
+    ticket_end(&s->ticket, s->is_collapsed);
     free(s);
     r->holder = NULL;
     request_resume(r);
@@ -175,7 +211,7 @@ static void on_late(struct ticket *t)
 {
     struct sample *s = (struct sample *)((char *)t - offsetof(struct sample, ticket));
     struct problem problem;
-    gate_problem_late(&problem, s->observer.drawing->params.timeout_ms);
+    gate_problem_late(&problem, s->timeout_ms);
     request_reply_problem(s->request, &problem);
     sample_leave(s, REASON_DEADLINE);
 }
@@ -220,6 +256,8 @@ void samples_start(struct request *r, struct sample_params *params, const struct
         return;
     }
     snprintf(s->etag, sizeof s->etag, "%s", etag);
+    s->priority = params->priority;
+    s->timeout_ms = params->timeout_ms;
     r->n_rows = (uint32_t)params->n_rows;
     if (drawing_begin(&service_of(r)->studio, r->client, params, form, NULL, &s->observer, &refusal) !=
         0) {
@@ -364,37 +402,59 @@ static void reply_cached(struct request *r, const struct sample_params *params,
     add_cache_status(r, CACHE_HIT, false);
 }
 
-/* Wait for the drawing of the same picture that is on its way. Returns 0, or -1 without memory. It
- * counts against no quota: nothing is drawn for it. */
-static int sample_join(struct request *r, struct drawing *d, const char *etag)
+/* Would it be drawn sooner for `client`, in this priority? */
+static bool is_better_place(const struct drawing *d, struct client *client, enum priority priority)
+{
+    return drawing_before_s(d, client, priority) < drawing_before_s(d, d->client, d->job.priority);
+}
+
+/* Wait for the drawing of the same picture that is on its way. The request is let in as if it was
+ * drawn for it alone; and the drawing takes its place if that is the better one. */
+static void sample_join(struct request *r, struct drawing *d, struct sample_params *params,
+                        const char *etag)
 {
     struct sample *s = calloc(1, sizeof *s);
     if (!s || request_watch(r, on_gone) != 0) {
         free(s);
-        return -1;
+        reply_no_memory(r);
+        return;
     }
     *s = (struct sample){.observer.ops = &sample_ops,
                          .is_collapsed = true,
                          .request = r,
                          .form = form_by_type(routes[r->route.id].types[0]),
                          .is_get = true};
+    struct refusal refusal;
+    int rc = ticket_begin(&s->ticket, &service_of(r)->studio, r->client, params, on_late, &refusal);
+    if (rc == 0 && is_better_place(d, r->client, params->priority) &&
+        drawing_move(d, r->client, params->priority) != 0) {
+        ticket_end(&s->ticket, true);
+        refusal_set(&refusal, &service_of(r)->studio, REFUSED_NO_MEMORY);
+        rc = -1;
+    }
+    if (rc != 0) {
+        request_unwatch(r);
+        free(s);
+        reply_refusal(r, &refusal);
+        return;
+    }
     snprintf(s->etag, sizeof s->etag, "%s", etag);
+    s->priority = params->priority;
+    s->timeout_ms = params->timeout_ms;
     drawing_attach(d, &s->observer);
     r->holder = s;
     request_suspend(r);
-    return 0;
 }
 
 /* Answer a picture's GET without drawing it once more, if that can be. Returns whether it could. */
-static bool answer_from_others(struct request *r, const struct sample_params *params,
-                               const char *etag)
+static bool answer_from_others(struct request *r, struct sample_params *params, const char *etag)
 {
     const struct cache_entry *e = cache_find(service_of(r)->cache, etag);
     struct drawing *d = e ? NULL : cache_find_flight(service_of(r)->cache, etag);
     if (e) {
         reply_cached(r, params, e);
-    } else if (d && sample_join(r, d, etag) != 0) {
-        reply_no_memory(r);
+    } else if (d) {
+        sample_join(r, d, params, etag);
     }
     return e || d;
 }

@@ -219,10 +219,11 @@ int fair_queue_enter(struct fair_queue *q, struct job *job)
     lane->n_jobs++;
     q->n_jobs++;
     int class = job_magnitude(job->evaluations);
+    uint64_t left = job->evaluations - job->evaluations_done;
     job->turn = lane->served[class] + lane->left[class];
-    lane->left[class] += job->evaluations;
-    band_of(q, lane)->lanes[lane->idx].left += job->evaluations;
-    band_of(q, lane)->left += job->evaluations;
+    lane->left[class] += left;
+    band_of(q, lane)->lanes[lane->idx].left += left;
+    band_of(q, lane)->left += left;
     job->lane = lane;
     job_queue_enter(&lane->jobs, job);
     return 0;
@@ -408,6 +409,35 @@ void fair_queue_drop(struct fair_queue *q, struct job *job)
     fair_queue_shrink(q, job, left);
 }
 
+int fair_queue_move(struct fair_queue *q, struct job *job, struct fair_share *share,
+                    enum priority priority)
+{
+    bool waits = job->is_waiting;
+    uint64_t left = job->evaluations - job->evaluations_done;
+    struct lane *lane = lane_find(q, share, priority);
+    lane = lane ? lane : lane_new(q, share, priority);
+    if (!lane) {
+        return DN_ENOMEM;
+    }
+    fair_queue_drop(q, job);
+    fair_queue_leave(q, job);
+    if (job->state != JOB_QUEUED) {
+        /* It goes before those of its new lane that have not begun. */
+        int class = job_magnitude(job->evaluations);
+        for (struct job *later = lane->jobs.first[class]; later; later = later->ready_next) {
+            later->turn += later->state == JOB_QUEUED ? left : 0;
+        }
+    }
+    job->share = share;
+    job->priority = priority;
+    int rc = fair_queue_enter(q, job);
+    assert(rc == 0); /* its lane is there */
+    if (waits) {
+        fair_queue_put(q, job);
+    }
+    return rc;
+}
+
 void fair_queue_each(struct fair_queue *q, void (*act)(void *arg, struct job *job), void *arg)
 {
     size_t n = q->n_jobs;
@@ -446,6 +476,14 @@ static uint64_t ahead_of_job(const struct job *job)
     return smaller + (job->turn - lane->served[class]);
 }
 
+/* For one of them that has begun: those of which less is left than of it, for it goes first among
+ * its like. */
+static uint64_t ahead_of_begun(const struct lane *lane, uint64_t left)
+{
+    int class = job_magnitude(left);
+    return ahead_in_lane(lane, left) - lane->left[class];
+}
+
 struct work {
     uint64_t evaluations;
     double seconds;
@@ -458,11 +496,12 @@ static void work_add(struct work *work, const struct fair_queue *q, uint64_t eva
 }
 
 /* Of a client that has `own` to do first: seconds for all that is done until its next evaluations,
- * so many, begin. It had `start`. */
+ * so many, begin. It had `start`. They are those of `job`, or a new one's where that is NULL. */
 static double ahead_of_all(const struct fair_clock *clock, const struct fair_share *share,
                            enum priority priority, uint64_t start, struct work own,
-                           uint64_t evaluations)
+                           uint64_t evaluations, const struct job *job)
 {
+    const struct lane *its = job ? job->lane : NULL;
     struct work ahead = own, lower = {.evaluations = 0};
     /* The others go first until they had as much as this client will have had then. */
     uint64_t end = start + own.evaluations + evaluations;
@@ -470,14 +509,17 @@ static double ahead_of_all(const struct fair_clock *clock, const struct fair_sha
     LIST_FOREACH(q, &clock->queues, link)
     {
         for (int p = 0; p < PRIORITIES; p++) {
-            work_add(&ahead, q, p < (int)priority ? q->bands[p].left : 0);
-            work_add(&lower, q, p > (int)priority ? q->bands[p].left : 0);
+            bool has_it = its && its->queue == q && (int)its->priority == p;
+            uint64_t left = q->bands[p].left - (has_it ? evaluations : 0);
+            work_add(&ahead, q, p < (int)priority ? left : 0);
+            work_add(&lower, q, p > (int)priority ? left : 0);
         }
         uint64_t others = 0;
         for (size_t i = 0; i < q->bands[priority].n_lanes; i++) {
             const struct lane_sum *lane = &q->bands[priority].lanes[i];
             bool goes_first = lane->share != share && lane->had < end;
-            others += goes_first ? minimum(lane->left, end - lane->had) : 0;
+            uint64_t left = lane->left - (lane->lane == its ? evaluations : 0);
+            others += goes_first ? minimum(left, end - lane->had) : 0;
         }
         work_add(&ahead, q, others);
     }
@@ -488,30 +530,39 @@ static double ahead_of_all(const struct fair_clock *clock, const struct fair_sha
     return ahead.seconds + lower.seconds;
 }
 
-double fair_clock_ahead_s(const struct fair_clock *clock, const struct fair_share *share,
-                          enum priority priority, uint64_t evaluations)
+/* A job's own client has these to do first, where it has the job; another one all that it would
+ * have before a new job. */
+static uint64_t ahead_of_own(const struct lane *lane, const struct job *job, uint64_t evaluations)
+{
+    if (!job || lane != job->lane) {
+        return ahead_in_lane(lane, evaluations);
+    }
+    return job->state == JOB_QUEUED ? ahead_of_job(job) : ahead_of_begun(lane, evaluations);
+}
+
+static double place_s(const struct fair_clock *clock, const struct job *job,
+                      const struct fair_share *share, enum priority priority, uint64_t evaluations)
 {
     struct work own = {.evaluations = 0};
     for (const struct lane *lane = share->lanes; lane; lane = lane->share_next) {
         if (lane->priority == priority) {
-            work_add(&own, lane->queue, ahead_in_lane(lane, evaluations));
+            work_add(&own, lane->queue, ahead_of_own(lane, job, evaluations));
         }
     }
     uint64_t start = share_start(share, clock, priority);
-    return ahead_of_all(clock, share, priority, start, own, evaluations);
+    return ahead_of_all(clock, share, priority, start, own, evaluations, job);
 }
 
-double fair_clock_before_s(const struct fair_clock *clock, const struct job *job)
+double fair_clock_ahead_s(const struct fair_clock *clock, const struct fair_share *share,
+                          enum priority priority, uint64_t evaluations)
 {
-    struct work own = {.evaluations = 0};
-    for (const struct lane *lane = job->share->lanes; lane; lane = lane->share_next) {
-        if (lane->priority == job->priority) {
-            work_add(&own, lane->queue,
-                     lane == job->lane ? ahead_of_job(job) : ahead_in_lane(lane, job->evaluations));
-        }
-    }
-    uint64_t start = job->share->had[job->priority];
-    return ahead_of_all(clock, job->share, job->priority, start, own, job->evaluations);
+    return place_s(clock, NULL, share, priority, evaluations);
+}
+
+double fair_clock_before_s(const struct fair_clock *clock, const struct job *job,
+                           const struct fair_share *share, enum priority priority)
+{
+    return place_s(clock, job, share, priority, job->evaluations - job->evaluations_done);
 }
 
 double fair_clock_left_s(const struct fair_clock *clock)

@@ -109,6 +109,12 @@ void fair_queue_shrink(struct fair_queue *q, const struct job *job, uint64_t eva
 /* The job neither waits nor needs anything any more. */
 void fair_queue_drop(struct fair_queue *q, struct job *job);
 
+/* From now on the job, which is not drawn, is of this share and priority, which are not its own: it
+ * is the last of its like there, or the first if it has begun. Returns 0 or DN_ENOMEM: then it
+ * stays where it was. */
+int fair_queue_move(struct fair_queue *q, struct job *job, struct fair_share *share,
+                    enum priority priority);
+
 /* Call `act` with every job, which may leave, and the queue may go with the last one. */
 void fair_queue_each(struct fair_queue *q, void (*act)(void *arg, struct job *job), void *arg);
 
@@ -117,8 +123,11 @@ void fair_queue_each(struct fair_queue *q, void (*act)(void *arg, struct job *jo
 double fair_clock_ahead_s(const struct fair_clock *clock, const struct fair_share *share,
                           enum priority priority, uint64_t evaluations);
 
-/* The same before a job that has not begun. */
-double fair_clock_before_s(const struct fair_clock *clock, const struct job *job);
+/* The same before a job that is not drawn, if it was of that share and priority; they may be its
+ * own.
+ */
+double fair_clock_before_s(const struct fair_clock *clock, const struct job *job,
+                           const struct fair_share *share, enum priority priority);
 
 /* Seconds that one worker would take for all that is left. */
 double fair_clock_left_s(const struct fair_clock *clock);

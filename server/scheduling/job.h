@@ -58,8 +58,10 @@ struct job {
     uint32_t steps;             /* of each row */
     uint32_t first_evaluations; /* of the network, for each row's first step */
     uint64_t evaluations;       /* for all steps of all rows */
+    /* whose turn its steps are, NULL for that of all who have none: scheduler_move() changes them
+     */
     enum priority priority;
-    struct fair_share *share; /* whose turn its steps are; NULL is that of all who have none */
+    struct fair_share *share;
 
     enum job_state state;
     enum job_reason reason; /* why it failed or was canceled */

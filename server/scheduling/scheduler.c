@@ -90,12 +90,12 @@ static void publish_gauges(struct scheduler *s)
 
 /* ---- rows of the queue ---------------------------------------------------------------------- */
 
-static void queue_add_rows(struct scheduler *s, struct job *job)
+static void queue_add_rows(struct scheduler *s, struct job *job, uint32_t n_rows)
 {
-    s->queue_rows += job->n_rows;
-    job->share->n_rows += job->n_rows;
-    job->model->n_rows += job->n_rows;
-    s->metrics->priority_rows[job->priority] += job->n_rows;
+    s->queue_rows += n_rows;
+    job->share->n_rows += n_rows;
+    job->model->n_rows += n_rows;
+    s->metrics->priority_rows[job->priority] += n_rows;
 }
 
 static void queue_remove_rows(struct scheduler *s, struct job *job, uint32_t n_rows)
@@ -678,7 +678,7 @@ enum scheduler_verdict scheduler_submit(struct scheduler *s, struct job *job)
         return SCHEDULER_NO_MEMORY;
     }
     s->n_jobs++;
-    queue_add_rows(s, job);
+    queue_add_rows(s, job, job->n_rows);
     s->queue_evaluations += job->evaluations;
     q->waiting_evaluations += job_ready_evaluations(job);
     fair_queue_put(&q->jobs, job);
@@ -687,6 +687,23 @@ enum scheduler_verdict scheduler_submit(struct scheduler *s, struct job *job)
         recall_for(s, job);
     }
     return SCHEDULER_ADMITTED;
+}
+
+int scheduler_move(struct scheduler *s, struct job *job, struct fair_share *share,
+                   enum priority priority)
+{
+    share = share ? share : &s->everyone;
+    if (job->state > JOB_RUNNING || (job->share == share && job->priority == priority)) {
+        return 0;
+    }
+    uint32_t n_rows = job->n_rows - job->n_drawn;
+    queue_remove_rows(s, job, n_rows);
+    int rc = fair_queue_move(&job->model->queue.jobs, job, share, priority);
+    queue_add_rows(s, job, n_rows);
+    if (rc == 0 && job->is_waiting) {
+        recall_for(s, job);
+    }
+    return rc;
 }
 
 void scheduler_cancel(struct scheduler *s, struct job *job, enum job_reason reason)
@@ -747,10 +764,19 @@ double scheduler_alone_s(const struct scheduler *s, const struct served_model *m
     return each_s / (n_rows < s->n_workers ? n_rows : s->n_workers);
 }
 
+double scheduler_before_s(const struct scheduler *s, const struct job *job,
+                          const struct fair_share *share, enum priority priority)
+{
+    share = share ? share : &s->everyone;
+    return job->state > JOB_RUNNING
+               ? 0
+               : fair_clock_before_s(&s->clock, job, share, priority) / s->n_workers;
+}
+
 double scheduler_job_s(const struct scheduler *s, const struct job *job)
 {
     double before_s =
-        job->state == JOB_QUEUED ? fair_clock_before_s(&s->clock, job) / s->n_workers : 0;
+        job->state == JOB_QUEUED ? scheduler_before_s(s, job, job->share, job->priority) : 0;
     return before_s + scheduler_alone_s(s, job->model, job->evaluations, job->n_rows);
 }
 

@@ -50,6 +50,11 @@ enum scheduler_verdict {
 /* Admit a job, or say why not. */
 enum scheduler_verdict scheduler_submit(struct scheduler *s, struct job *job);
 
+/* From now on a job is of `share`, NULL allowed, and `priority`; the shares stay until it ends.
+ * Nothing happens to one that is drawn. Returns 0, or DN_ENOMEM: it stays where it was. */
+int scheduler_move(struct scheduler *s, struct job *job, struct fair_share *share,
+                   enum priority priority);
+
 /* Take back a job that has not ended: rows that wait go at once, those at work after their step.
  * ops->done may be called before this returns. */
 void scheduler_cancel(struct scheduler *s, struct job *job, enum job_reason reason);
@@ -65,6 +70,11 @@ bool scheduler_is_idle(const struct scheduler *s);
  * priority, by what steps of each model took lately. */
 double scheduler_ahead_s(const struct scheduler *s, const struct fair_share *share,
                          enum priority priority, uint64_t evaluations);
+
+/* Seconds until a job takes its next steps, if it was of `share`, NULL allowed, and `priority`, by
+ * the same: 0 for one that is drawn. */
+double scheduler_before_s(const struct scheduler *s, const struct job *job,
+                          const struct fair_share *share, enum priority priority);
 
 /* Seconds that so many evaluations of a model take for `n_rows` images, each of whose steps follow
  * one another, when there is nothing else to do. */

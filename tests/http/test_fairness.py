@@ -287,3 +287,102 @@ def test_a_cursor_does_not_count_the_jobs_of_others(start_with_keys):
     assert second_page() == before
     job(daemon, ADA, ONE)
     assert int(second_page()) == int(before) + 1
+
+
+# ---- pictures that several wait for -------------------------------------------------------------
+
+PICTURE = "/v1/samples/7.png?seed=3&steps=200&sampler=ddpm&guidance_scale=1"
+NORMAL, LOW = (f'denoised_queue_priority_rows{{priority="{p}"}}' for p in ("normal", "low"))
+
+
+def get_picture(daemon, key):
+    return daemon.get(PICTURE, headers={"X-API-Key": key})
+
+
+def open_picture(daemon, key):
+    """A GET on a socket of its own, whose answer nobody has read yet."""
+    s = daemon.connect()
+    s.sendall(f"GET {PICTURE} HTTP/1.1\r\nHost: x\r\nX-API-Key: {key}\r\n\r\n".encode())
+    return s
+
+
+def status_line(s):
+    with s.makefile("rb") as stream:
+        return stream.readline()
+
+
+@pytest.fixture
+def last_of_many(start_with_keys):
+    """Eve has work without end, Ada in low priority a lot of it, and a picture that comes last.
+    Returns the daemon and the socket that waits for the picture."""
+    opened = []
+
+    def start(*arguments, body={"label": 1, "steps": 200, "sampler": "ddpm", "guidance_scale": 1},
+              bob=""):
+        daemon = start_with_keys(f"ada {ADA} priority=low\nbob {BOB} {bob}\neve {EVE}\n",
+                                 "--workers", 1, "--max-batch", 2, *arguments)
+        job(daemon, EVE, ENDLESS)
+        for _ in range(20):
+            job(daemon, ADA, body)
+        before = daemon.metrics()
+        opened.append(open_picture(daemon, ADA))
+        wait_for(lambda: daemon.metric("queue_jobs") == before["denoised_queue_jobs"] + 1,
+                 "the picture's drawing")
+        return daemon, opened[0]
+    yield start
+    for s in opened:
+        s.close()
+
+
+def test_a_picture_that_several_wait_for_has_the_best_place(last_of_many):
+    daemon, first = last_of_many()
+    answer = get_picture(daemon, BOB)
+    assert answer.status_code == 200
+    assert answer.headers["Cache-Status"] == "denoised; fwd=miss; collapsed"
+    assert b" 200 " in status_line(first)
+    done = [j for j in daemon.get("/v1/jobs?limit=100", headers={"X-API-Key": ADA}).json()["data"]
+            if j["finished"]]
+    assert len(done) <= 2  # of 20 that were before it
+    assert daemon.metric('images_total{sampler="ddpm"}') <= 3
+    cancel_all(daemon, ADA)
+    cancel_all(daemon, EVE)
+
+
+@pytest.mark.parametrize("leaver", ["the first", "the best"])
+def test_who_leaves_takes_its_place_along(last_of_many, leaver):
+    daemon, first = last_of_many(body={**ENDLESS, "n": 1})
+    normal, low = (daemon.metrics()[name] for name in (NORMAL, LOW))
+    best = open_picture(daemon, BOB)
+    wait_for(lambda: daemon.metrics()[NORMAL] == normal + 1, "the better place")
+    if leaver == "the best":
+        best.close()
+        wait_for(lambda: daemon.metrics()[NORMAL] == normal, "the place to be taken along")
+        assert daemon.metrics()[LOW] == low
+        best = open_picture(daemon, BOB)  # and back again, for the one that finds it in flight
+        wait_for(lambda: daemon.metrics()[NORMAL] == normal + 1, "the better place")
+        cancel_all(daemon, EVE)
+        assert b" 200 " in status_line(first)
+    else:
+        first.close()
+        wait_for(lambda: daemon.metric("http_connections") <= 2, "the first to leave")
+    assert b" 200 " in status_line(best)
+    best.close()
+    cancel_all(daemon, ADA)
+    cancel_all(daemon, EVE)
+
+
+def test_what_is_drawn_for_another_does_not_count(last_of_many):
+    daemon, _ = last_of_many(bob="rows-per-minute=1 burst-rows=1")
+    assert get_picture(daemon, BOB).status_code == 200  # drawn for Ada: it counts for her
+    assert ask(daemon, BOB, ONE, "/v1/samples").status_code == 200
+    check_problem(ask(daemon, BOB, ONE, "/v1/samples"), 429, "quota-exceeded")
+    cancel_all(daemon, ADA)
+    cancel_all(daemon, EVE)
+
+
+def test_who_joins_over_its_quota_is_refused(last_of_many):
+    daemon, _ = last_of_many(body={**ENDLESS, "n": 1}, bob="rows-per-minute=1 burst-rows=1")
+    assert ask(daemon, BOB, ONE, "/v1/samples").status_code == 200
+    check_problem(get_picture(daemon, BOB), 429, "quota-exceeded")
+    cancel_all(daemon, ADA)
+    cancel_all(daemon, EVE)

@@ -325,7 +325,7 @@ static void test_what_goes_before(void **state)
 
 static uint64_t before(const struct fixture *f, const struct job *job)
 {
-    return (uint64_t)fair_clock_before_s(&f->clock, job);
+    return (uint64_t)fair_clock_before_s(&f->clock, job, job->share, job->priority);
 }
 
 /* And what is told of a job that waits, all the while, though others come after it. */
@@ -362,6 +362,52 @@ static void test_what_is_before_a_job_that_waits(void **state)
     add(&f, &theirs, &b, PRIORITY_NORMAL, 10, 1000);
     uint64_t end = a.had[PRIORITY_NORMAL] + left_of(&jobs[3]) + left_of(&jobs[5]);
     assert_int_equal(before(&f, &jobs[5]), left_of(&jobs[3]) + end - b.had[PRIORITY_NORMAL]);
+    fair_queue_each(&f.queue, drop, &f);
+    close_fixture(&f);
+}
+
+/* A job that others wait for as well goes to the share of one of them: what is told of its place
+ * there holds, and those that it leaves and finds are told right. */
+static void test_a_job_that_moves(void **state)
+{
+    (void)state;
+    struct fixture f;
+    struct fair_share a = {.lanes = NULL}, b = {.lanes = NULL}, c = {.lanes = NULL};
+    struct job first, job, last, theirs, others;
+    open_fixture(&f);
+    add(&f, &first, &a, PRIORITY_NORMAL, 1, 100);
+    add(&f, &job, &a, PRIORITY_NORMAL, 1, 101);
+    add(&f, &last, &a, PRIORITY_NORMAL, 1, 102);
+    add(&f, &theirs, &b, PRIORITY_HIGH, 1, 70);
+    add(&f, &others, &c, PRIORITY_NORMAL, 1, 90);
+    assert_int_equal(before(&f, &last), 70 + 100 + 101 + 90);
+    /* Another client that has nothing to do; one in a lower priority has all of these first. */
+    struct fair_share idle = {.lanes = NULL};
+    assert_int_equal(fair_clock_before_s(&f.clock, &job, &idle, PRIORITY_NORMAL),
+                     70 + 101 + 90); /* `a` goes first until it had as much */
+    assert_int_equal(fair_clock_before_s(&f.clock, &job, &idle, PRIORITY_LOW), 70 + 202 + 90);
+    assert_int_equal(fair_clock_before_s(&f.clock, &job, &b, PRIORITY_HIGH),
+                     70 + (70 + 101) / (FAIR_PRIORITY_SHARE - 1));
+    assert_int_equal(fair_queue_move(&f.queue, &job, &b, PRIORITY_HIGH), 0);
+    assert_ptr_equal(job.share, &b);
+    assert_int_equal(before(&f, &job), 70 + (70 + 101) / (FAIR_PRIORITY_SHARE - 1));
+    assert_int_equal(f.queue.bands[PRIORITY_NORMAL].left, 100 + 102 + 90);
+    assert_int_equal(f.queue.bands[PRIORITY_HIGH].left, 70 + 101);
+    drop(&f, &theirs);
+    while (job.evaluations_done < 41) {
+        step(&f, 1);
+    }
+    assert_true(left_of(&first) > 80);
+    /* It has begun, so it goes before those of its magnitude that have not, wherever it goes. */
+    uint64_t had = left_of(&job);
+    assert_int_equal(fair_queue_move(&f.queue, &job, &c, PRIORITY_NORMAL), 0);
+    assert_int_equal(f.queue.bands[PRIORITY_HIGH].left, 0);
+    add(&f, &theirs, &c, PRIORITY_NORMAL, 1, 80);
+    drop(&f, &first);
+    drop(&f, &last);
+    assert_int_equal(before(&f, &theirs), had + left_of(&others));
+    run_until_done(&f, &job, 1);
+    assert_int_equal(before(&f, &theirs), left_of(&others));
     fair_queue_each(&f.queue, drop, &f);
     close_fixture(&f);
 }
@@ -447,6 +493,7 @@ int main(void)
         cmocka_unit_test(test_many_clients),
         cmocka_unit_test(test_what_goes_before),
         cmocka_unit_test(test_what_is_before_a_job_that_waits),
+        cmocka_unit_test(test_a_job_that_moves),
         cmocka_unit_test(test_clients_come_and_go),
         cmocka_unit_test(test_two_models),
     };
