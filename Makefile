@@ -17,6 +17,7 @@
 #   make fuzz            coverage-guided fuzzing (FUZZ_SECONDS=60 a target)
 #   make lint            formatting, static analysis, include directions
 #   make overload        three times as many requests as can be served (2 minutes)
+#   make isolation       what one client costs another, in attacks (ARGS="--help")
 #   make soak            mixed load with a model reload every minute (MINUTES=30)
 #   make bench-auto      is `auto` the fastest profile of this machine? (half a minute)
 #   make bench           the comparison with PyTorch, ONNX Runtime and oneDNN (ARGS="--help")
@@ -273,12 +274,14 @@ $(PRELOADS): $(BUILD)/%.so: %.c $(BUILD)/.flags | test-deps
 
 # What tests run or read and nobody should have to install, for Debian would start it; one that is
 # installed is not used, so that tests are the same everywhere. Of Docker's compose only the schema is
-# wanted, which is in another package in Debian 13.
+# wanted. Debian 13 has it, and promtool, in other packages than Debian 12.
 UNPACKED := $(patsubst %,$(BUILD)/%/.unpacked,nginx prometheus compose)
-$(BUILD)/compose/.unpacked: ALTERNATIVES := golang-github-compose-spec-compose-go-dev docker-compose
+$(BUILD)/nginx/.unpacked: UNPACK := nginx
+$(BUILD)/prometheus/.unpacked: UNPACK := prometheus promtool,prometheus
+$(BUILD)/compose/.unpacked: UNPACK := golang-github-compose-spec-compose-go-dev,docker-compose
 $(UNPACKED): $(BUILD)/%/.unpacked: tools/unpack-package.sh | test-deps
 	@echo "  APT   $*"
-	$(Q)tools/unpack-package.sh $(@D) $(or $(ALTERNATIVES),$*) && touch $@
+	$(Q)tools/unpack-package.sh $(@D) $(UNPACK) && touch $@
 
 test-python: $(BUILD)/denoised $(BUILD)/load $(PRELOADS) $(UNPACKED) \
              $(BUILD)/openapi.json $(TEST_MODULES)

@@ -109,8 +109,9 @@ class Prometheus:
 
     def address(self):
         assert self.process.poll() is None, self.log.read_text()
-        found = re.search(r'"address":"(127\.0\.0\.1:\d+)"[^\n]*"msg":"Listening on"', self.log.read_text())
-        return found and found[1]
+        # The last line may still be on its way.
+        lines = [json.loads(line) for line in self.log.read_text().splitlines(keepends=True) if line.endswith("\n")]
+        return next((line["address"] for line in lines if line.get("msg") == "Listening on"), None)
 
     def ask(self, path, **query):
         answer = requests.get(self.url + path, params=query, timeout=DEADLINE_S)

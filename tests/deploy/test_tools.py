@@ -107,7 +107,7 @@ def test_there_is_no_lock_file_of_one_user(debian, tmp_path):
 
 def test_unpacking_says_why_it_failed(debian, tmp_path):
     program(debian, "apt-get", "echo 'E: Failed to fetch it' >&2; exit 100")
-    done = run("tools/unpack-package.sh", tmp_path / "to", "a", "b", path=debian)
+    done = run("tools/unpack-package.sh", tmp_path / "to", "a,b", path=debian)
     assert done.returncode != 0 and "Failed to fetch it" in done.stderr
 
 
