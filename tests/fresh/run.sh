@@ -51,7 +51,8 @@ make_system() {
     enter "$root" update-ca-certificates > /dev/null 2>&1
 }
 
-# enter ROOT COMMAND...: run it in the system, as root.
+# enter ROOT COMMAND...: run it in the system, as root. No chroot: from within one the kernel makes no user namespace,
+# which systemd wants for the units under test.
 enter() {
     local settings=() name
     for name in http_proxy https_proxy no_proxy HTTP_PROXY HTTPS_PROXY NO_PROXY npm_config_registry; do
@@ -61,13 +62,14 @@ enter() {
     unshare --mount --pid --fork --kill-child bash -c '
         root=$1; shift
         mount --make-rprivate /
+        mount --bind "$root" "$root"
         mount -t proc proc "$root/proc"
         mount --rbind /sys "$root/sys"
         mount --rbind /dev "$root/dev"
         mount -t tmpfs tmpfs "$root/run"
         mount -t tmpfs tmpfs "$root/tmp"
         mkdir -p "$root/run/lock"
-        exec chroot "$root" "$@"' enter "$1" env -i PATH="$path" LANG=C.UTF-8 TERM=dumb \
+        cd "$root" && pivot_root . . && umount -l . && cd / && exec "$@"' enter "$1" env -i PATH="$path" LANG=C.UTF-8 TERM=dumb \
         npm_config_globalconfig=/etc/npmrc NODE_EXTRA_CA_CERTS=/etc/ssl/certs/ca-certificates.crt \
         "${settings[@]}" "${@:2}"
 }
