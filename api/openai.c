@@ -295,11 +295,13 @@ static int resolve(struct sample_params *p, bool *is_stream, const struct api_co
         const struct dn_model_info *info = dn_model_info(context->models[model_idx]);
         const cJSON *prompt = values[OPENAI_PROMPT];
         int n_named =
-            prompt ? prompt_read(labels, max_rows, info, prompt->valuestring, problem) : -1;
+            prompt ? prompt_read(labels, max_rows, info, prompt->valuestring, problem) : DN_EINVAL;
         read_size(&f, info, values[OPENAI_SIZE], problem);
         /* Without labels there is a fault already; the rest is checked all the same. */
-        rc = give_labels(&f, &list, labels, n_named > 0 ? (size_t)n_named : 1, values[OPENAI_N],
-                         max_rows, problem);
+        rc = n_named == DN_ENOMEM
+                 ? DN_ENOMEM
+                 : give_labels(&f, &list, labels, n_named > 0 ? (size_t)n_named : 1,
+                               values[OPENAI_N], max_rows, problem);
     }
     if (rc != 0) {
         problem_set(problem, PROBLEM_OUT_OF_MEMORY, "There was no memory for the request.");

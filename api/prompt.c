@@ -334,7 +334,7 @@ static int read_text(uint32_t *labels, uint32_t max_labels, const struct dn_mode
                     info->name, info->n_classes - 1, info->class_names[0]);
         is_fine = false;
     }
-    return is_fine ? (int)r.n_labels : -1;
+    return is_fine ? (int)r.n_labels : DN_EINVAL;
 }
 
 int prompt_read(uint32_t *labels, uint32_t max_labels, const struct dn_model_info *info,
@@ -342,8 +342,7 @@ int prompt_read(uint32_t *labels, uint32_t max_labels, const struct dn_model_inf
 {
     char *text = plain_text(info, prompt);
     if (!text) {
-        problem_add(problem, POINTER, "there was no memory to read it");
-        return -1;
+        return DN_ENOMEM;
     }
     int n = read_text(labels, max_labels, info, text, problem);
     free(text);

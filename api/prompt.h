@@ -16,7 +16,7 @@
 #include "core/denoise.h"
 
 /* Read the labels that `prompt` names, in its order, into labels [max_labels]. Returns their number
- * (at least 1), or -1 with the fault added under /prompt. */
+ * (at least 1), or DN_EINVAL with the fault added under /prompt, or DN_ENOMEM. */
 int prompt_read(uint32_t *labels, uint32_t max_labels, const struct dn_model_info *info,
                 const char *prompt, struct problem *problem);
 

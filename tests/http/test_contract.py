@@ -202,7 +202,7 @@ GENERAL = {
     "406": lambda op, w: ask(op, w, headers={"Accept": "audio/ogg"}),
     "408": too_slow,
     "411": no_length,
-    "413": lambda op, w: ask(op, w, headers={"Content-Length": "100000", "Expect": "100-continue"}, body=b""),
+    "413": lambda op, w: ask(op, w, headers={"Content-Length": str(9 << 20), "Expect": "100-continue"}, body=b""),
     "415": lambda op, w: ask(op, w, headers={"Content-Type": "text/html"}),
     "409": lambda op, w: ask(op, w, "full", path={"id": "endless"}),
     "410": lambda op, w: ask(op, w, "full", path={"id": "gone"}),

@@ -187,7 +187,7 @@ def test_rows_in_flight(start_with_keys):
 
 
 def test_rows_in_flight_stay_while_others_wait_for_the_picture(start_with_keys):
-    """Who asked first and leaves has the row in flight as long as it is drawn, for whomever."""
+    """The row in flight is of who waits for it: of the second, once the first has left."""
     daemon = start_with_keys(f"ada {ADA}\nbob {BOB}\n", "--max-rows-in-flight", 1, "--workers", 1, "--isa", "scalar")
 
     def ask(key):
@@ -203,9 +203,10 @@ def test_rows_in_flight_stay_while_others_wait_for_the_picture(start_with_keys):
     first.close()
     wait_for(lambda: [e for e in daemon.events() if e.get("aborted")], "the first to leave")
     assert daemon.metric("queue_jobs") == 1  # the second had joined
-    check_problem(daemon.post(ONE, headers=bearer(ADA)), 429, "quota-exceeded")
+    check_problem(daemon.post(ONE, headers=bearer(BOB)), 429, "quota-exceeded")
+    assert daemon.post(ONE, headers=bearer(ADA)).status_code == 200
     second.close()
-    wait_for(lambda: daemon.post(ONE, headers=bearer(ADA)).status_code == 200, "both to leave")
+    wait_for(lambda: daemon.post(ONE, headers=bearer(BOB)).status_code == 200, "both to leave")
 
 
 def test_what_is_refused_otherwise_does_not_count(start_with_keys):
