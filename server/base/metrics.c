@@ -56,8 +56,8 @@ const char *const model_load_results[MODEL_LOAD_RESULTS] = {[MODEL_LOADED] = "lo
 
 /* Every status that the daemon answers with; 499 is a client that went away. */
 const int metrics_codes[METRICS_MAX_CODES] = {200, 201, 202, 204, 304, 400, 401, 403, 404,
-                                              405, 406, 408, 409, 410, 411, 412, 413, 414, 415,
-                                              417, 421, 422, 429, 499, 500, 503, 504};
+                                              405, 406, 408, 409, 410, 411, 412, 413, 414,
+                                              415, 417, 421, 422, 429, 499, 500, 503, 504};
 
 void metrics_count_request(struct metrics *m, int route, const char *method, int status,
                            double seconds)

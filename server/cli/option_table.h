@@ -51,8 +51,8 @@ void option_variable(char variable[OPTION_VARIABLE_BYTES], const struct option_r
 /* "serve", "sample", ...; never NULL. */
 const char *option_command_name(enum command command);
 
-/* Print to standard output, of one command or (command < 0) of all: what -h says, examples first and
- * a line for each flag; what --help says; the version. */
+/* Print to standard output, of one command or (command < 0) of all: what -h says, examples first
+ * and a line for each flag; what --help says; the version. */
 void option_print_short_help(int command);
 void option_print_help(int command);
 void option_print_version(void);

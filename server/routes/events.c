@@ -317,8 +317,8 @@ void events_start(struct request *r, struct sample_params *params, bool is_opena
         return;
     }
     r->n_rows = (uint32_t)params->n_rows;
-    if (drawing_begin(&service_of(r)->studio, r->client, params, NULL, NULL, &s->observer, &refusal) !=
-        0) {
+    if (drawing_begin(&service_of(r)->studio, r->client, params, NULL, NULL, &s->observer,
+                      &refusal) != 0) {
         request_unwatch(r);
         ticket_end(&s->ticket, true);
         stream_free(s);

@@ -259,8 +259,8 @@ void samples_start(struct request *r, struct sample_params *params, const struct
     s->priority = params->priority;
     s->timeout_ms = params->timeout_ms;
     r->n_rows = (uint32_t)params->n_rows;
-    if (drawing_begin(&service_of(r)->studio, r->client, params, form, NULL, &s->observer, &refusal) !=
-        0) {
+    if (drawing_begin(&service_of(r)->studio, r->client, params, form, NULL, &s->observer,
+                      &refusal) != 0) {
         request_unwatch(r);
         ticket_end(&s->ticket, true);
         free(s);
