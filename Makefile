@@ -288,7 +288,8 @@ test-python: $(BUILD)/denoised $(BUILD)/load $(PRELOADS) $(UNPACKED) \
 	$(Q)PATH=$(CURDIR)/$(BUILD)/nginx/usr/sbin:$(CURDIR)/$(BUILD)/prometheus/usr/bin:$$PATH:/usr/sbin \
 	    BROWSER_TEST_FOLDER=$(BUILD)/browser \
 	    DENOISED_BINARY=$(BUILD)/denoised DENOISED_OPENAPI=$(BUILD)/openapi.json \
-	    $(PYTHON) -m pytest -q -rs -p no:cacheprovider $(PYTEST_ARGS) tests
+	    $(PYTHON) -m pytest -q -rs -p no:cacheprovider --ignore tests/cross \
+	    $(PYTEST_ARGS) tests
 
 # Daemons that are stopped, and replaced, under load; `make test` does a few of each. 100 take about 5
 # minutes on two processors.

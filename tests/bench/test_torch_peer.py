@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-torch = pytest.importorskip("torch", reason="make train installs it")
+import torch
 
 from tools.bench import __main__ as bench
 from tools.bench import engines, network, quantise

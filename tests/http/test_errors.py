@@ -5,7 +5,7 @@ import json
 import pytest
 import requests
 
-from .conftest import DEADLINE_S
+from .conftest import DEADLINE_S, read_response
 
 
 def check_problem(answer, status, kind, pointer=None):
@@ -149,11 +149,19 @@ def test_invalid_label_in_path(daemon, label):
 
 @pytest.mark.parametrize("path", ["/nope", "/v1", "/v1/", "/v1/samples/", "/v1/samples/7",
                                   "/v1/samples/.png", "/v1/samples/7.jpg", "/v1/samples/7/8.png",
-                                  "/v1/models/", "/v1/models/mnist/x", "//", "/livez/", "/LIVEZ",
+                                  "/v1/models/", "/v1/models/mnist/x", "/livez/", "/LIVEZ",
                                   "/v1/samples/7.png/..", "/%2e%2e/etc/passwd", "/v1%2fsamples",
                                   "/\xff"])
 def test_unknown_route(daemon, path):
     check_problem(daemon.get(path), 404, "not-found")
+
+
+def test_two_slashes_are_no_page(daemon):
+    """On a socket, for newer versions of requests send one."""
+    with daemon.connect() as client:
+        client.sendall(b"GET // HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        status, headers, _ = read_response(client.makefile("rb"))
+    assert (status, headers["content-type"]) == (404, "application/problem+json")
 
 
 ALLOWED = {"/": "GET, HEAD, OPTIONS", "/v1/samples": "POST, OPTIONS",

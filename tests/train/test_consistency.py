@@ -7,8 +7,7 @@ import types
 
 import pytest
 
-torch = pytest.importorskip("torch", reason="make train installs it")
-pytest.importorskip("matplotlib", reason="make train installs it")
+import torch
 
 from tools.train import consistency, diffusion, quality, trajectories
 from tools.train.trajectories import LEVELS, Pool, make_shard, shard_start

@@ -10,6 +10,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from tools.train.precision import LastConvolution
+
 
 def zero(module):
     """The module with all of its parameters at 0: a block that ends with it begins as the identity."""
@@ -152,7 +154,7 @@ class UNet(nn.Module):
                     layers.append(Upsample(c))
                     factor //= 2
                 self.output_blocks.append(Blocks(layers))
-        self.out = nn.Sequential(GroupNorm(c), nn.SiLU(), zero(nn.Conv2d(c, out_channels, 3, padding=1)))
+        self.out = nn.Sequential(GroupNorm(c), nn.SiLU(), zero(LastConvolution(c, out_channels, 3, padding=1)))
 
     def forward(self, x, t, label):
         emb = self.time_embed(timestep_embedding(t, self.channels)) + self.label_emb(label)

@@ -11,6 +11,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from tools.train import fused
+from tools.train.precision import LastConvolution
 
 GROUPS = 32
 
@@ -198,7 +199,7 @@ class Head(nn.Sequential):
     """[N,i,H,W] -> [N,o,H,W]: GroupNorm, SiLU, 3x3 convolution."""
 
     def __init__(self, i, o):
-        super().__init__(GroupNorm(i), nn.SiLU(), nn.Conv2d(i, o, 3, padding=1))
+        super().__init__(GroupNorm(i), nn.SiLU(), LastConvolution(i, o, 3, padding=1))
 
     def forward(self, x):
         norm, _, conv = self
