@@ -2,7 +2,6 @@
 
 import pytest
 
-
 from tools.bench import __main__ as bench
 from tools.bench import plots
 

@@ -156,7 +156,6 @@ class Pictures(html.parser.HTMLParser):
 
 
 def test_tool_draws(small_digits, tmp_path, monkeypatch, capsys):
-    pytest.importorskip("matplotlib", reason="make evaluate installs it")
     out = run_tool(monkeypatch, capsys, "sampler=ddim,ddpm steps=2 guidance_scale=1",
                    "sampler=ddim steps=3", "--count", 20, "--seeds", 2, "--seed", 7,
                    "--binary", BINARY, "--json", tmp_path / "a.json", "--markdown", tmp_path / "a.md",
@@ -178,7 +177,6 @@ def test_tool_draws(small_digits, tmp_path, monkeypatch, capsys):
 
 
 def test_quick_tool(small_digits, tmp_path, monkeypatch, capsys):
-    pytest.importorskip("matplotlib", reason="make evaluate installs it")
     out = run_tool(monkeypatch, capsys, "sampler=ddim steps=1,2", "--count", 20, "--quick",
                    "--binary", BINARY, "--json", tmp_path / "a.json", "--plot", tmp_path / "a.png")
     report = json.loads((tmp_path / "a.json").read_text())
@@ -220,7 +218,6 @@ def test_tool_refuses(bad, capsys):
 
 def test_classification_accuracy_score(small_digits, monkeypatch):
     """A network that learned from digits reads others; one that learned wrong labels does not."""
-    pytest.importorskip("torch", reason="make evaluate installs it")
     from tools.evaluate import train
 
     recipe = train.Recipe("mlp", epochs=40, batch=25, dropout=0.0)
@@ -237,7 +234,7 @@ def test_classification_accuracy_score(small_digits, monkeypatch):
 @pytest.mark.parametrize("architecture", ["cnn", "mlp"])
 def test_training_and_numpy_agree(architecture, drawn):
     """What is folded and run in NumPy is the network that was trained."""
-    torch = pytest.importorskip("torch", reason="make evaluate installs it")
+    import torch  # pylint: disable=import-outside-toplevel
     from tools.evaluate.nets import NETS
 
     torch.manual_seed(1)

@@ -54,7 +54,8 @@ def model(variant, batch):
         x = x.to(memory_format=torch.channels_last)
     if scripted:
         net = torch.jit.trace(net, (x, t, label), check_trace=False)
-        net = torch.jit.optimize_for_inference(torch.jit.freeze(net))
+        # Its casts are in the trace. Under autocast it would cast the last convolution too, which is in fp32.
+        net = torch.autocast("cpu", enabled=False)(torch.jit.optimize_for_inference(torch.jit.freeze(net)))
     return net, (x, t, label)
 
 
