@@ -98,7 +98,7 @@ try_run() {
         curl -sf -o /dev/null "$url/docs"; then
         rc=0
     fi
-    kill $pid 2>/dev/null || true
+    pkill -KILL -P $pid || true # unshare heeds nothing softer; all that runs in its namespace ends with it
     wait $pid 2>/dev/null || true
     return $rc
 }
